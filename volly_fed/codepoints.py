@@ -1,0 +1,136 @@
+"""Code points: the numbers and labels that both sides of a wire must agree on.
+
+in: nothing; out: enumerations and constants. Values are never reused. The registries of the specification hold the same data.
+"""
+
+import enum
+from typing import Final
+
+PROTOCOL_VERSION: Final = 1
+MIN_VERSION: Final = 1
+MAX_VERSION: Final = 1
+ENVELOPE_VERSION: Final = 1
+
+ALPN_FEDERATION: Final = b"volly-fed/1"
+ALPN_EDGE: Final = b"volly-edge/1"
+SUBPROTOCOL_FEDERATION: Final = "volly-fed.v1"
+SUBPROTOCOL_EDGE: Final = "volly-edge.v1"
+SUBPROTOCOL_DEVICE: Final = "volly-device.v1"
+PATH_FEDERATION: Final = "/federation/v1"
+PATH_EDGE: Final = "/edge/v1"
+PATH_DEVICE: Final = "/device/v1"
+
+SERVICE_FEDERATION: Final = "_volly-fed._tcp"
+SERVICE_DEVICE: Final = "_volly._tcp"
+IDENTITY_OWNER: Final = "_volly-fed"
+PORT_FEDERATION: Final = 5223
+PORT_DEVICE: Final = 5222
+
+TLS_GROUP: Final = "X25519MLKEM768"
+TLS_SIGNATURE: Final = "mldsa65"
+TLS_VERSION: Final = "TLSv1.3"
+
+
+class Label:
+    """Domain separation: every hash, MAC, signature and derivation of ours begins with one of these."""
+
+    ROOT: Final = b"volly-pq-signaling-v1"
+    """The HPKE `info` of sealed bodies, and the root of our own key schedule."""
+    EXPORTER: Final = b"EXPORTER-volly-fed-s2s-auth-v1"
+    AUTH: Final = b"volly-fed s2s hybrid authentication v1\0"
+    AUTH_CONTEXT: Final = b"volly-fed/s2s-auth/v1"
+    HELLO_HASH: Final = b"volly-fed hello v1\0"
+    IDENTITY: Final = b"volly-fed identity v1\0"
+    MAILBOX: Final = b"volly-fed mailbox v1\0"
+    CLAIM: Final = b"volly-fed mailbox claim v1\0"
+    CLAIM_KEY: Final = b"volly-pq-signaling-v1/claim"
+    ACKNOWLEDGE_KEY: Final = b"volly-pq-signaling-v1/acknowledge"
+    ACKNOWLEDGE: Final = b"volly-fed acknowledge v1\0"
+    CAPABILITY: Final = b"volly-fed capability v1\0"
+    CONTENT: Final = b"volly-fed content v1\0"
+    CONTENT_CONTEXT: Final = b"volly-fed/content/v1"
+    CARD_CONTEXT: Final = b"volly-fed/card/v1"
+
+
+class MessageType(enum.IntEnum):
+    """Field 0 of every message. 0x00-0x0f handshake, 0x10-0x1f session, 0x20-0x3f edge, 0x40-0x4f device."""
+
+    HELLO = 0x01
+    AUTH = 0x02
+    REFUSE = 0x03
+    OPEN = 0x10
+    BATCH = 0x11
+    ACK = 0x12
+    CLOSE = 0x13
+    PING = 0x14
+    PONG = 0x15
+    CLAIM = 0x20
+    CHALLENGE = 0x21
+    PROOF = 0x22
+    CLAIMED = 0x23
+    NOT_CLAIMED = 0x24
+    ACKNOWLEDGE = 0x25
+    RELEASE = 0x26
+    RECEIPT = 0x27
+    WELCOME = 0x40
+    SUBMIT = 0x41
+    SUBMITTED = 0x42
+    DELIVER = 0x43
+
+
+class ErrorCode(enum.IntEnum):
+    """Why somebody was refused or a link was closed; carried by REFUSE, CLOSE, ACK, SUBMITTED and RECEIPT."""
+
+    NONE = 0
+    """A planned close; nothing is wrong."""
+    MALFORMED = 1
+    UNEXPECTED = 2
+    UNSUPPORTED_VERSION = 3
+    WRONG_NAME = 4
+    POLICY = 5
+    BUSY = 6
+    DISCOVERY = 7
+    KEY_MISMATCH = 8
+    IDENTITY_MISMATCH = 9
+    BAD_SIGNATURE = 10
+    TIMEOUT = 11
+    SHUTTING_DOWN = 12
+    REPLACED = 13
+    CHANNEL = 14
+    """What TLS negotiated is not what this protocol requires."""
+    UNDELIVERABLE = 32
+    """The one answer for everything that depends on a mailbox: unknown, wrong capability, out of scope, full."""
+    EXPIRED = 33
+    OVERLOADED = 34
+    """Not stored; hand it over again later."""
+    UNKNOWN_DOMAIN = 35
+    BAD_PROOF = 36
+
+
+class EnvelopeClass(enum.IntEnum):
+    """Urgency, in the order of service."""
+
+    RING = 0
+    SIGNAL = 1
+    BULK = 2
+
+
+class TrustLevel(enum.StrEnum):
+    """How far a domain is trusted; what follows from it is the gates' table in `trust.gates`."""
+
+    FULL = "full"
+    SELECTIVE = "selective"
+    METADATA = "metadata"
+    NONE = "none"
+
+
+class Gate(enum.StrEnum):
+    """The seven places where trust is asked, each with one call site."""
+
+    DIAL = "dial"
+    ACCEPT = "accept"
+    ESTABLISH = "establish"
+    SHOW = "show"
+    HEAR = "hear"
+    RELAY = "relay"
+    DELIVER = "deliver"
