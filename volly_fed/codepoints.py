@@ -1,6 +1,6 @@
 """Code points: the numbers and labels that both sides of a wire must agree on.
 
-in: nothing; out: enumerations and constants. Values are never reused. The registries of the specification hold the same data.
+in: nothing; out: enumerations and constants. Values are never reused.
 """
 
 import enum

@@ -91,7 +91,7 @@ class Refuse(Message):
 
 @attrs.frozen(kw_only=True)
 class Open(Message):
-    """Announces that my envelopes come on this stream; answered by Ack with the cursor that the receiver has stored for it."""
+    """Says "my envelopes come on this stream"; answered by Ack with the cursor the receiver has stored for it."""
 
     TYPE = MessageType.OPEN
     stream: bytes = field(1, bstr(size=STREAM_BYTES))
@@ -149,7 +149,7 @@ class Pong(Message):
 
 @attrs.frozen(kw_only=True)
 class Claim(Message):
-    """Says "I hold this mailbox": the X-Wing public key whose hash is the mailbox id. `request` ties the answers to it."""
+    """Says "I hold this mailbox" by showing the X-Wing public key it is a hash of; `request` ties the answers to it."""
 
     TYPE = MessageType.CLAIM
     request: int = field(1, uint)
