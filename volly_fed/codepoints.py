@@ -13,6 +13,8 @@ ENVELOPE_VERSION: Final = 1
 
 ALPN_FEDERATION: Final = b"volly-fed/1"
 ALPN_EDGE: Final = b"volly-edge/1"
+ALPN_DEVICE: Final = b"http/1.1"
+"""What browsers offer for wss; ours does the same, so that devices look like any other WebSocket client."""
 SUBPROTOCOL_FEDERATION: Final = "volly-fed.v1"
 SUBPROTOCOL_EDGE: Final = "volly-edge.v1"
 SUBPROTOCOL_DEVICE: Final = "volly-device.v1"
@@ -29,6 +31,21 @@ PORT_DEVICE: Final = 5222
 TLS_GROUP: Final = "X25519MLKEM768"
 TLS_SIGNATURE: Final = "mldsa65"
 TLS_VERSION: Final = "TLSv1.3"
+TLS_CIPHERS: Final = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+TLS_GROUP_CLASSICAL: Final = "X25519"
+"""Only for devices, and only if the operator says so."""
+TLS_SIGNATURES_DEVICE: Final = (
+    "ecdsa_secp256r1_sha256",
+    "ecdsa_secp384r1_sha384",
+    "ed25519",
+    "rsa_pss_rsae_sha256",
+    "rsa_pss_rsae_sha384",
+    "rsa_pss_rsae_sha512",
+    "rsa_pkcs1_sha256",
+    "rsa_pkcs1_sha384",
+    "rsa_pkcs1_sha512",
+)
+"""An ordinary server certificate; the PKCS#1 ones may occur in its chain only (RFC 8446 §4.2.3)."""
 
 
 class Label:
@@ -49,7 +66,22 @@ class Label:
     CAPABILITY: Final = b"volly-fed capability v1\0"
     CONTENT: Final = b"volly-fed content v1\0"
     CONTENT_CONTEXT: Final = b"volly-fed/content/v1"
+    MESSAGE: Final = b"volly-fed message v1\0"
     CARD_CONTEXT: Final = b"volly-fed/card/v1"
+
+
+class Role(enum.IntEnum):
+    """Who opened the connection; one byte of the signed transcript and the exporter's context."""
+
+    DIALLER = 1
+    ACCEPTOR = 2
+
+
+class Extension(enum.IntEnum):
+    """Extensions of HELLO; unknown ones are ignored."""
+
+    PROBE = 1
+    """The dialler only wants to see both proofs: no session follows. Empty."""
 
 
 class MessageType(enum.IntEnum):

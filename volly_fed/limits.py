@@ -12,6 +12,8 @@ MAX_TEXT = 512
 """A human-readable reason inside a message."""
 RECEIVE_BUFFER = 65536
 """Per receive call; 4 KiB, the library's default, doubles the cost of a batch."""
+MAX_UNCLAIMED = 2 * MAX_MESSAGE + (256 << 10)
+"""Bytes a WebSocket peer may send before one of its messages is taken: one waits, one is read, and their overhead."""
 
 # --- channel -------------------------------------------------------------------------------------------------------
 CONNECT = 5.0
@@ -22,10 +24,20 @@ TLS_HANDSHAKE = 10.0
 WEBSOCKET_UPGRADE = 5.0
 CLOSE = 1.0
 """Clean-up that awaits, shielded: longer than a round trip, shorter than a supervisor's patience."""
+TLS_RECORD = 1 << 14
+"""RFC 8446 §5.1; encrypted bytes go through OpenSSL's buffers in pieces of this size."""
 TLS_RECORD_CHUNK = 1 << 16
+"""Plain bytes encrypted before the transport gets them: four records, one system call."""
+TLS_SCRATCH = 1 << 18
+TLS_CERTIFICATE = 3650 * 86400
+"""Nobody looks at the dates of our certificates (RFC 7671 §5.1), so they need not run out."""
 MAX_HALF_OPEN = 64
 """Connections per listener that have not proved an identity; the next one waits in the kernel's backlog."""
 MAX_HALF_OPEN_PER_ADDRESS = 8
+
+# --- crypto --------------------------------------------------------------------------------------------------------
+LIBOQS_PROBE = 5.0
+"""For one candidate file to load in a child process; the same five seconds that liboqs-python counts down."""
 
 # --- handshake -----------------------------------------------------------------------------------------------------
 HANDSHAKE = 15.0
@@ -37,6 +49,11 @@ MAX_EXTENSION = 1024
 CLAIMS_PER_DOMAIN_PER_MINUTE = 6
 """Handshakes that claim one domain and failed to prove it, before that domain's claims are answered BUSY."""
 CLAIM_WINDOW = 60.0
+CLAIMS_PER_MINUTE = 600
+"""Unproved claims of all callers together that did not prove themselves before: 10 discoveries a second at most."""
+KNOWN_CALLERS = 4096
+"""Domains remembered with the TLS keys they proved their identity with; such callers pass by CLAIMS_PER_MINUTE."""
+KEYS_PER_KNOWN_CALLER = 8
 
 # --- DNS (docs: dns-dane rule 22) ----------------------------------------------------------------------------------
 DNS_QUERIES = 60
@@ -55,6 +72,18 @@ DNS_TLSA_RECORDS = 64
 DNS_SRV_TARGETS = 8
 DNS_ADDRESSES = 16
 DNS_QUERY = 2.0
+DNS_RETRANSMIT = 0.6
+"""First wait for an answer over UDP; doubles with every attempt up to DNS_QUERY."""
+DNS_ATTEMPTS = 4
+"""Per question, over all configured resolvers in turn."""
+DNS_IN_FLIGHT = 64
+"""Questions under way at once; each has a socket of its own, for its random port."""
+DNS_MAX_MESSAGE = 16384
+"""Bounds the time one answer can cost to parse; a DNSKEY set signed with ML-DSA-44 has about 8 KiB."""
+DNS_PREFETCH_ZONES = 6
+"""Labels of a name whose DS and DNSKEY are asked for before anybody knows where the zones begin."""
+DNS_INSECURE_TTL = 300
+"""An unsigned domain is asked again after this: its operator may just have signed it."""
 DISCOVERY = 5.0
 DNS_UDP_PAYLOAD = 1232
 DNS_MAX_TTL = 86400
@@ -77,6 +106,8 @@ PONG_WITHIN = 10.0
 """Silence after we asked, before the link counts as dead."""
 DRAIN = 10.0
 REFUSALS_PER_ACK = 256
+EXTRA_MESSAGES = 2048
+"""Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
 
 # --- envelopes and mailboxes ---------------------------------------------------------------------------------------
 MAX_BODY = 64 * 1024
@@ -101,8 +132,13 @@ ACK_IDS = 1024
 """Envelope ids in one acknowledgement."""
 DELIVERY_WINDOW = 256
 """Envelopes given to one mailbox and not yet acknowledged."""
+DELIVERY_WINDOW_BYTES = 1 << 20
+"""The same in bytes, so that one slow device holds little memory on its edge."""
 DUPLICATE_MEMORY = 8 * 86400
 """How long an envelope's id is remembered: longer than any envelope may live."""
+
+DOMAIN_MEMORY = 4096
+"""Destination domains whose spelling was checked already; checking costs more than the rest of an envelope's head."""
 
 # --- queues --------------------------------------------------------------------------------------------------------
 QUEUE_ENVELOPES_PER_PEER = 100_000
@@ -112,10 +148,53 @@ BACKOFF_GROWTH = 2.0
 BACKOFF_JITTER = (0.8, 1.4)
 BACKOFF_CAP = 300.0
 EXPIRY_SWEEP = 60.0
+OVERLOAD_RETRY = 1.0
+"""Before envelopes that the other end had no room for are offered again."""
+SIMULTANEOUS_DIAL = 10.0
+"""Links dialled from both ends within this time are taken for one; later, the newer one replaces the older."""
+
+# --- store ---------------------------------------------------------------------------------------------------------
+STORE_GROUP = 64
+"""Jobs in one commit; 1024 envelopes a commit are already cheap, and longer ones only add latency."""
+STORE_CACHE_KIB = 65536
+STORE_CHECKPOINT_PAGES = 1000
+"""WAL pages before SQLite copies them into the database file (8 MiB)."""
+STORE_SWEEP_ROWS = 4096
+"""Rows deleted in one transaction of the expiry sweep, so that commits of envelopes wait milliseconds at most."""
+STORE_MAILBOX_MEMORY = 65536
+"""Mailboxes whose registration and counts are at hand without asking the disk."""
+STREAMS_PER_PEER = 8
+"""Stream cursors kept for one peer: one per process of its; older ones belong to processes that are gone."""
 
 # --- devices -------------------------------------------------------------------------------------------------------
 SUBMIT_ENVELOPES = 256
 DEVICE_QUEUE = 1024
 DEVICE_CONNECTIONS_PER_EDGE = 10_000
+DEVICE_QUEUE_BYTES = 4 << 20
+"""Waiting for one device's socket; beyond it the device is disconnected and its envelopes stay at the homeserver."""
+EDGE_SUBMISSIONS = 65_536
+"""Envelopes an edge has taken from its devices and the homeserver has not settled."""
+EDGE_SUBMISSION_BYTES = 128 << 20
+EDGE_BACKOFF_CAP = 5.0
+"""Between an edge's attempts to reach its homeserver: there is one of it, and devices wait."""
+EDGE_READY = 5.0
+"""How long an edge waits for its homeserver before it says that it is ready all the same."""
+EDGE_STREAMS = 1024
+"""Cursors of edges' streams that a homeserver remembers while it runs."""
+RECEIPT_MEMORY = 65_536
+"""Settled envelopes whose submitter an edge still knows, for refusals that come late."""
 MAX_CARD = 8192
 MAX_CONTENT = 48 * 1024
+MAX_CARD_NAME = 64
+"""Characters of the display name on a card."""
+MAX_CONTACTS = 1000
+INBOX_MESSAGES = 10_000
+"""Messages a device keeps that its application has not taken yet; beyond it nothing more is acknowledged."""
+DEVICE_CARDS = CAPABILITIES_PER_MAILBOX
+SUBMIT_ANSWER = 30.0
+"""From SUBMIT to SUBMITTED, before a device gives up waiting."""
+DEVICE_BACKOFF_STEPS = 16
+DEVICE_BACKOFF_CAP = 60.0
+"""Between a device's attempts: shorter than between servers, because somebody waits for it to ring."""
+CLAIM_RETRY = 2.0
+"""Before a device claims again what it lost through no fault of its own."""

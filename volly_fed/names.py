@@ -45,8 +45,8 @@ def parse_domain(text: str) -> DomainName:
     Raises BadName for anything else, internationalised names included: they are written as A-labels (xn--…).
     """
     name = text.lower().removesuffix(".")
-    if not name or len(name) > _MAX_NAME:
-        raise BadName("a domain name has 1 to 253 characters")
+    if not text.isascii() or not name or len(name) > _MAX_NAME:  # U+212A folds to an ASCII k
+        raise BadName("a domain name has 1 to 253 ASCII characters (write xn--… for others)")
     for label in name.split("."):
         if not _LABEL.fullmatch(label):
             raise BadName(

@@ -297,7 +297,8 @@ def parse_message(data: bytes, *, limit: int = limits.MAX_MESSAGE) -> Message:
     value = codec.decode(data, limit=limit)
     if type(value) is not dict:
         raise BadMessage("a message is a map")
-    kind = MESSAGES.get(value.get(0))  # type: ignore[arg-type] # any value may stand there; only known ints are found
+    number = value.get(0)
+    kind = MESSAGES.get(number) if type(number) is int else None  # True is 1 to a dict, and a list has no hash
     if kind is None:
         raise BadMessage("unknown message type", code=ErrorCode.UNEXPECTED)
     arguments = {}

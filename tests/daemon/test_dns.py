@@ -1,0 +1,443 @@
+"""Discovery over real sockets on loopback, against a signed world."""
+
+from pathlib import Path
+
+import attrs
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rrset
+import pytest
+import trio
+import trio.testing
+from dns.dnssectypes import Algorithm
+from dns.rdataclass import IN
+from dns.rdatatype import RdataType
+
+from tests.discovery.harness import DIGEST, IDENTITY, NOW, service_records, without
+from volly_fed import limits
+from volly_fed.daemon.dns import Resolver, system_resolvers, trust_anchors
+from volly_fed.discovery.endpoint import NO_IDENTITY, Endpoint, Service, Status, Step
+from volly_fed.errors import Bogus, ConfigError, DiscoveryError, Indeterminate, Insecure, NoRecords
+from volly_fed.names import DomainName, fingerprint_text
+from volly_fed.testing.world import Flaw, World, WorldServer
+from volly_fed.testing.world_sign import Window, ZoneKeys
+
+A = DomainName("a.test")
+DEVICE_RECORDS = [
+    "_volly._tcp IN SRV 0 5 5222 signal",
+    "signal IN A 192.0.2.5",
+]
+
+
+def build() -> World:
+    world = World(seed=b"daemon tests")
+    world.zone("a.test", [*service_records(), *DEVICE_RECORDS])
+    world.zone("out.test", ["_volly-fed._tcp IN SRV 0 0 0 ."])
+    world.zone("bare.test", ["fed IN A 192.0.2.1", "_5223._tcp.fed IN TLSA 3 1 1 " + DIGEST])
+    world.zone("unsigned.test", service_records(), signed=False)
+    world.zone("bad.test", service_records(), flaws=Flaw.BAD_SIGNATURE)
+    world.zone("expired.test", service_records(), flaws=Flaw.EXPIRED)
+    service = "_volly-fed._tcp IN SRV"
+    identity = f'_volly-fed IN TXT "{IDENTITY}"'
+    world.zone("far.test", [f"{service} 0 5 5223 fed.a.test.", identity])
+    world.zone("elsewhere.test", [f"{service} 0 5 5223 fed.unsigned.test.", identity])
+    world.zone(
+        "two.test",
+        [*service_records(), f"{service} 9 0 5223 fed.unsigned.test.", f"{service} 5 0 5223 fed.expired.test."],
+    )
+    world.zone("alias.test", [f"{service} 0 5 5223 fed", identity, "fed IN CNAME fed.a.test."])
+    world.zone(
+        "original.test",
+        [
+            f"{service} 0 5 5223 fed",
+            identity,
+            "fed IN CNAME plain",
+            "plain IN A 192.0.2.4",
+            f"_5223._tcp.fed IN TLSA 3 1 1 {DIGEST}",
+        ],
+    )
+    world.zone(
+        "apex.test", [f"{service} 0 5 5223 @", identity, "@ IN A 192.0.2.4", f"_5223._tcp IN TLSA 3 1 1 {DIGEST}"]
+    )
+    world.zone("nokey.test", service_records()[:-1])
+    world.zone("nobody.test", [line for line in service_records() if "TXT" not in line])
+    world.zone("double.test", [*service_records(), f'_volly-fed IN TXT "{IDENTITY} next={"B" * 42}A"'])
+    world.sign(NOW)
+    return world
+
+
+@attrs.define
+class Net:
+    """A world, its server, and resolvers of it with a clock that tests set."""
+
+    world: World
+    server: WorldServer
+    address: tuple[str, int]
+    now: float = NOW
+
+    def resolver(self, *, allow_private: bool = True) -> Resolver:
+        return Resolver(
+            [self.address],
+            trust_anchors(self.world.anchor_text),
+            allow_private=allow_private,
+            clock=lambda: self.now,
+        )
+
+
+@pytest.fixture
+async def net(nursery: trio.Nursery) -> Net:
+    world = build()
+    server = WorldServer(world)
+    return Net(world, server, await nursery.start(server.serve))
+
+
+async def fails(resolver: Resolver, domain: str, service: Service = Service.FEDERATION) -> DiscoveryError:
+    with pytest.raises(DiscoveryError) as caught:
+        await resolver.discover(DomainName(domain), service=service)
+    assert "note: " in str(caught.value)
+    return caught.value
+
+
+async def test_discovery_of_a_complete_domain(net: Net) -> None:
+    steps: list[Step] = []
+    endpoint = await net.resolver().discover(A, trace=steps.append)
+    (target,) = endpoint.targets
+    assert (target.host, target.port, target.addresses) == ("fed.a.test", 5223, ("2001:db8::1", "192.0.2.1"))
+    assert [str(record) for record in target.tlsa] == [f"3 1 1 {DIGEST}"]
+    assert endpoint.tlsa == target.tlsa
+    assert fingerprint_text(endpoint.identity) == "A" * 43
+    assert (endpoint.identity_next, endpoint.rejected) == (None, ())
+    assert endpoint.expires == NOW + 3600
+    assert tuple(steps) == endpoint.steps
+    assert [(step.name, step.rrtype) for step in steps] == [
+        ("_volly-fed._tcp.a.test", "SRV"),
+        ("_volly-fed.a.test", "TXT"),
+        ("fed.a.test", "AAAA"),
+        ("fed.a.test", "A"),
+        ("_5223._tcp.fed.a.test", "TLSA"),
+    ]
+    assert {step.status for step in steps} == {Status.SECURE}
+    assert "_5223._tcp.fed.a.test TLSA: secure" in endpoint.evidence
+
+
+async def test_device_service_needs_neither_identity_nor_tlsa(net: Net) -> None:
+    endpoint = await net.resolver().discover(A, service=Service.DEVICE)
+    assert [(target.host, target.port, target.tlsa) for target in endpoint.targets] == [("signal.a.test", 5222, ())]
+    assert endpoint.identity == NO_IDENTITY
+    assert isinstance(await fails(net.resolver(), "out.test", Service.DEVICE), NoRecords)
+
+
+@pytest.mark.parametrize(
+    ("domain", "error", "why"),
+    [
+        ("unsigned.test", Insecure, "unsigned.test. is an unsigned delegation"),
+        ("elsewhere.test", Insecure, "unsigned.test. is an unsigned delegation"),
+        ("bad.test", Bogus, "signature is wrong"),
+        ("expired.test", Bogus, "expired"),
+        ("out.test", NoRecords, "does not offer"),
+        ("bare.test", NoRecords, "_volly-fed._tcp.bare.test. SRV"),
+        ("missing.test", NoRecords, "does not exist"),
+        ("nokey.test", NoRecords, "_5223._tcp.fed.nokey.test. TLSA"),
+        ("nobody.test", NoRecords, "_volly-fed.nobody.test. TXT"),
+        ("double.test", NoRecords, "exactly one"),
+    ],
+)
+async def test_refusals_say_why(net: Net, domain: str, error: type[DiscoveryError], why: str) -> None:
+    steps: list[Step] = []
+    resolver = net.resolver()
+    caught = await fails(resolver, domain)
+    assert type(caught) is error
+    assert why in str(caught)
+    with pytest.raises(error):
+        await resolver.discover(DomainName(domain), trace=steps.append)
+    assert steps[0].rrtype == "SRV"
+
+
+async def test_targets_in_other_zones_and_aliases(net: Net) -> None:
+    resolver = net.resolver()
+    far = await resolver.discover(DomainName("far.test"))
+    assert [target.host for target in far.targets] == ["fed.a.test"]
+    alias = await resolver.discover(DomainName("alias.test"))
+    assert [(target.host, len(target.tlsa)) for target in alias.targets] == [("fed.a.test", 1)]
+    original = await resolver.discover(DomainName("original.test"))
+    assert [(target.host, len(target.tlsa)) for target in original.targets] == [("fed.original.test", 1)]
+    apex = await resolver.discover(DomainName("apex.test"))
+    assert [target.host for target in apex.targets] == ["apex.test"]
+
+
+async def test_unusable_targets_beside_a_good_one_are_named(net: Net) -> None:
+    endpoint = await net.resolver().discover(DomainName("two.test"))
+    assert [target.host for target in endpoint.targets] == ["fed.two.test"]
+    assert [(target.host, target.status, target.addresses) for target in endpoint.rejected] == [
+        ("fed.expired.test", Status.BOGUS, ()),
+        ("fed.unsigned.test", Status.INSECURE, ()),
+    ]
+
+
+async def test_private_addresses_are_refused_unless_allowed(net: Net) -> None:
+    caught = await fails(net.resolver(allow_private=False), "a.test")
+    assert type(caught) is NoRecords
+    assert "allow_private_addresses" in str(caught)
+    net.world.update("a.test", add=["fed IN A 9.9.9.9"])
+    endpoint = await net.resolver(allow_private=False).discover(A)
+    assert endpoint.targets[0].addresses == ("9.9.9.9",)
+
+
+# --- caching ---------------------------------------------------------------------------------------------------------
+
+
+async def test_answers_are_kept_until_they_expire(net: Net) -> None:
+    resolver = net.resolver()
+    await resolver.discover(A)
+    asked = net.server.queries
+    net.now += 3599
+    await resolver.discover(A)
+    assert net.server.queries == asked
+    net.now += 1
+    await resolver.discover(A)
+    assert net.server.queries > asked
+
+
+async def test_second_domain_does_not_ask_for_the_zones_above_again(net: Net) -> None:
+    resolver = net.resolver()
+    await resolver.discover(A)
+    first = net.server.queries
+    await resolver.discover(DomainName("apex.test"))
+    assert (first, net.server.queries - first) == (10, 7)  # without "." DNSKEY and "test." DS and DNSKEY
+
+
+async def test_denials_are_kept_and_end_with_the_soas_time(net: Net) -> None:
+    resolver = net.resolver()
+    await fails(resolver, "bare.test")
+    asked = net.server.queries
+    net.now += 299
+    await fails(resolver, "bare.test")
+    assert net.server.queries == asked
+    net.world.update("bare.test", add=["_volly-fed._tcp IN SRV 0 0 5223 fed", f'_volly-fed IN TXT "{IDENTITY}"'])
+    net.now += 1 + limits.DNS_FAILURE_TTL
+    assert (await resolver.discover(DomainName("bare.test"))).targets
+
+
+async def test_failures_are_kept_briefly(net: Net) -> None:
+    resolver = net.resolver()
+    await fails(resolver, "bad.test")
+    asked = net.server.queries
+    net.now += limits.DNS_FAILURE_TTL - 1
+    await fails(resolver, "bad.test")
+    assert net.server.queries == asked
+    net.world.zone("bad.test", service_records())
+    net.world.sign(NOW)
+    net.now += 1
+    assert (await resolver.discover(DomainName("bad.test"))).targets
+
+
+async def test_an_expired_signature_ends_the_cache(net: Net) -> None:
+    net.now = NOW + 30 * 86400 - 100
+    resolver = net.resolver()
+    endpoint = await resolver.discover(A)
+    assert endpoint.expires == NOW + 30 * 86400
+    net.now += 100 + limits.DNS_CLOCK_SKEW + 1
+    assert type(await fails(resolver, "a.test")) is Bogus
+
+
+async def test_forget_asks_again(net: Net) -> None:
+    resolver = net.resolver()
+    await resolver.discover(A)
+    asked = net.server.queries
+    resolver.forget()
+    await resolver.discover(A)
+    assert net.server.queries == 2 * asked
+
+
+# --- several at once -------------------------------------------------------------------------------------------------
+
+
+async def test_callers_at_once_share_one_discovery(net: Net) -> None:
+    resolver = net.resolver()
+    found: list[Endpoint] = []
+    refused: list[DiscoveryError] = []
+
+    async def good() -> None:
+        found.append(await resolver.discover(A))
+
+    async def bad() -> None:
+        refused.append(await fails(resolver, "bad.test"))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(good)
+    assert net.server.queries == 10
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(bad)
+    assert net.server.queries < 20
+    assert len(set(map(id, found))) == 1
+    assert len(set(map(id, refused))) == 50  # each caller has an error of its own to add a traceback to
+
+
+async def test_a_cancelled_leader_hands_over(net: Net) -> None:
+    gate: list[bool] = []
+
+    def hold(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message | None:
+        return response if gate else None
+
+    net.world.hook("a.test", hold)
+    resolver = net.resolver()
+    found: list[Endpoint] = []
+
+    async def follow() -> None:
+        found.append(await resolver.discover(A))
+
+    async with trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as leader:
+                leader.start_soon(resolver.discover, A)
+                while net.server.queries < 7:
+                    await trio.lowlevel.checkpoint()
+                nursery.start_soon(follow)
+                await trio.testing.wait_all_tasks_blocked(0.01)
+                gate.append(True)
+                scope.cancel()
+    assert len(found) == 1
+
+
+# --- trouble on the way ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def patient_clock() -> trio.testing.MockClock:
+    """Jumps only after 50 ms in which no datagram arrived: real sockets need real time."""
+    return trio.testing.MockClock(autojump_threshold=0.05)
+
+
+async def test_silence_ends_in_time_and_is_indeterminate(patient_clock: trio.testing.MockClock, net: Net) -> None:
+    net.world.hook(".", lambda _query, _response, _udp: None)
+    started = trio.current_time()
+    caught = await fails(net.resolver(), "a.test")
+    assert type(caught) is Indeterminate
+    assert trio.current_time() - started <= limits.DISCOVERY
+    answer = await net.resolver().lookup("a.test", "SOA")
+    assert answer.status is Status.INDETERMINATE
+
+
+async def test_lost_datagrams_are_sent_again(patient_clock: trio.testing.MockClock, net: Net) -> None:
+    seen: set[str] = set()
+
+    def lose(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message | None:
+        key = str(query.question[0])
+        if key in seen:
+            return response
+        seen.add(key)
+        return None
+
+    net.world.hook(".", lose)
+    started = trio.current_time()
+    assert (await net.resolver().discover(A)).targets
+    assert trio.current_time() - started < 4 * limits.DNS_RETRANSMIT
+
+
+async def test_a_dead_resolver_is_passed_over(patient_clock: trio.testing.MockClock, net: Net) -> None:
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as silent:
+        await silent.bind(("127.0.0.1", 0))
+        servers = [silent.getsockname(), net.address]
+        resolver = Resolver(servers, trust_anchors(net.world.anchor_text), allow_private=True, clock=lambda: NOW)
+        assert (await resolver.discover(A)).targets
+
+
+@pytest.mark.parametrize("rcode", [1, 2, 5])
+async def test_server_failure_is_indeterminate_and_asked_once(net: Net, rcode: int) -> None:
+    def fail(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        response = dns.message.make_response(query)
+        response.set_rcode(dns.rcode.Rcode(rcode))
+        return response
+
+    net.world.hook("a.test", fail)
+    caught = await fails(net.resolver(), "a.test")
+    assert type(caught) is Indeterminate
+    assert f"port {net.address[1]} answers" in str(caught)
+    assert net.server.queries <= 10
+
+
+async def test_long_answers_come_over_tcp(net: Net) -> None:
+    transports: list[bool] = []
+
+    def watch(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        transports.append(udp)
+        return response
+
+    net.world.update("a.test", add=[f"_5223._tcp.fed IN TLSA 3 1 2 {index:0128x}" for index in range(20)])
+    net.world.hook("_5223._tcp.fed.a.test", watch)
+    endpoint = await net.resolver().discover(A)
+    assert len(endpoint.targets[0].tlsa) == 21
+    assert transports == [True, False]
+
+
+async def test_truncation_without_end_is_indeterminate(net: Net) -> None:
+    def cut(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        response.flags |= dns.flags.TC
+        return without(response, RdataType.SRV, RdataType.RRSIG)
+
+    net.world.hook("_volly-fed._tcp.a.test", cut)
+    assert isinstance(await fails(net.resolver(), "a.test"), Bogus | Indeterminate)
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\0" * 12, b"\xff" * 600])
+async def test_garbage_is_indeterminate(patient_clock: trio.testing.MockClock, net: Net, garbage: bytes) -> None:
+    def spoil(query: dns.message.Message, response: dns.message.Message, udp: bool) -> bytes:
+        return query.id.to_bytes(2) + garbage
+
+    net.world.hook("a.test", spoil)
+    assert type(await fails(net.resolver(), "a.test")) is Indeterminate
+
+
+async def test_answers_to_other_queries_are_not_taken(patient_clock: trio.testing.MockClock, net: Net) -> None:
+    def misnumber(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        response.id = query.id ^ 1
+        return response
+
+    net.world.hook("a.test", misnumber)
+    assert type(await fails(net.resolver(), "a.test")) is Indeterminate
+
+
+async def test_tlsa_of_wrong_length_is_ignored_alone(net: Net) -> None:
+    """The whole response would be refused by dnspython; the set's signature must still be checked."""
+    keys = ZoneKeys.derive(b"daemon tests", dns.name.from_text("a.test"), Algorithm.ECDSAP256SHA256)
+    window = Window(inception=int(NOW) - 1, expiration=int(NOW) + 1)
+
+    def add_malformed(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        rrset = next(rrset for rrset in response.answer if rrset.rdtype == RdataType.TLSA)
+        rrset.add(dns.rdata.GenericRdata(IN, RdataType.TLSA, bytes((3, 1, 1, 0, 0, 0))))
+        response.answer = [rrset, dns.rrset.from_rdata(rrset.name, rrset.ttl, keys.sign(rrset, window))]
+        return response
+
+    net.world.hook("_5223._tcp.fed.a.test", add_malformed)
+    endpoint = await net.resolver().discover(A)
+    assert [str(record) for record in endpoint.targets[0].tlsa] == [f"3 1 1 {DIGEST}"]
+
+
+async def test_no_resolver_is_indeterminate() -> None:
+    with pytest.raises(Indeterminate, match="no resolver"):
+        await Resolver([]).discover(A)
+
+
+async def test_lookup_of_one_name(net: Net) -> None:
+    resolver = net.resolver()
+    assert (await resolver.lookup("fed.a.test", "A")).found
+    assert (await resolver.lookup(".", "SOA")).found
+    assert (await resolver.lookup("fed.a.test.", "MX")).absent
+    with pytest.raises(NoRecords, match="note:"):
+        await resolver.lookup("x" * 64, "A")
+
+
+def test_system_resolvers(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("search a.test\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions edns0\n")
+    assert system_resolvers(path) == [("192.0.2.53", 53), ("2001:db8::53", 53)]
+    path.write_text("# nothing\n")
+    with pytest.raises(ConfigError, match="note:"):
+        system_resolvers(path)
+    with pytest.raises(ConfigError):
+        system_resolvers(tmp_path / "missing")

@@ -1,0 +1,327 @@
+import os
+
+import attrs
+import pytest
+
+from tests.edge.net import HOME, WALL, Net, again, edge_fingerprint, message_to
+from volly_fed import limits
+from volly_fed.client import DeviceKeys
+from volly_fed.client.receiver import Confirm
+from volly_fed.codepoints import EnvelopeClass, ErrorCode
+from volly_fed.crypto.secret import Secret
+from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
+from volly_fed.edge.claims import Action, Claims, Delete, Register, ToEdge
+from volly_fed.edge.delivery import Delivery, Row
+from volly_fed.errors import RemoteError
+from volly_fed.names import MailboxId
+from volly_fed.relay.envelope import Envelope, encode_envelope
+from volly_fed.wire.messages import Claim, Claimed, Deliver, NotClaimed, Ping, Proof
+
+MAILBOX = MailboxId(bytes(32))
+KEY = Secret(b"k" * 32)
+
+
+def rows(first: int, last: int, size: int = 100) -> list[Row]:
+    return [Row(n, n.to_bytes(16, "big"), os.urandom(size)) for n in range(first, last + 1)]
+
+
+# --- the window of one claim
+
+
+def test_the_window_takes_what_fits_in_envelopes_and_bytes() -> None:
+    delivery = Delivery(key=KEY)
+    given = delivery.give(rows(1, limits.DELIVERY_WINDOW + 5))
+    assert len(given) == delivery.in_flight == limits.DELIVERY_WINDOW
+    assert delivery.room == 0
+    assert delivery.position == limits.DELIVERY_WINDOW
+    large = Delivery(key=KEY)
+    assert len(large.give(rows(1, 64, limits.DELIVERY_WINDOW_BYTES // 4))) == 4
+    assert large.room == large.room_bytes == 0
+
+
+def test_rows_are_given_once_and_in_order() -> None:
+    delivery = Delivery(key=KEY)
+    some = rows(1, 3)
+    assert delivery.give(some) == [row.frame for row in some]
+    assert delivery.give(some) == []
+    assert delivery.give([*some, *rows(4, 4)]) != []
+
+
+def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:
+    delivery = Delivery(key=KEY)
+    some = rows(1, 3)
+    delivery.give(some)
+    pairs = [(row.id, frame_digest(row.frame)) for row in some]
+    for wrong in (
+        make_acknowledge(KEY, MAILBOX, [(bytes(15) + b"\xff", bytes(32))]),
+        make_acknowledge(KEY, MAILBOX, [pairs[0], pairs[0]]),
+        make_acknowledge(KEY, MAILBOX, [(pairs[0][0], pairs[1][1])]),
+    ):
+        with pytest.raises(RemoteError):
+            delivery.settle(wrong)
+    assert delivery.in_flight == 3
+    assert delivery.settle(make_acknowledge(KEY, MAILBOX, pairs[:2])) == [row.id for row in some[:2]]
+    assert delivery.in_flight == 1
+    with pytest.raises(RemoteError):
+        delivery.settle(make_acknowledge(KEY, MAILBOX, pairs[:1]))
+
+
+# --- all claims of a homeserver
+
+
+def light(bob: DeviceKeys, number: int) -> Envelope:
+    """An envelope that nobody can open: enough for delivery."""
+    card = bob.card()
+    return Envelope(
+        card.address.mailbox,
+        HOME,
+        number.to_bytes(16, "big"),
+        int(WALL) + 60,
+        EnvelopeClass.BULK,
+        card.capability,
+        os.urandom(1024),
+    )
+
+
+def test_nothing_is_claimed_before_the_registration_is_stored(bob: DeviceKeys) -> None:
+    net = Net()
+    registers: list[Register] = []
+    original = net.at_homeserver
+
+    def slow(actions: list[Action]) -> None:
+        registers.extend(a for a in actions if isinstance(a, Register))
+        original([a for a in actions if not isinstance(a, Register)])
+
+    net.at_homeserver = slow  # type: ignore[method-assign] # a store that has not answered yet
+    device = net.connect(bob)
+    assert not device.holding
+    assert net.claims.holder(bob.address.mailbox) is None
+    original(net.claims.registered(registers[0]))
+    net.run()
+    assert device.holding
+
+
+def test_a_store_that_fails_tells_the_device_to_try_again(bob: DeviceKeys) -> None:
+    net = Net()
+    original = net.at_homeserver
+
+    def failing(actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Register):
+                original(net.claims.not_registered(action, ErrorCode.OVERLOADED, "the disk is full"))
+            else:
+                original([action])
+
+    net.at_homeserver = failing  # type: ignore[method-assign] # a store that fails
+    device = net.connect(bob)
+    assert [lost.code for lost in device.lost] == [ErrorCode.OVERLOADED]
+
+
+def test_what_was_stored_before_the_claim_is_delivered_after_it(bob: DeviceKeys, alice: DeviceKeys) -> None:
+    net = Net()
+    net.store(*(message_to(bob.card(), alice, str(n)) for n in range(3)))
+    device = net.connect(bob)
+    assert [message.content.text for message in device.got] == ["0", "1", "2"]
+    assert net.rows == []
+
+
+def test_a_long_queue_is_delivered_in_windows(bob: DeviceKeys) -> None:
+    net = Net()
+    total = 3 * limits.DELIVERY_WINDOW + 7
+    net.store(*(light(bob, n) for n in range(total)))
+    device = net.connect(bob, acknowledging=False)
+    assert len(device.raw) == limits.DELIVERY_WINDOW
+    done = 0
+    while done < len(device.raw):
+        device.say(Confirm(claim=1, items=device.raw[done : done + 100]))
+        done += 100
+        net.run()
+    assert [int.from_bytes(item.envelope.id, "big") for item in device.raw] == list(range(total))
+    assert net.rows == []
+    assert net.rejected == []
+
+
+def test_rows_that_come_while_the_window_is_full_are_read_later(bob: DeviceKeys) -> None:
+    net = Net()
+    device = net.connect(bob, acknowledging=False)
+    net.store(*(light(bob, n) for n in range(limits.DELIVERY_WINDOW)))
+    for n in range(limits.DELIVERY_WINDOW, limits.DELIVERY_WINDOW + 10):
+        net.store(light(bob, n))
+    assert len(device.raw) == limits.DELIVERY_WINDOW
+    device.say(Confirm(claim=1, items=list(device.raw)))
+    net.run()
+    assert len(device.raw) == limits.DELIVERY_WINDOW + 10
+
+
+def test_rows_committed_while_the_store_is_read_are_not_lost_or_doubled(bob: DeviceKeys) -> None:
+    claims = Claims(HOME)
+    net = Net()
+    device = net.connect(bob, acknowledging=False)
+    claims = net.claims
+    claims.wake([bob.address.mailbox])
+    read = claims.next_read(1)
+    assert read is not None
+    new = Row(50, bytes(16), b"frame that came during the read")
+    assert claims.stored([(bob.address.mailbox, new)]) == []
+    assert claims.give_read(read, []) == []
+    second = claims.next_read(1)
+    assert second is not None
+    delivered = claims.give_read(second, [new])
+    assert [len(action.message.envelopes) for action in delivered if isinstance(action.message, Deliver)] == [1]
+    assert claims.stored([(bob.address.mailbox, new)]) == []  # told late: it was read already
+    assert device.holding
+
+
+def test_unacknowledged_envelopes_come_again_on_the_next_claim(bob: DeviceKeys, alice: DeviceKeys) -> None:
+    net = Net()
+    first = net.connect(bob, acknowledging=False)
+    net.store(message_to(bob.card(), alice, "a"), message_to(bob.card(), alice, "b"))
+    first.say(Confirm(claim=1, items=first.raw[:1]))
+    net.disconnect(first)
+    second = net.connect(bob)
+    assert [message.content.text for message in second.got] == ["b"]
+    assert net.rows == []
+
+
+def test_a_claim_moves_from_one_edge_to_another(bob: DeviceKeys, alice: DeviceKeys) -> None:
+    net = Net("e1", "e2")
+    old = net.connect(bob, "e1", acknowledging=False)
+    net.store(message_to(bob.card(), alice, "a"))
+    new = net.connect(bob, "e2")
+    assert [lost.code for lost in old.lost] == [ErrorCode.REPLACED]
+    assert [message.content.text for message in new.got] == ["a"]
+    assert net.claims.holder(bob.address.mailbox) == net.edges["e2"].link
+    net.disconnect(old)  # its late goodbye does not end the new claim
+    net.store(message_to(bob.card(), alice, "b"))
+    assert [message.content.text for message in new.got] == ["a", "b"]
+
+
+def test_a_claim_moves_between_connections_of_one_edge(bob: DeviceKeys, alice: DeviceKeys) -> None:
+    net = Net()
+    old, new = net.connect(bob), net.connect(bob)
+    assert not old.holding
+    net.disconnect(old)
+    net.store(message_to(bob.card(), alice))
+    assert len(new.got) == 1
+    assert len(net.edges["e1"].registry) == net.edges["e1"].registry.mailboxes == 1
+
+
+def test_a_lost_link_ends_its_claims_only(bob: DeviceKeys, alice: DeviceKeys) -> None:
+    net = Net("e1", "e2")
+    net.connect(bob, "e1")
+    other = net.connect(alice_at_home := DeviceKeys.generate(HOME, os.urandom), "e2")
+    net.claims.remove_link(net.edges["e1"].link)
+    assert net.claims.holder(bob.address.mailbox) is None
+    assert net.claims.holder(alice_at_home.address.mailbox) == net.edges["e2"].link
+    assert other.holding
+    net.store(message_to(bob.card(), alice))
+    assert len(net.rows) == 1
+
+
+def test_a_register_that_outlives_its_link_does_nothing(bob: DeviceKeys) -> None:
+    claims = Claims(HOME)
+    claims.add_link(1, edge_fingerprint("e1"))
+    actions = claims.receive(1, Claim(request=1, key=bob.mailbox.public), now=WALL, random=os.urandom)
+    challenge = actions[0].message  # type: ignore[union-attr] # it is ToEdge
+    proof, _ = answer_challenge(
+        bob.mailbox,
+        challenge,  # type: ignore[arg-type] # it is Challenge
+        bob.registration,
+        domain=HOME,
+        edge=edge_fingerprint("e1"),
+        now=WALL,
+    )
+    (register,) = claims.receive(1, again(proof), now=WALL, random=os.urandom)
+    assert isinstance(register, Register)
+    claims.remove_link(1)
+    assert claims.registered(register) == []
+    assert claims.not_registered(register, ErrorCode.BUSY, "") == []
+    assert claims.holder(bob.address.mailbox) is None
+
+
+def test_open_claims_are_bounded_and_expire(bob: DeviceKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PENDING_CLAIMS_PER_LINK", 2)
+    claims = Claims(HOME)
+    claims.add_link(1, edge_fingerprint("e1"))
+
+    def claim(request: int, now: float) -> object:
+        (action,) = claims.receive(1, Claim(request=request, key=bob.mailbox.public), now=now, random=os.urandom)
+        assert isinstance(action, ToEdge)
+        return action.message
+
+    claim(1, WALL)
+    claim(2, WALL)
+    refusal = claim(3, WALL)
+    assert isinstance(refusal, NotClaimed)
+    assert refusal.code is ErrorCode.BUSY
+    assert not isinstance(claim(4, WALL + limits.CLAIM_LIFETIME + 1), NotClaimed)
+
+
+def test_an_edge_that_breaks_the_protocol_is_told_apart_from_a_device_that_does(bob: DeviceKeys) -> None:
+    claims = Claims(HOME)
+    claims.add_link(1, edge_fingerprint("e1"))
+    claim = Claim(request=1, key=bob.mailbox.public)
+    claims.receive(1, claim, now=WALL, random=os.urandom)
+    with pytest.raises(RemoteError):
+        claims.receive(1, claim, now=WALL, random=os.urandom)
+    with pytest.raises(RemoteError):
+        claims.receive(1, Claimed(request=1, mailbox=bytes(32)), now=WALL, random=os.urandom)
+    with pytest.raises(RemoteError):
+        claims.receive(1, Ping(token=1), now=WALL, random=os.urandom)
+    bad_key = attrs.evolve(claim, request=2, key=b"\xff" * 1216)
+    actions = claims.receive(1, bad_key, now=WALL, random=os.urandom)
+    assert isinstance(actions[0], ToEdge)
+    assert isinstance(actions[0].message, NotClaimed)
+    proof = Proof(request=77, mac=bytes(32), registration=b"")
+    assert isinstance(claims.receive(1, proof, now=WALL, random=os.urandom)[0], ToEdge)
+
+
+def test_deliveries_are_cut_to_batches(bob: DeviceKeys) -> None:
+    net = Net()
+    net.connect(bob, acknowledging=False)
+    big = [attrs.evolve(light(bob, n), body=os.urandom(65536)) for n in range(10)]
+    net.store(*big)
+    sizes = [sum(map(len, m.envelopes)) for _, m in net.told if isinstance(m, Deliver)]
+    assert len(sizes) > 1
+    assert max(sizes) <= limits.BATCH_BYTES
+    assert sum(sizes) > 10 * 65536
+
+
+def test_ready_mailboxes_do_not_pile_up(bob: DeviceKeys) -> None:
+    """A link whose writer stands still is told of a hundred thousand rows: it remembers one mailbox."""
+    net = Net()
+    net.connect(bob, acknowledging=False)
+    for _ in range(1000):
+        net.claims.wake([bob.address.mailbox])
+    assert net.claims.next_read(1) is not None
+    assert net.claims.next_read(1) is None
+
+
+def test_a_delete_names_mailbox_and_ids_only(bob: DeviceKeys) -> None:
+    net = Net()
+    device = net.connect(bob, acknowledging=False)
+    deletes: list[Delete] = []
+    original = net.at_homeserver
+
+    def watched(actions: list[Action]) -> None:
+        deletes.extend(a for a in actions if isinstance(a, Delete))
+        original(actions)
+
+    net.at_homeserver = watched  # type: ignore[method-assign] # looks at what passes
+    net.store(light(bob, 1))
+    device.say(Confirm(claim=1, items=device.raw))
+    assert deletes == [Delete(bob.address.mailbox, [(1).to_bytes(16, "big")])]
+
+
+def test_commits_told_out_of_order_are_delivered_all_the_same(bob: DeviceKeys) -> None:
+    """Two tasks wait for one commit; trio resumes the later one first."""
+    net = Net()
+    device = net.connect(bob, acknowledging=False)
+    net.store(light(bob, 0))
+    mailbox = bob.address.mailbox
+    first, second = (Row(n, n.to_bytes(16, "big"), encode_envelope(light(bob, n))) for n in (2, 3))
+    net.rows += [(mailbox, first), (mailbox, second)]
+    net.at_homeserver([*net.claims.stored([(mailbox, second)])])
+    net.at_homeserver([*net.claims.stored([(mailbox, first)])])
+    net.run()
+    assert [int.from_bytes(item.envelope.id, "big") for item in device.raw] == [0, 2, 3]

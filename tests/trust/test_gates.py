@@ -1,0 +1,121 @@
+import pytest
+
+from volly_fed import limits
+from volly_fed.codepoints import TrustLevel
+from volly_fed.names import DomainName, Fingerprint
+from volly_fed.trust import Evidence, Pin, Policy, gates
+from volly_fed.trust.levels import RIGHTS
+
+PEER, OWN, OTHER = DomainName("peer.example"), DomainName("own.example"), DomainName("other.example")
+OLD, NEW, FOREIGN = (Fingerprint(bytes([n]) * 32) for n in (1, 2, 3))
+FULL, SELECTIVE, METADATA, NONE = TrustLevel.FULL, TrustLevel.SELECTIVE, TrustLevel.METADATA, TrustLevel.NONE
+
+# level: link, relay out, relay in, deliver when named, deliver when not named
+TABLE = {
+    FULL: (True, True, True, True, True),
+    SELECTIVE: (True, True, True, True, False),
+    METADATA: (True, False, False, False, False),
+    NONE: (False, False, False, False, False),
+}
+
+
+def policy(level: TrustLevel) -> Policy:
+    return Policy(default=NONE, levels={PEER: level})
+
+
+def evidence(**changes: object) -> Evidence:
+    facts: dict[str, object] = {"domain": PEER, "identity": OLD, "identity_next": NEW, "ttl": 60, "obtained_at": 1000}
+    return Evidence(**(facts | changes))  # type: ignore[arg-type] # a test's table of changes
+
+
+def test_every_level_has_a_row() -> None:
+    assert set(RIGHTS) == set(TrustLevel) == set(TABLE)
+
+
+@pytest.mark.parametrize(("level", "row"), TABLE.items())
+def test_the_table(level: TrustLevel, row: tuple[bool, ...]) -> None:
+    link, out, into, named, unnamed = row
+    asked = policy(level)
+    shown = gates.establish(asked, PEER, evidence(), shown=OLD, pin=None, now=1000)
+    assert (gates.dial(asked, PEER).allowed, gates.accept(asked, PEER).allowed, shown.allowed) == (link, link, link)
+    for source in (asked, level):  # the policy, or the level frozen into a session
+        assert gates.relay(source, PEER, "out").allowed is out
+        assert gates.relay(source, PEER, "in").allowed is into
+        assert gates.deliver(source, PEER, (OTHER, PEER)).allowed is named
+        assert gates.deliver(source, PEER, ("*",)).allowed is named
+        assert gates.deliver(source, PEER, (OTHER,)).allowed is unnamed
+        assert gates.deliver(source, PEER, ()).allowed is unnamed
+
+
+def test_reasons_name_the_domain_the_level_and_the_rule() -> None:
+    assert gates.dial(policy(NONE), PEER).reason == (
+        'peer.example may not be dialled: none (levels has "peer.example" = "none")'
+    )
+    assert gates.relay(METADATA, PEER, "out").reason == (
+        "envelopes to peer.example are not relayed: metadata (as established)"
+    )
+    assert gates.deliver(SELECTIVE, PEER, ()).reason == (
+        "peer.example reaches mailboxes that named this peer or *, and this one did not name it: "
+        "selective (as established)"
+    )
+
+
+def test_local_delivery_needs_no_trust_and_no_scope() -> None:
+    nobody = Policy(default=NONE, deny=frozenset({OWN}), allow=frozenset())
+    assert gates.deliver(nobody, OWN, (), own=OWN).allowed
+    assert not gates.deliver(nobody, PEER, ("*",), own=OWN).allowed
+
+
+def test_ones_own_name_is_no_special_case_on_a_link() -> None:
+    assert not gates.accept(Policy(default=FULL, allow=frozenset()), OWN).allowed
+
+
+def test_an_unknown_direction_is_our_bug() -> None:
+    with pytest.raises(ValueError, match="sideways"):
+        gates.relay(FULL, PEER, "sideways")
+
+
+def pin(fingerprint: Fingerprint) -> Pin:
+    return Pin(domain=PEER, fingerprint=fingerprint, first_seen=1, last_seen=2)
+
+
+@pytest.mark.parametrize(
+    ("shown", "held", "allowed", "words"),
+    [
+        (OLD, None, True, "first contact"),
+        (NEW, None, True, "first contact"),
+        (OLD, pin(OLD), True, "pinned one"),
+        (NEW, pin(NEW), True, "pinned one"),
+        (NEW, pin(OLD), False, "quarantined"),
+        (OLD, pin(NEW), False, "quarantined"),
+        (FOREIGN, None, False, "not the one"),
+        (FOREIGN, pin(FOREIGN), False, "not the one"),  # pinned, but withdrawn from the zone
+        (OLD, pin(FOREIGN), False, "quarantined"),
+    ],
+)
+def test_establish_judges_the_identity(shown: Fingerprint, held: Pin | None, allowed: bool, words: str) -> None:
+    decision = gates.establish(policy(FULL), PEER, evidence(), shown=shown, pin=held, now=1000)
+    assert decision.allowed is allowed
+    assert words in decision.reason
+    assert decision.level is FULL
+
+
+def test_establish_refuses_evidence_about_somebody_else() -> None:
+    decision = gates.establish(policy(FULL), PEER, evidence(domain=OTHER), shown=OLD, pin=None, now=1000)
+    assert not decision.allowed
+    assert "other.example" in decision.reason
+
+
+@pytest.mark.parametrize(
+    ("ttl", "now", "allowed"),
+    [(60, 1060, True), (60, 1060.5, False), (0, 1000 + limits.HANDSHAKE, True), (0, 1001 + limits.HANDSHAKE, False)],
+)
+def test_establish_refuses_stale_evidence(ttl: float, now: float, allowed: bool) -> None:
+    decision = gates.establish(policy(FULL), PEER, evidence(ttl=ttl), shown=OLD, pin=None, now=now)
+    assert decision.allowed is allowed
+
+
+def test_no_next_identity_admits_nothing_more() -> None:
+    single = evidence(identity_next=None)
+    assert single.expected == {OLD}
+    assert not gates.establish(policy(FULL), PEER, single, shown=NEW, pin=None, now=1000).allowed

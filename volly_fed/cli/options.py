@@ -1,0 +1,73 @@
+"""What commands share: --config and --json, arguments that are checked as they are read, and output.
+
+in: what the operator typed; out: checked values, and one JSON document where it was asked for.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import click
+
+from volly_fed.config.values import read_listen, read_remote
+from volly_fed.names import parse_domain, parse_fingerprint
+from volly_fed.trust.policy import parse_pattern
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+HOMESERVER_FILE = "volly-fed.toml"
+EDGE_FILE = "edge.toml"
+_SYSTEM = Path("/etc/volly-fed")
+
+
+class Parsed(click.ParamType, Generic[T]):  # type: ignore[type-arg]  # generic only in newer versions of click
+    """A kind of argument: whatever `parse` makes of the text; its ValueError says what is wrong."""
+
+    def __init__(self, name: str, parse: Callable[[str], T]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
+        """`value` checked; the process ends with a message about `param` if it is wrong."""
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+DOMAIN = Parsed("DOMAIN", parse_domain)
+PATTERN = Parsed("DOMAIN", parse_pattern)
+FINGERPRINT = Parsed("FINGERPRINT", parse_fingerprint)
+LISTEN = Parsed("HOST:PORT", read_listen)
+REMOTE = Parsed("HOST:PORT", read_remote)
+PORT = click.IntRange(1, 65535)
+PATH = click.Path(path_type=Path)
+
+
+def config_option(name: str = HOMESERVER_FILE) -> Callable[[F], F]:
+    """`--config FILE`: the command gets `config_path`. Without it, the usual places are searched for `name`."""
+    return click.option(
+        "--config",
+        "config_path",
+        type=PATH,
+        metavar="FILE",
+        callback=lambda _ctx, _param, value: value or find_config(name),
+        help=f"The configuration.  [default: ./{name}, then the configuration folders of the user and the system]",
+    )
+
+
+def json_option(function: F) -> F:
+    """`--json`: the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+
+
+def find_config(name: str) -> Path:
+    """The first `name` there is: here, in the user's configuration folder, in /etc/volly-fed; else the one here."""
+    places = [Path(name), Path(click.get_app_dir("volly-fed")) / name, _SYSTEM / name]
+    return next((place for place in places if place.is_file()), places[0])
+
+
+def print_json(document: object) -> None:
+    """One JSON document on standard output."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

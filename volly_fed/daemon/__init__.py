@@ -1,0 +1,1 @@
+"""All of trio, sockets, clocks and files: what drives the sans-IO stages below."""

@@ -1,0 +1,258 @@
+"""From a TCP stream to a peer that has proved who it is: TLS, WebSocket, handshake, in both roles.
+
+in: a fresh stream, our TLS context and Party, and the caller's judgement of keys and claims; out: a Connection that
+is handed to `use`, inside the nursery of this connection, and closed when that returns.
+Never: hands out a connection before both proofs, or keeps one open after `use`.
+"""
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import attrs
+import trio
+
+from volly_fed import limits
+from volly_fed.channel import Negotiated, check_negotiated
+from volly_fed.codepoints import ErrorCode
+from volly_fed.daemon.tls import TlsContext
+from volly_fed.daemon.tls_stream import PqStream
+from volly_fed.daemon.websocket import NORMAL, Socket, accept_websocket, connect_websocket
+from volly_fed.errors import ChannelError, DiscoveryError, LocalError, Refused, RemoteError, VollyFedError
+from volly_fed.handshake import (
+    Accept,
+    ChannelBinding,
+    Claimed,
+    Established,
+    Event,
+    Expired,
+    Initiator,
+    Outcome,
+    Party,
+    Prove,
+    Proved,
+    Responder,
+    Start,
+    refusal,
+)
+from volly_fed.names import DomainName, Fingerprint
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """A link whose other end has proved its identity. `took` is seconds from the TCP stream to the last proof."""
+
+    socket: Socket
+    negotiated: Negotiated
+    outcome: Outcome
+    took: float
+
+
+Use = Callable[[Connection], Awaitable[None]]
+Confirm = Callable[[Outcome], Awaitable[None]]
+"""The `establish` gate: returns, or raises RemoteError to refuse."""
+
+
+@attrs.frozen(kw_only=True)
+class Dialled:
+    """What a dialler knows and wants: whom, under which keys, and what to do with the connection."""
+
+    context: TlsContext
+    party: Party
+    host: str
+    """The TLSA base domain: SNI and Host header."""
+    wanted: DomainName
+    expected: frozenset[Fingerprint]
+    check_key: Callable[[Negotiated], None]
+    """Compares the server's TLS key with what is published or enrolled; raises NoMatch."""
+    confirm: Confirm
+    use: Use
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """What an acceptor brings: how it judges claims, and what to do with a proved connection."""
+
+    context: TlsContext
+    party: Party
+    admit: Callable[[Claimed, Negotiated], Awaitable[frozenset[Fingerprint]]]
+    """Judges a claim: the identities it may prove, or an error that refuses it."""
+    confirm: Confirm
+    use: Use
+
+
+async def dial(stream: trio.abc.Stream, plan: Dialled) -> None:
+    """Prove ourselves to the server at the other end of `stream` and it to us, then `use` the connection.
+
+    Raises ChannelError, NoMatch, Refused, RemoteError: no connection came about, or it broke; and what `use` raises.
+
+    Resource handling: `stream` is closed in every case.
+    """
+    began = trio.current_time()
+
+    async def proceed(nursery: trio.Nursery) -> None:
+        tls, negotiated = await secure(stream, plan.context, plan.host)
+        plan.check_key(negotiated)
+        with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
+            socket = await connect_websocket(nursery, tls, plan.context.profile, plan.host)
+        machine = Initiator(
+            own=plan.party,
+            wanted=plan.wanted,
+            expected=plan.expected,
+            binding=_binding(tls, negotiated),
+            random=os.urandom,
+            deadline=trio.current_time() + limits.HANDSHAKE,
+        )
+        outcome = await _answering(socket, partial(_initiate, machine, socket, plan))
+        await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
+
+    await _owning(stream, proceed)
+
+
+async def accept(stream: trio.abc.Stream, plan: Accepted, *, proved: Callable[[], None]) -> None:
+    """Let the caller at the other end of `stream` prove itself, then `use` the connection.
+
+    `proved` is called as soon as the caller is a stranger no more. Raises and closes like `dial`.
+    """
+    began = trio.current_time()
+
+    async def proceed(nursery: trio.Nursery) -> None:
+        tls, negotiated = await secure(stream, plan.context, "")
+        with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
+            socket = await accept_websocket(nursery, tls, plan.context.profile)
+        machine = Responder(
+            own=plan.party,
+            binding=_binding(tls, negotiated),
+            random=os.urandom,
+            deadline=trio.current_time() + limits.HANDSHAKE,
+        )
+        outcome = await _answering(socket, partial(_respond, machine, socket, plan, negotiated))
+        proved()
+        await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
+
+    await _owning(stream, proceed)
+
+
+async def _owning(stream: trio.abc.Stream, proceed: Callable[[trio.Nursery], Awaitable[None]]) -> None:
+    """Run `proceed` in this connection's nursery; only one plain error of ours comes out, everything is closed."""
+    failure: VollyFedError | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            try:
+                await proceed(nursery)
+            except VollyFedError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+    finally:
+        await trio.aclose_forcefully(stream)
+    if failure is not None:
+        raise failure
+
+
+async def secure(stream: trio.abc.Stream, context: TlsContext, host: str) -> tuple[PqStream, Negotiated]:
+    """TLS over `stream`, with what it agreed on checked against the profile; the keys are not judged yet."""
+    tls = PqStream(stream, context, host)
+    with _timed(limits.TLS_HANDSHAKE, "the TLS handshake did not finish in time"):
+        negotiated = await tls.handshake()
+    check_negotiated(context.profile, negotiated)
+    return tls, negotiated
+
+
+def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
+    return ChannelBinding.of(
+        tls.export,
+        alpn=negotiated.alpn,
+        group=negotiated.group,
+        own_spki_sha256=negotiated.own_spki_sha256,
+        peer_spki_sha256=negotiated.peer_spki_sha256,
+    )
+
+
+async def _initiate(machine: Initiator, socket: Socket, plan: Dialled) -> Outcome:
+    await socket.send(machine.send(Start()))
+    await _next_event(machine, socket)  # Greeted: name and identity are the expected ones
+    await socket.send(await trio.to_thread.run_sync(machine.send, Prove()))
+    event = await _next_event(machine, socket)
+    assert isinstance(event, Established), "the table leads nowhere else"
+    await plan.confirm(event.outcome)
+    return event.outcome
+
+
+async def _respond(machine: Responder, socket: Socket, plan: Accepted, negotiated: Negotiated) -> Outcome:
+    claim = await _next_event(machine, socket)
+    assert isinstance(claim, Claimed), "the table leads nowhere else"
+    expected = await plan.admit(claim, negotiated)
+    await socket.send(machine.send(Accept(expected=expected)))
+    event = await _next_event(machine, socket)
+    assert isinstance(event, Proved), "the table leads nowhere else"
+    await plan.confirm(event.outcome)
+    await socket.send(await trio.to_thread.run_sync(machine.send, Prove()))
+    return event.outcome
+
+
+async def _next_event(machine: Initiator | Responder, socket: Socket) -> Event:
+    while not (events := machine.events()):
+        deadline = machine.deadline
+        assert deadline is not None, "only an unfinished handshake waits for messages"
+        with trio.move_on_at(deadline) as scope:
+            machine.receive(await socket.receive(), trio.current_time())
+        if scope.cancelled_caught:
+            machine.tick(trio.current_time())
+    if isinstance(events[0], Expired):
+        raise events[0].error
+    return events[0]
+
+
+async def _answering(socket: Socket, handshake: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    """Run `handshake`; tell the other end why, where it is refused."""
+    try:
+        with _timed(limits.HANDSHAKE, "the handshake did not finish in time"):
+            return await handshake()
+    except Refused:
+        await socket.aclose(NORMAL)
+        raise
+    except trio.EndOfChannel:
+        raise ChannelError("the connection was closed in the middle of the handshake") from None
+    except (RemoteError, DiscoveryError, LocalError) as error:
+        await _refuse(socket, _as_answer(error))
+        raise
+
+
+def _as_answer(error: VollyFedError) -> RemoteError:
+    """What the other end may know of `error`: our own troubles are only "busy"."""
+    if isinstance(error, RemoteError):
+        return error
+    if isinstance(error, DiscoveryError):
+        return RemoteError(str(error), code=ErrorCode.DISCOVERY)
+    return RemoteError("not at the moment", code=ErrorCode.BUSY)
+
+
+async def _refuse(socket: Socket, error: RemoteError) -> None:
+    with trio.move_on_after(limits.CLOSE):
+        try:
+            await socket.send(refusal(error))
+        except ChannelError:
+            return
+        await socket.aclose(NORMAL)
+
+
+async def _use(use: Use, connection: Connection) -> None:
+    try:
+        await use(connection)
+    finally:
+        with trio.move_on_after(limits.CLOSE, shield=True):
+            await connection.socket.aclose(NORMAL)
+
+
+def _since(began: float) -> float:
+    return trio.current_time() - began
+
+
+@contextmanager
+def _timed(seconds: float, text: str) -> Iterator[None]:
+    """As trio.fail_after, with an error of ours."""
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise ChannelError(text, code=ErrorCode.TIMEOUT)

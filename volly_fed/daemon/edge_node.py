@@ -1,0 +1,237 @@
+"""The edge process: devices on one side, the homeserver on the other, nothing durable in between.
+
+in: edge.toml; out: one ready line on standard output, a log on standard error.
+Never: answers a device for the homeserver, keeps an envelope that the homeserver has settled, or opens a body.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import attrs
+import trio
+
+from volly_fed import __version__, limits
+from volly_fed.channel import EDGE, Negotiated
+from volly_fed.codepoints import ErrorCode
+from volly_fed.config.model import EdgeConfig
+from volly_fed.crypto.provider import Provider, choose_provider, use
+from volly_fed.crypto.secret import Secret
+from volly_fed.daemon import material
+from volly_fed.daemon.connection import Connection, Dialled, Use, dial
+from volly_fed.daemon.device_door import DeviceDoor
+from volly_fed.daemon.edges import EXTRA
+from volly_fed.daemon.link import Link
+from volly_fed.daemon.listen import local_port, open_listeners
+from volly_fed.daemon.shutdown import wait_for_stop
+from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context, self_test
+from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
+from volly_fed.errors import RemoteError
+from volly_fed.handshake import Outcome, Party
+from volly_fed.names import fingerprint_text
+from volly_fed.observe.log import Log
+from volly_fed.session import Outbound, Received, Session, Settled
+from volly_fed.wire import Message
+from volly_fed.wire.messages import Refusal
+
+
+def run(config_path: Path) -> None:
+    """Run the edge node of `config_path` until it is told to stop. Raises LocalError when it cannot start."""
+    began = time.monotonic()
+    config = material.read_edge_config(config_path)
+    log = Log(config.log.level, config.log.format)
+    provider = choose_provider(config.crypto.provider)
+    use(provider)
+    self_test()
+    node = EdgeNode.load(config, log)
+    trio.run(partial(node.serve, provider=provider, began=began))
+
+
+@attrs.define(kw_only=True)
+class EdgeNode:
+    """One edge node. `load` reads the files, `serve` runs."""
+
+    config: EdgeConfig
+    keys: material.Material
+    log: Log
+    context: TlsContext
+    registry: Registry
+    door: DeviceDoor = attrs.field(init=False)
+    _outbound: Outbound[int] = attrs.field(init=False)
+    _link: Link[int] | None = attrs.field(default=None, init=False)
+    _linked: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _unlinked: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    @classmethod
+    def load(cls, config: EdgeConfig, log: Log) -> "EdgeNode":
+        """Read every file that is needed; raises LocalError for the first that cannot be used."""
+        keys = material.load_material(config.edge.data_dir)
+        identity = TlsIdentity(certificate=keys.tls.certificate, key=Secret(keys.tls.key.pkcs8_der()))
+        return cls(
+            config=config,
+            keys=keys,
+            log=log,
+            context=make_context(EDGE, server=False, identity=identity),
+            registry=Registry(domain=config.edge.domain, edge=keys.fingerprint),
+        )
+
+    def __attrs_post_init__(self) -> None:
+        self._outbound = Outbound(os.urandom)
+        self.door = DeviceDoor(
+            devices=self.config.devices, registry=self.registry, perform=self.perform, room=self._room, log=self.log
+        )
+
+    async def serve(self, *, provider: Provider, began: float) -> None:
+        """Listen for devices and keep the link to the homeserver, until SIGTERM or SIGINT."""
+        listeners = await open_listeners(self.config.devices.listen, "devices.listen")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep_link)
+            await nursery.start(self.door.serve, listeners)
+            with trio.move_on_after(limits.EDGE_READY):
+                await self._linked.wait()
+            self._say_ready(local_port(listeners), provider, began)
+            self.log.stopping(reason=await wait_for_stop())
+            self.door.stop()
+            with trio.move_on_after(limits.DRAIN):
+                await self._drain()
+            nursery.cancel_scope.cancel()
+        self.log.stopped()
+
+    def perform(self, actions: list[Action]) -> None:
+        """Carry out what the registry decided."""
+        for action in actions:
+            match action:
+                case ToDevice(connection, message):
+                    self.door.send(connection, message)
+                case ToHomeserver(message):
+                    if self._link is not None:
+                        self._link.send(message)
+                case Offer(items):
+                    self._outbound.offer(items)
+                    if self._link is not None:
+                        self._link.wake()
+
+    # --- the link to the homeserver --------------------------------------------------------------------------------
+
+    async def _keep_link(self) -> None:
+        wait = limits.BACKOFF_FIRST
+        while True:
+            before = trio.current_time()
+            reason = await self._one_link()
+            if trio.current_time() - before > limits.EDGE_BACKOFF_CAP:
+                wait = limits.BACKOFF_FIRST
+            pause = wait * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
+            self.log.homeserver_down(domain=self.config.edge.domain, reason=reason, retry_in_s=round(pause, 2))
+            await trio.sleep(pause)
+            wait = min(wait * limits.BACKOFF_GROWTH, limits.EDGE_BACKOFF_CAP)
+
+    async def _one_link(self) -> str:
+        """Connect, serve the link until it ends, and say why it did."""
+        reason = ["closed"]
+
+        async def converse(connection: Connection) -> None:
+            self.log.homeserver_up(domain=self.config.edge.domain, took_ms=round(connection.took * 1000, 1))
+            reason[0] = await self._converse(connection)
+
+        address = self.config.edge.homeserver
+        try:
+            with trio.fail_after(limits.CONNECT):
+                stream = await trio.open_tcp_stream(address.host, address.port)
+            await dial(stream, self._plan(converse))
+        except trio.TooSlowError:
+            return f"{address} does not answer"
+        except (RemoteError, OSError) as error:
+            return f"{address}: {error}"
+        return reason[0]
+
+    def _plan(self, converse: Use) -> Dialled:
+        edge = self.config.edge
+        return Dialled(
+            context=self.context,
+            party=Party(name=edge.name, key=self.keys.identity),
+            host=edge.homeserver.host,
+            wanted=edge.domain,
+            expected=frozenset({edge.homeserver_identity}),
+            check_key=_any_key,
+            confirm=_confirmed,
+            use=converse,
+        )
+
+    async def _converse(self, connection: Connection) -> str:
+        session = Session(self._outbound, now=trio.current_time(), extra=EXTRA)
+        self._link = Link(connection.socket, session, _HomeserverHandler(self))
+        self.registry.link_up()
+        self._linked.set()
+        self._unlinked = trio.Event()
+        try:
+            end = await self._link.run()
+        finally:
+            self._link = None
+            self._unlinked.set()
+            self.perform(self.registry.link_down())
+        return end.reason
+
+    async def _room(self) -> None:
+        """Wait while the link's queue is full: a device is not read faster than the homeserver is."""
+        if self._link is not None:
+            await self._link.wait_extra_room()
+
+    async def _drain(self) -> None:
+        """Let what devices have handed over be settled, and part from the homeserver in order."""
+        if self._link is not None:
+            self._link.drain(ErrorCode.SHUTTING_DOWN, "this edge is shutting down")
+            await self._unlinked.wait()
+
+    def _say_ready(self, port: int, provider: Provider, began: float) -> None:
+        took = round((time.monotonic() - began) * 1000, 1)
+        line = {
+            "event": "ready",
+            "edge": self.config.edge.name,
+            "domain": self.config.edge.domain,
+            "devices_port": port,
+            "identity": fingerprint_text(self.keys.fingerprint),
+            "homeserver": self._link is not None,
+            "provider": provider.name,
+            "took_ms": took,
+        }
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+        self.log.started(
+            domain=self.config.edge.domain,
+            listen=str(self.config.devices.listen),
+            provider=provider.description,
+            version=__version__,
+            took_ms=took,
+        )
+
+
+@attrs.frozen
+class _HomeserverHandler:
+    """What comes in on the link; see `link.Handler`."""
+
+    node: EdgeNode
+
+    async def opened(self, stream: bytes) -> int:  # noqa: ARG002 - its stream stays empty
+        return 0
+
+    async def received(self, batch: Received) -> tuple[Refusal, ...]:
+        raise RemoteError(f"a homeserver does not submit envelopes (stream of {batch.last})")
+
+    async def settled(self, event: Settled[int]) -> None:
+        later = [(key, ErrorCode.OVERLOADED, "the homeserver is busy; submit it again later") for key, _ in event.later]
+        self.node.perform(self.node.registry.settled(event.keys, event.refused + later))
+
+    async def other(self, message: Message) -> None:
+        self.node.perform(self.node.registry.receive_homeserver(message))
+
+
+def _any_key(_: Negotiated) -> None:
+    """The homeserver is known by its identity, which AUTH proves on this channel; its TLS key may roll freely."""
+
+
+async def _confirmed(_: Outcome) -> None:
+    """There is nothing more to ask: the identity was the one in edge.toml."""

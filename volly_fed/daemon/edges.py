@@ -1,0 +1,249 @@
+"""This homeserver's edge nodes: their links, the claims that come through them, what is delivered and deleted.
+
+in: proved connections of enrolled edges, rows that were stored for mailboxes; out: deliveries, submissions, deletions.
+Never: takes an edge's word for a mailbox: edge.claims judges every proof and every acknowledgement.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+
+import attrs
+import trio
+
+from volly_fed import limits
+from volly_fed.channel import Negotiated
+from volly_fed.codepoints import ErrorCode
+from volly_fed.daemon.connection import Connection
+from volly_fed.daemon.intake import Intake
+from volly_fed.daemon.link import End, Link
+from volly_fed.daemon.store import Store
+from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, Rejected, ToEdge
+from volly_fed.edge.delivery import Row
+from volly_fed.errors import RemoteError, StorageError
+from volly_fed.handshake import Claimed, Outcome
+from volly_fed.names import DomainName, Fingerprint, MailboxId
+from volly_fed.observe.log import Log
+from volly_fed.relay.receipt import receipts
+from volly_fed.session import Outbound, Received, Session, Settled
+from volly_fed.wire import Message
+from volly_fed.wire import messages as wire
+from volly_fed.wire.messages import Outcome as Refused
+from volly_fed.wire.messages import Refusal
+
+EXTRA: frozenset[type[Message]] = frozenset(
+    {
+        wire.Claim,
+        wire.Challenge,
+        wire.Proof,
+        wire.Claimed,
+        wire.NotClaimed,
+        wire.Acknowledge,
+        wire.Release,
+        wire.Receipt,
+        wire.Deliver,
+    }
+)
+"""What passes on an edge link beside the stream of submissions."""
+_RESERVE = limits.EXTRA_MESSAGES // 2
+"""Deliveries leave so much of a link's queue to answers."""
+
+
+@attrs.define(kw_only=True)
+class EdgeLinks:
+    """All edge links of one homeserver."""
+
+    domain: DomainName
+    enrolled: Callable[[], Iterable[tuple[DomainName, Fingerprint]]]
+    store: Store
+    log: Log
+    intake: Intake = attrs.field(init=False)
+    _claims: Claims = attrs.field(init=False)
+    _links: dict[int, "_EdgeLink"] = attrs.field(factory=dict, init=False)
+    _last: int = attrs.field(default=0, init=False)
+    _cursors: dict[bytes, int] = attrs.field(factory=dict, init=False)
+    _deletions: dict[MailboxId, list[bytes]] = attrs.field(factory=dict, init=False, repr=False)
+    _to_delete: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._claims = Claims(self.domain)
+
+    async def admit(self, claimed: Claimed, negotiated: Negotiated) -> frozenset[Fingerprint]:  # noqa: ARG002 - AUTH signs the TLS key
+        """The identity that the claimed edge is enrolled with; raises RemoteError POLICY when it is not."""
+        enrolled = dict(await trio.to_thread.run_sync(lambda: list(self.enrolled())))
+        fingerprint = enrolled.get(claimed.domain)
+        if fingerprint is None:
+            self.log.edge_refused(edge=claimed.domain, code="POLICY", reason="not enrolled")
+            raise RemoteError(
+                "this edge is not enrolled; note: run `volly-fed edges enrol` on the homeserver", code=ErrorCode.POLICY
+            )
+        return frozenset({fingerprint})
+
+    async def confirm(self, outcome: Outcome) -> None:
+        """Nothing more is asked of an enrolled edge."""
+
+    async def serve(self, connection: Connection) -> None:
+        """Run one edge's link until it ends."""
+        name = connection.outcome.peer
+        self._last += 1
+        edge = _EdgeLink(number=self._last, name=name, links=self)
+        session = Session(Outbound[int](os.urandom), now=trio.current_time(), extra=EXTRA)
+        edge.link = Link(connection.socket, session, edge)
+        self._claims.add_link(edge.number, connection.outcome.fingerprint)
+        self._links[edge.number] = edge
+        self.log.edge_up(edge=name)
+        end = End(ErrorCode.UNEXPECTED, "stopped")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pump, edge)
+                end = await edge.link.run()
+                nursery.cancel_scope.cancel()
+        finally:
+            del self._links[edge.number]
+            self._claims.remove_link(edge.number)
+            self.log.edge_down(edge=name, code=end.code.name, reason=end.reason)
+
+    async def run(self) -> None:
+        """Delete what devices have acknowledged, as much at once as has come together; until cancelled."""
+        while True:
+            await self._to_delete.wait()
+            self._to_delete = trio.Event()
+            deletions, self._deletions = self._deletions, {}
+            async with trio.open_nursery() as nursery:
+                for mailbox, ids in deletions.items():
+                    nursery.start_soon(self._delete, mailbox, ids)
+
+    def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
+        """Rows were committed for mailboxes here: deliver them where they are claimed."""
+        if all(edge.link.extra_room > _RESERVE for edge in self._links.values()):
+            self._perform_all(self._claims.stored(rows))
+        else:
+            self._claims.wake({mailbox for mailbox, _ in rows})
+        for edge in self._links.values():
+            edge.more.set()
+
+    def notify(self, link: int, refused: list[Refused]) -> None:
+        """Envelopes that came through edge `link` were refused by the recipient's homeserver."""
+        edge = self._links.get(link)
+        for receipt in receipts(refused) if edge else ():
+            assert edge is not None
+            edge.link.send(receipt)  # best effort, as receipts are
+
+    def drain(self) -> None:
+        """This process ends."""
+        for edge in self._links.values():
+            edge.link.drain(ErrorCode.SHUTTING_DOWN, "the homeserver is shutting down")
+
+    def revoke(self) -> int:
+        """End the links of edges that are not enrolled any more; how many."""
+        names = {name for name, _ in self.enrolled()}
+        gone = [edge for edge in self._links.values() if edge.name not in names]
+        for edge in gone:
+            edge.link.drain(ErrorCode.POLICY, "this edge is not enrolled any more")
+        return len(gone)
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    # --- for the links ---------------------------------------------------------------------------------------------
+
+    def cursor(self, stream: bytes) -> int:
+        """How far an edge's stream was settled by this process. An edge that outlives us begins a fresh stream."""
+        return self._cursors.get(stream, 0)
+
+    def note_cursor(self, stream: bytes, cursor: int) -> None:
+        """Remember it; of the streams of edges that were restarted, the oldest is forgotten."""
+        self._cursors.pop(stream, None)
+        self._cursors[stream] = cursor
+        while len(self._cursors) > limits.EDGE_STREAMS:
+            del self._cursors[next(iter(self._cursors))]
+
+    async def receive(self, edge: "_EdgeLink", message: Message) -> None:
+        """A claim, a proof, an acknowledgement or a release."""
+        actions = self._claims.receive(edge.number, message, now=time.time(), random=os.urandom)
+        for action in actions:
+            if isinstance(action, Register):
+                await self._register(action)
+            else:
+                self._perform(action)
+        edge.more.set()
+
+    async def _register(self, action: Register) -> None:
+        claimed = action.claimed
+        try:
+            await self.store.put_mailbox(claimed.mailbox, claimed.registration_bytes, time.time())
+        except StorageError as error:
+            self.log.storage_failed(reason=str(error))
+            answer = self._claims.not_registered(action, ErrorCode.OVERLOADED, "try again later")
+        else:
+            answer = self._claims.registered(action)
+        self._perform_all(answer)
+
+    def _perform_all(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case ToEdge(link, message):
+                edge = self._links.get(link)
+                if edge is not None and not edge.link.send(message):
+                    # an answer that cannot be given, or a delivery that would wait for ever: begin anew
+                    edge.link.drain(ErrorCode.OVERLOADED, "this edge does not keep up")
+            case Delete(mailbox, ids):
+                self._deletions.setdefault(mailbox, []).extend(ids)
+                self._to_delete.set()
+            case Rejected(link, reason):
+                edge = self._links.get(link)
+                self.log.edge_refused(edge=edge.name if edge else "", code="BAD_PROOF", reason=reason)
+            case _:
+                raise AssertionError(f"{type(action).__name__} has another way")
+
+    async def _delete(self, mailbox: MailboxId, ids: list[bytes]) -> None:
+        try:
+            await self.store.delete_inbound(mailbox, ids)
+        except StorageError as error:  # they come once more, and the device knows them
+            self.log.storage_failed(reason=str(error))
+
+    async def _pump(self, edge: "_EdgeLink") -> None:
+        """Read from the store what could not be delivered straight away."""
+        while True:
+            read = self._claims.next_read(edge.number) if edge.link.extra_room > _RESERVE else None
+            if read is None:
+                await edge.more.wait()
+                edge.more = trio.Event()
+            else:
+                self._perform_all(self._claims.give_read(read, await self._read(read)))
+
+    async def _read(self, read: Read) -> list[Row]:
+        try:
+            rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
+        except StorageError as error:
+            self.log.storage_failed(reason=str(error))
+            return []
+        return [Row(row.row, row.id, row.frame) for row in rows]
+
+
+@attrs.define(kw_only=True)
+class _EdgeLink:
+    """One edge's link; see `link.Handler`. Nothing is sent to an edge in a stream, so nothing is settled."""
+
+    number: int
+    name: DomainName
+    links: EdgeLinks
+    link: Link[int] = attrs.field(init=False)
+    more: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def opened(self, stream: bytes) -> int:
+        return self.links.cursor(stream)
+
+    async def received(self, batch: Received) -> tuple[Refusal, ...]:
+        refusals = await self.links.intake.from_edge(self.number, batch)
+        self.links.note_cursor(batch.stream, batch.last)
+        return refusals
+
+    async def settled(self, event: Settled[int]) -> None:
+        """Never called: the stream to edges is empty."""
+
+    async def other(self, message: Message) -> None:
+        await self.links.receive(self, message)

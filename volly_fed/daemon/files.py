@@ -1,0 +1,218 @@
+"""Files that hold keys and configuration: written whole or not at all; secret ones read only if nobody else can.
+
+in: paths and texts; out: texts, or LocalError with the next step. Creations undo themselves when they fail half-way.
+Never: follows a failure with a half-written file, or overwrites what it was asked to create.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import signal
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from volly_fed.errors import LocalError
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+PUBLIC_FILE = 0o644
+_OTHERS = 0o077
+_MAX_FILE = 1 << 20
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
+
+
+def read_text(path: Path, what: str, missing: str = "") -> str:
+    """The text of `path`. `what` names it in errors; `missing` is the next step when it is not there.
+
+    Raises LocalError when it is absent, no regular file, larger than 1 MiB, unreadable or not UTF-8.
+    """
+    return _decode(_read(path, what, missing, private=False), path, what)
+
+
+def read_private_text(path: Path, what: str, missing: str = "") -> str:
+    """Like `read_text`, but refuses a file that anybody except its owner can read, with the command that repairs it."""
+    return _decode(_read(path, what, missing, private=True), path, what)
+
+
+def write_text(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
+    """Replace `path` by `text` in one step that survives a crash. Raises LocalError; the old file is then intact."""
+    with _explained(path):
+        temporary = _write_temporary(path, text, mode)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one process at a time is inside, per `folder`: for read, change and write. Waits for the others."""
+    with _explained(folder):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+class Creation:
+    """Makes several new files and folders, or none: leaving the block with an error removes what was made.
+
+    Resource handling: use it with `with`. Nothing that existed before is ever touched.
+    """
+
+    def __init__(self) -> None:
+        self._made: list[Path] = []
+
+    def __enter__(self) -> "Creation":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.undo()
+
+    def folder(self, path: Path, mode: int = PRIVATE_FOLDER) -> None:
+        """Make `path` and what is missing above it. A folder that exists already is not an error."""
+        if path.is_dir():
+            return
+        self.folder(path.parent, mode)
+        with _explained(path), _uninterrupted():
+            path.mkdir(mode=mode)
+            self._made.append(path)
+
+    def file(self, path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
+        """Write a new file. Raises LocalError if it exists."""
+        with _explained(path), _uninterrupted():
+            temporary = _write_temporary(path, text, mode)
+            try:
+                _publish(temporary, path)
+            finally:
+                temporary.unlink(missing_ok=True)
+            self._made.append(path)
+            _sync_folder(path.parent)
+
+    def undo(self) -> None:
+        """Remove what was made, the last first. Folders that others have put something into stay."""
+        while self._made:
+            path = self._made.pop()
+            with contextlib.suppress(OSError):
+                path.rmdir() if path.is_dir() else path.unlink()
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts Ctrl-C and SIGTERM off, so that nothing is made without being noted for `undo`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turns the system's errors into one message about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise LocalError(f"cannot write {path}: {explain(error)}\nnote: {_next_step(path, error)}") from error
+
+
+def explain(error: OSError) -> str:
+    """What the system says, without its number and file name."""
+    return (error.strerror or str(error)).lower()
+
+
+def _next_step(path: Path, error: OSError) -> str:
+    if error.errno == errno.EEXIST:
+        return "nothing was changed; move it away first, or choose another place"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "nothing was changed; make room on that disk and try again"
+    if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        return f"run this as the user who owns {path.parent}"
+    return "nothing was changed; repair that and try again"
+
+
+def _write_temporary(path: Path, text: str, mode: int) -> Path:
+    """A complete, synced file beside `path`."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), mode)  # whatever the umask is
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def _publish(temporary: Path, path: Path) -> None:
+    """Give `temporary` its name, unless there is something of that name."""
+    try:
+        path.hardlink_to(temporary)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # a file system without hard links: the check and the rename are then two steps
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+        temporary.rename(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, what: str, missing: str, *, private: bool) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe must not block us
+    except FileNotFoundError as error:
+        raise LocalError(f"{what} {path} does not exist\nnote: {missing or 'check the path'}") from error
+    except OSError as error:
+        owner = "run this as the user who owns it, or `chown` it to the user who runs volly-fed"
+        raise LocalError(f"{what} {path} cannot be read: {explain(error)}\nnote: {owner}") from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise LocalError(f"{what} {path} is not a file\nnote: check the path")
+        if private:
+            _refuse_shared(path, what, status)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(_MAX_FILE + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > _MAX_FILE:
+        raise LocalError(f"{what} {path} is larger than {_MAX_FILE} bytes, so it cannot be one\nnote: check the path")
+    return content
+
+
+def _refuse_shared(path: Path, what: str, status: os.stat_result) -> None:
+    if stat.S_IMODE(status.st_mode) & _OTHERS:
+        raise LocalError(
+            f"{what} {path} can be read or changed by other users (mode {stat.S_IMODE(status.st_mode):04o})\n"
+            f"note: run `chmod 600 {path}`, and consider whether the key is still secret"
+        )
+
+
+def _decode(content: bytes, path: Path, what: str) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        # no cause: it would carry the content, which may be a key
+        raise LocalError(f"{what} {path} is not a text file\nnote: restore it from your backup") from None

@@ -1,0 +1,184 @@
+"""What a homeserver does with envelopes that come in, from its edges and from peers: judge, store, pass on.
+
+in: a batch of encoded envelopes and where it came from; out: refusals, once everything else of the batch is durable.
+Gates: the router asks `relay`, edge.admission asks `deliver`.
+Never: tells a refusal that depends on a mailbox from another, or reports anything stored before its commit.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import TypeAlias
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.config.model import Limits
+from volly_fed.daemon.store import Enqueued, InboundRow, OutboundRow, Store, inbound_row, outbound_row
+from volly_fed.daemon.store_rows import MailboxRecord
+from volly_fed.edge.admission import REFUSAL, Usage, decide_admission
+from volly_fed.edge.delivery import Row
+from volly_fed.edge.registration import parse_registration
+from volly_fed.errors import BadMessage, StorageError
+from volly_fed.names import DomainName, MailboxId
+from volly_fed.observe.log import Log
+from volly_fed.relay.envelope import Envelope, check_lifetime, parse_envelope
+from volly_fed.relay.receipt import EXPIRED, OVERLOADED, TOO_LONG
+from volly_fed.router.route import Local, Peer, Refused, Route, Router
+from volly_fed.session import Received
+from volly_fed.trust.policy import Policy
+from volly_fed.wire.messages import Refusal
+
+Answer: TypeAlias = tuple[ErrorCode, str]
+_STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
+_OWN_SUBMISSIONS = DomainName("")
+"""The cursor's owner for what edges submit: no domain, so that no peer's streams are pushed out."""
+
+_registration = lru_cache(maxsize=limits.DNS_CACHE_ENTRIES)(parse_registration)
+
+
+@attrs.define
+class _Sorted:
+    """One batch, sorted by what is to become of it."""
+
+    refusals: list[Refusal] = attrs.field(factory=list)
+    local: list[tuple[int, Envelope, bytes]] = attrs.field(factory=list)
+    outbound: dict[DomainName, list[tuple[int, Envelope, bytes]]] = attrs.field(factory=dict)
+
+
+@attrs.define(kw_only=True)
+class Intake:
+    """One per homeserver; `policy` and `router` are replaced when the policy is reloaded."""
+
+    domain: DomainName
+    store: Store
+    policy: Policy
+    limits: Limits
+    log: Log
+    on_outbound: Callable[[DomainName, range, list[OutboundRow]], None]
+    """Rows for a peer that are on their way to the disk, and their keys: sending need not wait."""
+    on_inbound: Callable[[list[tuple[MailboxId, Row]]], None]
+    """Rows for mailboxes here, after their commit."""
+    note_submission: Callable[[int, Sequence[int], Sequence[bytes]], None]
+    """(edge link, rows, envelope ids): whom to tell of a late refusal."""
+
+    async def from_edge(self, link: int, batch: Received) -> tuple[Refusal, ...]:
+        """Take what devices submitted through edge `link`. The refusals, once the rest is durable."""
+        router = Router(self.domain, self.policy)
+        sorted_ = self._sort(batch, router.from_device)
+        try:
+            await self._store_outbound(link, sorted_)
+            await self._store_local(self.domain, self.policy, batch, sorted_)
+        except StorageError as error:
+            return self._nothing_stored(batch, error)
+        return tuple(sorted_.refusals)
+
+    async def from_peer(self, peer: DomainName, level: TrustLevel, batch: Received) -> tuple[Refusal, ...]:
+        """Take what `peer` relays, on the `level` its session was established on; like `from_edge` otherwise."""
+        router = Router(self.domain, self.policy)
+        sorted_ = self._sort(batch, lambda domain: router.from_peer(peer, level, domain))
+        try:
+            await self._store_local(peer, level, batch, sorted_)
+        except StorageError as error:
+            return self._nothing_stored(batch, error)
+        return tuple(sorted_.refusals)
+
+    def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
+        sorted_ = _Sorted()
+        now = time.time()
+        routes: dict[DomainName, Route] = {}
+        for sequence, frame in enumerate(batch.envelopes, batch.first):
+            try:
+                envelope = parse_envelope(frame)
+            except BadMessage as error:
+                sorted_.refusals.append((sequence, error.code, str(error)))
+                continue
+            answer = _lifetime_answer(envelope, now)
+            if answer is not None:
+                sorted_.refusals.append((sequence, *answer))
+                continue
+            way = routes.get(envelope.domain) or routes.setdefault(envelope.domain, route(envelope.domain))
+            match way:
+                case Local():
+                    sorted_.local.append((sequence, envelope, frame))
+                case Peer(domain):
+                    sorted_.outbound.setdefault(domain, []).append((sequence, envelope, frame))
+                case Refused(code, reason):
+                    sorted_.refusals.append((sequence, code, reason))
+        return sorted_
+
+    async def _store_outbound(self, link: int, sorted_: _Sorted) -> None:
+        begun = []
+        for domain, items in sorted_.outbound.items():
+            room = self._room(domain)
+            sorted_.refusals += [(sequence, *OVERLOADED) for sequence, _, _ in items[room:]]
+            rows = [outbound_row(envelope, frame) for _, envelope, frame in items[:room]]
+            if rows:
+                begun.append(self._begin(link, domain, rows))
+        for enqueued in begun:
+            await enqueued.wait()
+
+    def _begin(self, link: int, domain: DomainName, rows: list[OutboundRow]) -> Enqueued:
+        enqueued = self.store.begin_outbound(domain, rows)
+        self.note_submission(link, enqueued.rows, [row.id for row in rows])
+        self.on_outbound(domain, enqueued.rows, rows)
+        return enqueued
+
+    def _room(self, domain: DomainName) -> int:
+        envelopes, size = self.store.outbound_depth(domain)
+        if size >= self.limits.queue_bytes_per_peer:
+            return 0
+        return max(0, self.limits.queue_envelopes_per_peer - envelopes)
+
+    async def _store_local(
+        self, origin: DomainName, level: Policy | TrustLevel, batch: Received, sorted_: _Sorted
+    ) -> None:
+        """Admit and store what is for mailboxes here, with the cursor of `batch` where it came from a peer."""
+        from_here = origin == self.domain
+        if from_here and not sorted_.local:
+            return
+        rows: list[InboundRow] = []
+        records = await self.store.mailboxes({envelope.mailbox for _, envelope, _ in sorted_.local})
+        load: dict[MailboxId, Usage] = {}
+        for sequence, envelope, frame in sorted_.local:
+            record = records.get(envelope.mailbox)
+            usage = load.get(envelope.mailbox) or _usage(record)
+            decision = decide_admission(
+                _registration(record.registration) if record else None,
+                envelope.capability,
+                origin,
+                own=self.domain,
+                level=level,
+                usage=usage,
+                size=len(frame),
+            )
+            if not decision.allowed:
+                sorted_.refusals.append((sequence, *REFUSAL))
+                continue
+            load[envelope.mailbox] = Usage(envelopes=usage.envelopes + 1, bytes=usage.bytes + len(frame))
+            rows.append(inbound_row(envelope, frame))
+        owner = _OWN_SUBMISSIONS if from_here else origin
+        keys = await self.store.store_inbound(owner, batch.stream, batch.last, rows)
+        self.on_inbound(
+            [
+                (row.mailbox, Row(key, row.id, row.frame))
+                for key, row in zip(keys, rows, strict=True)
+                if key is not None  # None: stored before, so delivered from there
+            ]
+        )
+
+    def _nothing_stored(self, batch: Received, error: StorageError) -> tuple[Refusal, ...]:
+        self.log.storage_failed(reason=str(error))
+        return tuple((sequence, *_STORED_NOTHING) for sequence in range(batch.first, batch.last + 1))
+
+
+def _usage(record: MailboxRecord | None) -> Usage:
+    return Usage(envelopes=record.envelopes, bytes=record.bytes) if record else Usage(envelopes=0, bytes=0)
+
+
+def _lifetime_answer(envelope: Envelope, now: float) -> Answer | None:
+    code = check_lifetime(envelope, now)
+    if code is ErrorCode.NONE:
+        return None
+    return EXPIRED if code is ErrorCode.EXPIRED else TOO_LONG

@@ -1,0 +1,220 @@
+"""An established link while it runs: one reader, one writer, one timer around a session machine.
+
+in: a Socket, a Session, a Handler; out: calls of the handler, in the order of the messages; at last an End.
+Never: sends from two tasks, or acknowledges before the handler has said that it is durable.
+"""
+
+from collections.abc import Hashable
+from typing import Generic, Protocol, TypeVar
+
+import attrs
+import trio
+
+from volly_fed import limits
+from volly_fed.codepoints import ErrorCode
+from volly_fed.daemon.websocket import Socket
+from volly_fed.errors import ChannelError, RemoteError, StorageError
+from volly_fed.session import (
+    Acknowledge,
+    Closing,
+    Drain,
+    Event,
+    Extra,
+    Finished,
+    Lost,
+    Next,
+    Other,
+    Received,
+    Session,
+    Settled,
+    StreamOpened,
+    closing,
+)
+from volly_fed.wire.messages import Message, Refusal
+
+K = TypeVar("K", bound=Hashable)
+
+
+class Handler(Protocol[K]):
+    """What a link's owner does with what comes in. RemoteError ends the link with its code, StorageError as BUSY."""
+
+    async def opened(self, stream: bytes) -> int:
+        """The cursor that is stored for the peer's `stream`; 0 for one that is unknown."""
+        ...
+
+    async def received(self, batch: Received) -> tuple[Refusal, ...]:
+        """Make `batch` durable, with its cursor; which of it is refused."""
+        ...
+
+    async def settled(self, event: Settled[K]) -> None:
+        """The peer is done with these of ours."""
+        ...
+
+    async def other(self, message: Message) -> None:
+        """A message beside the streams."""
+        ...
+
+
+@attrs.frozen
+class End:
+    """Why a link ended: NONE where it was closed in order."""
+
+    code: ErrorCode
+    reason: str
+
+
+class Link(Generic[K]):
+    """One link. `run` it in a task; the other methods may be called from any other, at any time."""
+
+    def __init__(self, socket: Socket, session: Session[K], handler: Handler[K]) -> None:
+        self._socket = socket
+        self._session = session
+        self._handler = handler
+        self._work = trio.Event()
+        self._time = trio.Event()
+        self._reason: End | None = None  # what the peer's CLOSE said; what is under way may still be acknowledged
+        self._end: End | None = None
+        self._ended = trio.Event()
+        self._room = trio.Event()
+        self._last_words = b""
+        self.since = trio.current_time()
+
+    def wake(self) -> None:
+        """Something may want to leave: the session's outbound stream was given more."""
+        self._work.set()
+
+    def send(self, message: Message) -> bool:
+        """Queue a message beside the streams. False: too many wait already, or the link is over; nothing was queued."""
+        if self._session.over or not self._session.extra_room:
+            return False
+        self._session.send(Extra(message))
+        self.wake()
+        return True
+
+    @property
+    def extra_room(self) -> int:
+        """How many more messages `send` would take now."""
+        return 0 if self._session.over else self._session.extra_room
+
+    async def wait_extra_room(self) -> None:
+        """Until `send` would take a message, or the link is over."""
+        while not self._session.over and not self._session.extra_room:
+            await self._room.wait()
+
+    def drain(self, code: ErrorCode = ErrorCode.NONE, text: str = "") -> None:
+        """Send no more batches, let what is under way be acknowledged, and end."""
+        if not self._session.over:
+            self._session.send(Drain(code=code, text=text))
+            self._time.set()
+            self.wake()
+
+    async def run(self) -> End:
+        """Serve the link until it ends; whatever the other end does, that is no error here."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._read)
+            nursery.start_soon(self._keep_time)
+            nursery.start_soon(self._cut_off, nursery.cancel_scope)
+            await self._write()
+            nursery.cancel_scope.cancel()
+        return self._end or End(ErrorCode.NONE, "closed")
+
+    # --- the three tasks -------------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        try:
+            while not self._session.over:
+                data = await self._socket.receive()
+                self._session.receive(data, trio.current_time())
+                await self._handle_events()
+                self.wake()
+        except RemoteError as error:
+            if not isinstance(error, ChannelError):
+                self._last_words = closing(error)
+            self._finish(error.code, str(error))
+        except StorageError as error:
+            self._last_words = closing(RemoteError("not at the moment", code=ErrorCode.BUSY))
+            self._finish(ErrorCode.BUSY, str(error))
+        except trio.EndOfChannel:
+            self._finish(ErrorCode.NONE, "closed by the other end")
+
+    async def _write(self) -> None:
+        try:
+            while self._end is None:
+                data = self._session.send(Next())
+                if data:
+                    await self._socket.send(data)
+                    self._tell_room()
+                    continue
+                self._notice_end()
+                await self._work.wait()
+                self._work = trio.Event()
+            if self._last_words:
+                with trio.move_on_after(limits.CLOSE):
+                    await self._socket.send(self._last_words)
+        except ChannelError as error:
+            self._finish(error.code, str(error))
+
+    def _tell_room(self) -> None:
+        self._room.set()
+        self._room = trio.Event()
+
+    async def _keep_time(self) -> None:
+        while (deadline := self._session.deadline) is not None:
+            with trio.move_on_at(deadline):
+                await self._time.wait()
+            self._time = trio.Event()
+            self._session.tick(trio.current_time())
+            self.wake()
+
+    async def _cut_off(self, scope: trio.CancelScope) -> None:
+        """Last words have their limit too: the writer may be stuck on an end that reads nothing."""
+        await self._ended.wait()
+        await trio.sleep(limits.CLOSE)
+        scope.cancel()
+
+    # --- events ----------------------------------------------------------------------------------------------------
+
+    async def _handle_events(self) -> None:
+        while events := self._session.events():
+            for event in events:
+                await self._handle(event)
+
+    async def _handle(self, event: Event[K]) -> None:
+        match event:
+            case Received():
+                refusals = await self._handler.received(event)
+                self._session.send(Acknowledge(stream=event.stream, cursor=event.last, refusals=refusals))
+            case Settled():
+                await self._handler.settled(event)
+            case Other():
+                await self._handler.other(event.message)
+            case StreamOpened():
+                cursor = await self._handler.opened(event.stream)
+                self._session.send(Acknowledge(stream=event.stream, cursor=cursor))
+            case _:
+                self._note(event)
+
+    def _notice_end(self) -> None:
+        """Sending and time bring events of their own: only such as end the link."""
+        if self._session.over:
+            for event in self._session.events():
+                self._note(event)
+            self._finish(ErrorCode.NONE, "closed")
+
+    def _note(self, event: object) -> None:
+        match event:
+            case Closing():
+                if event.code is not ErrorCode.NONE:
+                    self._finish(event.code, event.text, stop=False)
+            case Lost():
+                self._finish(ErrorCode.TIMEOUT, f"no sign of the other end for {event.silence:.0f} s")
+            case Finished():
+                self._finish(ErrorCode.NONE, "closed" if event.complete else "closed before all was acknowledged")
+
+    def _finish(self, code: ErrorCode, reason: str, *, stop: bool = True) -> None:
+        self._reason = self._reason or End(code, reason)
+        if stop:
+            self._end = self._end or self._reason
+            self._ended.set()
+            self._tell_room()
+            self.wake()

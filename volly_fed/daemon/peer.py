@@ -1,0 +1,97 @@
+"""What is known of one peer while this process runs: its stream, its link, and the events its tasks wait for.
+
+in: changes, from whichever task makes them; out: waits that end when there is something to do.
+Never: touches a socket or the disk.
+"""
+
+import os
+
+import trio
+
+from volly_fed.codepoints import TrustLevel
+from volly_fed.daemon.link import Link
+from volly_fed.names import DomainName
+from volly_fed.relay.queue import Backlog
+from volly_fed.session import Outbound
+
+
+class Peer:
+    """One per domain that we have had to do with. Rows of the store are the keys of its stream."""
+
+    def __init__(self, domain: DomainName) -> None:
+        self.domain = domain
+        self.outbound: Outbound[int] = Outbound(os.urandom)
+        self.backlog = Backlog()
+        self.link: Link[int] | None = None
+        self.level = TrustLevel.NONE
+        self.dialled_by_us = False
+        self.wanted = trio.Event()
+        self._link_changed = trio.Event()
+        self._room = trio.Event()
+        self._settled: list[int] = []
+        self._to_settle = trio.Event()
+        self._later: list[tuple[int, bytes]] = []
+        self._to_repeat = trio.Event()
+
+    @property
+    def unsettled(self) -> int:
+        """Envelopes in memory that the peer has not settled."""
+        return self.outbound.waiting + self.outbound.in_flight + len(self._later)
+
+    def more_work(self) -> None:
+        """The stream or the disk holds more to send."""
+        self.wanted.set()
+        self._room.set()
+        if self.link is not None:
+            self.link.wake()
+
+    def changed(self) -> None:
+        """A link came about or ended."""
+        if self.link is None and self.unsettled:
+            self.wanted.set()
+        self._link_changed.set()
+        self._link_changed = trio.Event()
+
+    async def wait_wanted(self) -> None:
+        """Until there is something to send and no link."""
+        while True:
+            await self.wanted.wait()
+            if self.link is None:
+                self.wanted = trio.Event()
+                return
+            await self._link_changed.wait()
+
+    async def wait_linked(self) -> None:
+        """Until there is a link."""
+        while self.link is None:
+            await self._link_changed.wait()
+
+    async def wait_room(self) -> None:
+        """Until the stream may have room for more, or the disk holds more."""
+        await self._room.wait()
+        self._room = trio.Event()
+
+    def settle(self, rows: list[int]) -> None:
+        """The peer is done with `rows`."""
+        self._settled += rows
+        self._to_settle.set()
+        self._room.set()
+
+    async def take_settled(self) -> list[int]:
+        """All rows that were settled since the last call; waits until there are some."""
+        await self._to_settle.wait()
+        self._to_settle = trio.Event()
+        rows, self._settled = self._settled, []
+        return rows
+
+    def later(self, items: list[tuple[int, bytes]]) -> None:
+        """The peer had no room for these."""
+        self._later += items
+        self._to_repeat.set()
+
+    async def take_later(self) -> list[tuple[int, bytes]]:
+        """What is to be offered again; waits until there is something."""
+        await self._to_repeat.wait()
+        self._to_repeat = trio.Event()
+        items, self._later = self._later, []
+        return items

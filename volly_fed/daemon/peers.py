@@ -1,0 +1,260 @@
+"""The peers: one supervised task each, one link at a time, and the queue that outlives them.
+
+in: envelopes on their way to the disk, connections from either direction; out: envelopes at the peer, settled rows.
+A peer's RemoteError, DiscoveryError or broken socket costs that peer a back-off and nobody else anything.
+Never: gives an envelope up before it is settled or expired; forgets a backlog over a restart.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from itertools import groupby
+
+import attrs
+import trio
+
+from volly_fed import limits
+from volly_fed.codepoints import EnvelopeClass, ErrorCode, Role, TrustLevel
+from volly_fed.daemon.connection import Connection
+from volly_fed.daemon.dialer import Dialer
+from volly_fed.daemon.intake import Intake
+from volly_fed.daemon.link import Link
+from volly_fed.daemon.peer import Peer
+from volly_fed.daemon.store import Backoff, OutboundRow, Store
+from volly_fed.errors import DiscoveryError, RemoteError, StorageError
+from volly_fed.names import DomainName, fingerprint_text
+from volly_fed.observe.log import Log
+from volly_fed.session import Received, Session, Settled
+from volly_fed.wire.messages import Message, Refusal
+
+
+@attrs.define(kw_only=True)
+class Peers:
+    """All peers of one homeserver."""
+
+    own: DomainName
+    dialer: Dialer
+    store: Store
+    log: Log
+    backoff_cap: float
+    on_refused: Callable[[list[int], list[tuple[int, ErrorCode, str]]], None]
+    """(settled rows, refused ones with code and text)."""
+    intake: Intake = attrs.field(init=False)
+    _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
+    _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
+    _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Keep every peer's task until cancelled, beginning with those we owe something since an earlier run."""
+        self._new, new = trio.open_memory_channel[Peer](float("inf"))  # bounded by the domains we may relay to
+        async with trio.open_nursery() as nursery, new:
+            for queue in await self.store.outbound_peers():
+                self._peer(queue.peer).wanted.set()
+            task_status.started()
+            async for peer in new:
+                nursery.start_soon(self._keep, peer)
+                nursery.start_soon(self._settle, peer)
+                nursery.start_soon(self._offer_again, peer)
+
+    def enqueue(self, domain: DomainName, keys: range, rows: list[OutboundRow]) -> None:
+        """`rows` for `domain` are on their way to the disk, and may leave from here meanwhile."""
+        peer = self._peer(domain)
+        count = peer.backlog.stored(keys, peer.outbound.room())
+        offered = zip(keys[:count], rows, strict=False)
+        for urgency, group in groupby(offered, key=lambda item: item[1].urgency):
+            peer.outbound.offer([(key, row.frame) for key, row in group], EnvelopeClass(urgency))
+        peer.more_work()
+
+    async def converse(self, connection: Connection, level: TrustLevel) -> None:
+        """Run the link over `connection`, whoever dialled it, until it ends."""
+        peer = self._peer(connection.outcome.peer)
+        session = self._take_over(peer, connection)
+        if session is None:
+            return
+        handler = _PeerHandler(peers=self, peer=peer, level=level)
+        link = peer.link = Link(connection.socket, session, handler)
+        peer.level, peer.dialled_by_us = level, connection.outcome.role is Role.DIALLER
+        peer.changed()
+        self._log_up(connection, level)
+        await self._forget_failures(peer)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._feed, peer, link)
+                end = await link.run()
+                nursery.cancel_scope.cancel()
+        finally:
+            if peer.link is link:
+                peer.link = None
+            peer.changed()
+            self._ended.set()
+        self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+
+    def judge_again(self, level_of: Callable[[DomainName], TrustLevel]) -> int:
+        """After a reload: end the links whose level has changed; they may come back on the new one. How many ended."""
+        ended = 0
+        for peer in self._peers.values():
+            if peer.link is not None and level_of(peer.domain) is not peer.level:
+                peer.link.drain(ErrorCode.POLICY, "the trust level has changed")
+                ended += 1
+        return ended
+
+    def drain(self) -> None:
+        """This process ends: every link says so and lets what is under way be acknowledged."""
+        for peer in self._peers.values():
+            if peer.link is not None:
+                peer.link.drain(ErrorCode.SHUTTING_DOWN, "this server is shutting down")
+
+    async def wait_idle(self) -> None:
+        """Until no peer is connected."""
+        while any(peer.link is not None for peer in self._peers.values()):
+            self._ended = trio.Event()
+            await self._ended.wait()
+
+    # --- one peer --------------------------------------------------------------------------------------------------
+
+    def _peer(self, domain: DomainName) -> Peer:
+        peer = self._peers.get(domain)
+        if peer is None:
+            peer = self._peers[domain] = Peer(domain)
+            self._new.send_nowait(peer)
+        return peer
+
+    async def _keep(self, peer: Peer) -> None:
+        """Have a link whenever there is something to send."""
+        while True:
+            await peer.wait_wanted()
+            if not await self._is_due(peer):
+                continue
+            attempt = await self._note_attempt(peer)
+            try:
+                await self.dialer.dial(peer.domain, self.converse)
+            except (RemoteError, DiscoveryError, StorageError, OSError) as error:
+                wait = max(0.0, attempt.next_attempt - time.time())
+                self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
+                peer.wanted.set()
+
+    async def _is_due(self, peer: Peer) -> bool:
+        """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
+        try:
+            backoff = await self.store.backoff(peer.domain)
+        except StorageError:
+            backoff = None
+        if backoff is not None:
+            with trio.move_on_after(min(max(0.0, backoff.next_attempt - time.time()), self.backoff_cap)):
+                await peer.wait_linked()
+            if not peer.unsettled and not any(self.store.outbound_depth(peer.domain)):
+                return False
+        return peer.link is None
+
+    async def _note_attempt(self, peer: Peer) -> Backoff:
+        """Write the next attempt down before this one is made, so that a crash cannot hammer the peer."""
+        try:
+            last = await self.store.backoff(peer.domain)
+        except StorageError:
+            last = None
+        failures = (last.failures if last else 0) + 1
+        wait = min(limits.BACKOFF_FIRST * limits.BACKOFF_GROWTH ** (failures - 1), self.backoff_cap)
+        backoff = Backoff(failures=failures, next_attempt=time.time() + wait * random.uniform(*limits.BACKOFF_JITTER))  # noqa: S311 - spreads load
+        try:
+            await self.store.put_backoff(peer.domain, backoff)
+        except StorageError as error:
+            self.log.storage_failed(reason=str(error))
+        return backoff
+
+    async def _forget_failures(self, peer: Peer) -> None:
+        try:
+            await self.store.put_backoff(peer.domain, None)
+        except StorageError as error:
+            self.log.storage_failed(reason=str(error))
+
+    def _take_over(self, peer: Peer, connection: Connection) -> Session[int] | None:
+        """A session on the new connection, in place of the old one's; None if the old one is to stay.
+
+        The newer link wins, since the older may be half-open; but of two that were dialled from both sides at once,
+        both sides keep the one that the lesser name dialled.
+        """
+        old = peer.link
+        by_us = connection.outcome.role is Role.DIALLER
+        if old is not None:
+            simultaneous = (
+                by_us is not peer.dialled_by_us and trio.current_time() - old.since < limits.SIMULTANEOUS_DIAL
+            )
+            if simultaneous and by_us is not (self.own < peer.domain):
+                return None
+            old.drain(ErrorCode.REPLACED, "another link has taken over")
+        return Session(peer.outbound, now=trio.current_time())
+
+    async def _feed(self, peer: Peer, link: Link[int]) -> None:
+        """Offer what lies on the disk as the stream has room for it."""
+        while True:
+            room = peer.outbound.room()
+            after = peer.backlog.next_read(room)
+            if after is None:
+                await peer.wait_room()
+                continue
+            try:
+                rows = await self.store.read_outbound(peer.domain, after, limit=room)
+            except BaseException as error:
+                peer.backlog.read_failed()
+                if not isinstance(error, StorageError):
+                    raise
+                self.log.storage_failed(reason=str(error))
+                await trio.sleep(limits.OVERLOAD_RETRY)
+                continue
+            peer.backlog.read(rows[-1].row if rows else None)
+            for row in rows:
+                peer.outbound.offer([(row.row, row.frame)], row.urgency)
+            link.wake()
+
+    async def _offer_again(self, peer: Peer) -> None:
+        """What the peer had no room for, after a pause."""
+        while True:
+            items = await peer.take_later()
+            await trio.sleep(limits.OVERLOAD_RETRY)
+            peer.outbound.offer(items)
+            peer.more_work()
+
+    async def _settle(self, peer: Peer) -> None:
+        """Delete from the disk what the peer has acknowledged, as much at once as has come together."""
+        while True:
+            rows = await peer.take_settled()
+            try:
+                await self.store.settle_outbound(rows)
+            except StorageError as error:  # they will be sent once more one day, and be known there
+                self.log.storage_failed(reason=str(error))
+
+    def _log_up(self, connection: Connection, level: TrustLevel) -> None:
+        outcome = connection.outcome
+        self.log.link_up(
+            peer=outcome.peer,
+            role=outcome.role.name.lower(),
+            trust=level,
+            fingerprint=fingerprint_text(outcome.fingerprint),
+            group=connection.negotiated.group,
+            signature="ML-DSA-65",
+            took_ms=round(connection.took * 1000, 1),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class _PeerHandler:
+    """What comes in on a peer's link; see `link.Handler`."""
+
+    peers: Peers
+    peer: Peer
+    level: TrustLevel
+
+    async def opened(self, stream: bytes) -> int:
+        return await self.peers.store.cursor(self.peer.domain, stream)
+
+    async def received(self, batch: Received) -> tuple[Refusal, ...]:
+        return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
+
+    async def settled(self, event: Settled[int]) -> None:
+        self.peer.settle(event.keys)
+        self.peers.on_refused(event.keys, event.refused)
+        if event.later:
+            self.peer.later(event.later)
+
+    async def other(self, message: Message) -> None:
+        raise RemoteError(f"{type(message).__name__} does not belong on this link")

@@ -1,0 +1,307 @@
+"""Which edge link holds which mailbox, and what flows on each claim: the homeserver's side, for all its edges.
+
+in: CLAIM, PROOF, ACKNOWLEDGE, RELEASE from edge links, rows from the store; out: actions for the daemon.
+Nothing is answered CLAIMED before its registration is stored; nothing is deleted that the device did not acknowledge.
+Never: waits, or believes an edge about a mailbox. Source: docs/architecture.md, roles.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.codepoints import ErrorCode
+from volly_fed.edge.claim import ClaimedMailbox, PendingClaim, check_proof, make_challenge
+from volly_fed.edge.delivery import Delivery, StoredRow
+from volly_fed.errors import RemoteError
+from volly_fed.machine import RandomSource
+from volly_fed.names import DomainName, Fingerprint, MailboxId
+from volly_fed.wire.messages import (
+    Acknowledge,
+    Claim,
+    Claimed,
+    Deliver,
+    Message,
+    NotClaimed,
+    Proof,
+    Release,
+)
+
+_FRAME_OVERHEAD = 16
+"""What CBOR adds to an envelope in a batch, rounded up."""
+
+
+class ToEdge(NamedTuple):
+    """Send `message` on this link."""
+
+    link: int
+    message: Message
+
+
+class Register(NamedTuple):
+    """Store the registration durably, then call `Claims.registered` with this action (or `not_registered`).
+
+    Registrations of one mailbox are stored in the order in which their actions come.
+    """
+
+    link: int
+    request: int
+    claimed: ClaimedMailbox
+
+
+class Delete(NamedTuple):
+    """The device holds these safely: delete them from the mailbox."""
+
+    mailbox: MailboxId
+    ids: list[bytes]
+
+
+class Rejected(NamedTuple):
+    """Something on this link failed its proof: count it, name no mailbox."""
+
+    link: int
+    reason: str
+
+
+class Read(NamedTuple):
+    """Read rows of `mailbox` after row `after`, then call `Claims.give_read`.
+
+    `limit` rows or `max_bytes` are enough; what does not fit in the window is read again later.
+    """
+
+    link: int
+    mailbox: MailboxId
+    after: int
+    limit: int
+    max_bytes: int
+    delivery: Delivery
+
+
+Action: TypeAlias = ToEdge | Register | Delete | Rejected
+
+
+@attrs.define
+class _Held:
+    """A mailbox that is claimed now: by whom, and what it was given."""
+
+    link: int
+    request: int
+    delivery: Delivery
+    queued: bool = False
+    """It stands in its link's `ready`."""
+
+
+@attrs.define
+class _Link:
+    edge: Fingerprint
+    pending: dict[int, PendingClaim] = attrs.field(factory=dict, repr=False)
+    held: set[MailboxId] = attrs.field(factory=set, repr=False)
+    ready: deque[MailboxId] = attrs.field(factory=deque, repr=False)
+    """Mailboxes with room whose store may hold more; served in turn, so that a full one does not starve the rest."""
+
+
+class Claims:
+    """One per homeserver. Links are numbers that the daemon gives out and never uses twice."""
+
+    def __init__(self, domain: DomainName) -> None:
+        self._domain = domain
+        self._links: dict[int, _Link] = {}
+        self._held: dict[MailboxId, _Held] = {}
+
+    def add_link(self, link: int, edge: Fingerprint) -> None:
+        """An edge with this proven identity is connected."""
+        self._links[link] = _Link(edge)
+
+    def remove_link(self, link: int) -> None:
+        """It is gone, and with it every claim through it; what was not acknowledged comes again on the next claim."""
+        gone = self._links.pop(link, None)
+        for mailbox in gone.held if gone else ():
+            del self._held[mailbox]
+
+    def holder(self, mailbox: MailboxId) -> int | None:
+        """The link through which `mailbox` is claimed now."""
+        held = self._held.get(mailbox)
+        return held.link if held else None
+
+    def receive(self, link: int, message: Message, *, now: float, random: RandomSource) -> list[Action]:
+        """What follows from a message of an edge; `now` is the wall clock.
+
+        Raises RemoteError when the edge itself broke the protocol: then the link is to be closed. A device's failures
+        only end that device's claim.
+        """
+        match message:
+            case Claim():
+                return self._claim(link, message, now, random)
+            case Proof():
+                return self._proof(link, message, now)
+            case Acknowledge():
+                return self._acknowledge(link, message)
+            case Release():
+                self._release(link, MailboxId(message.mailbox))
+                return []
+            case _:
+                raise RemoteError(f"an edge does not send {type(message).__name__}")
+
+    def registered(self, action: Register) -> list[Action]:
+        """The registration is on disk: the claim takes effect, and another holder's ends."""
+        owner = self._links.get(action.link)
+        if owner is None:
+            return []
+        mailbox = action.claimed.mailbox
+        actions = self._replace(mailbox)
+        held = self._held[mailbox] = _Held(action.link, action.request, Delivery(key=action.claimed.key))
+        owner.held.add(mailbox)
+        self._maybe_ready(mailbox, held)
+        return [*actions, ToEdge(action.link, Claimed(request=action.request, mailbox=mailbox))]
+
+    def not_registered(self, action: Register, code: ErrorCode, text: str) -> list[Action]:
+        """The registration could not be stored: the device may try again."""
+        return [_not_claimed(action.link, action.request, code, text)] if action.link in self._links else []
+
+    # --- delivering ------------------------------------------------------------------------------------------------
+
+    def next_read(self, link: int) -> Read | None:
+        """What to read from the store for this link next; None until `wake`, `stored` or an acknowledgement."""
+        owner = self._links.get(link)
+        while owner and owner.ready:
+            mailbox = owner.ready.popleft()
+            held = self._held.get(mailbox)
+            if held is None or held.link != link or not held.queued:
+                continue  # it was claimed elsewhere since it was put there
+            held.queued = False
+            delivery = held.delivery
+            delivery.reading, delivery.behind = True, False
+            return Read(link, mailbox, delivery.position, delivery.room, delivery.room_bytes, delivery)
+        return None
+
+    def give_read(self, read: Read, rows: Sequence[StoredRow]) -> list[ToEdge]:
+        """Deliver what was read; an answer for a claim that has ended is dropped. Not an error: no rows.
+
+        A reader that stops at fewer bytes than rows must give an empty list only at the end of the mailbox.
+        """
+        held = self._held.get(read.mailbox)
+        read.delivery.reading = False
+        if held is None or held.delivery is not read.delivery:
+            return []
+        frames = held.delivery.give(rows)
+        if rows:
+            held.delivery.behind = True
+        self._maybe_ready(read.mailbox, held)
+        return [ToEdge(read.link, message) for message in _deliveries(frames)]
+
+    def stored(self, rows: Iterable[tuple[MailboxId, StoredRow]]) -> list[ToEdge]:
+        """Rows that were just committed: given at once where the claim has caught up with its mailbox.
+
+        Saves reading them back. Where the window is full, a read is under way, or a row does not follow the last one
+        given (tasks that wait for one commit resume in any order), they are read.
+        """
+        frames: dict[int, list[bytes]] = {}
+        for mailbox, row in rows:
+            held = self._held.get(mailbox)
+            if held is None:
+                continue
+            delivery = held.delivery
+            if row.row <= delivery.position:
+                continue  # it was read meanwhile
+            if delivery.behind or delivery.reading or not delivery.room or row.row != delivery.position + 1:
+                delivery.behind = True
+                self._maybe_ready(mailbox, held)
+            else:
+                frames.setdefault(held.link, []).extend(delivery.give([row]))
+        return [ToEdge(link, message) for link, given in frames.items() for message in _deliveries(given)]
+
+    def wake(self, mailboxes: Iterable[MailboxId]) -> None:
+        """Something was stored for these; deliver it by reading (for a link that has fallen behind)."""
+        for mailbox in mailboxes:
+            held = self._held.get(mailbox)
+            if held is not None:
+                held.delivery.behind = True
+                self._maybe_ready(mailbox, held)
+
+    # --- from edges ------------------------------------------------------------------------------------------------
+
+    def _claim(self, link: int, message: Claim, now: float, random: RandomSource) -> list[Action]:
+        owner = self._links[link]
+        if message.request in owner.pending:
+            raise RemoteError("a request number is used once")
+        _drop_expired(owner.pending, now)
+        if len(owner.pending) >= limits.PENDING_CLAIMS_PER_LINK:
+            return [_not_claimed(link, message.request, ErrorCode.BUSY, "too many claims at once; try again later")]
+        try:
+            pending = make_challenge(message, domain=self._domain, edge=owner.edge, now=now, random=random)
+        except RemoteError as error:
+            return [_not_claimed(link, message.request, error.code, str(error)), Rejected(link, str(error))]
+        owner.pending[message.request] = pending
+        return [ToEdge(link, pending.challenge)]
+
+    def _proof(self, link: int, message: Proof, now: float) -> list[Action]:
+        pending = self._links[link].pending.pop(message.request, None)
+        if pending is None:  # it expired and was dropped, or the edge made it up
+            text = "no challenge is open for this proof"
+            return [_not_claimed(link, message.request, ErrorCode.BAD_PROOF, text), Rejected(link, text)]
+        try:
+            claimed = check_proof(pending, message, now)
+        except RemoteError as error:
+            return [_not_claimed(link, message.request, error.code, str(error)), Rejected(link, str(error))]
+        return [Register(link, message.request, claimed)]
+
+    def _acknowledge(self, link: int, message: Acknowledge) -> list[Action]:
+        mailbox = MailboxId(message.mailbox)
+        held = self._held.get(mailbox)
+        if held is None or held.link != link:
+            return [Rejected(link, "acknowledges for a mailbox that is not claimed through it")]
+        try:
+            ids = held.delivery.settle(message)
+        except RemoteError as error:
+            # also an honest device whose claim has just been replaced; ending the new claim would punish the wrong one
+            return [Rejected(link, str(error))]
+        self._maybe_ready(mailbox, held)
+        return [Delete(mailbox, ids)]
+
+    def _release(self, link: int, mailbox: MailboxId) -> None:
+        held = self._held.get(mailbox)
+        if held is not None and held.link == link:
+            del self._held[mailbox]
+            self._links[link].held.discard(mailbox)
+
+    def _replace(self, mailbox: MailboxId) -> list[Action]:
+        held = self._held.pop(mailbox, None)
+        if held is None:
+            return []
+        self._links[held.link].held.discard(mailbox)
+        return [_not_claimed(held.link, held.request, ErrorCode.REPLACED, "another connection claimed the mailbox")]
+
+    def _maybe_ready(self, mailbox: MailboxId, held: _Held) -> None:
+        delivery = held.delivery
+        if delivery.behind and delivery.room and not delivery.reading and not held.queued:
+            held.queued = True
+            self._links[held.link].ready.append(mailbox)
+
+
+def _not_claimed(link: int, request: int, code: ErrorCode, text: str) -> ToEdge:
+    return ToEdge(link, NotClaimed(request=request, code=code, text=text))
+
+
+def _drop_expired(pending: dict[int, PendingClaim], now: float) -> None:
+    """The oldest stand first, so this looks at what it drops and one more."""
+    while pending:
+        request = next(iter(pending))
+        if pending[request].challenge.expiry >= now:
+            return
+        del pending[request]
+
+
+def _deliveries(frames: list[bytes]) -> Iterator[Deliver]:
+    """`frames` as messages of at most limits.BATCH_ENVELOPES and limits.BATCH_BYTES."""
+    batch: list[bytes] = []
+    size = 0
+    for frame in frames:
+        if batch and (len(batch) >= limits.BATCH_ENVELOPES or size + len(frame) > limits.BATCH_BYTES):
+            yield Deliver(envelopes=batch)
+            batch, size = [], 0
+        batch.append(frame)
+        size += len(frame) + _FRAME_OVERHEAD
+    if batch:
+        yield Deliver(envelopes=batch)

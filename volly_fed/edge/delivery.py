@@ -1,0 +1,105 @@
+"""What one claimed mailbox has been given and has not acknowledged (the homeserver's side).
+
+in: rows of the store, in order; verified acknowledgements; out: frames to deliver, ids to delete.
+A new claim starts a new Delivery at the beginning of the mailbox: what the last one did not acknowledge comes again.
+Never: holds envelopes, only their ids, sizes and digests; deletes what the device did not acknowledge as delivered.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.codepoints import ErrorCode
+from volly_fed.crypto.secret import Secret
+from volly_fed.edge.claim import check_acknowledge, frame_digest
+from volly_fed.errors import RemoteError
+from volly_fed.wire.messages import Acknowledge
+
+
+class StoredRow(Protocol):
+    """One stored envelope of a mailbox: its row in the store, its id, its bytes. Later ones have higher rows."""
+
+    @property
+    def row(self) -> int: ...  # noqa: D102 - see above
+    @property
+    def id(self) -> bytes: ...  # noqa: D102 - see above
+    @property
+    def frame(self) -> bytes: ...  # noqa: D102 - see above
+
+
+class Row(NamedTuple):
+    """A StoredRow as it comes from a commit."""
+
+    row: int
+    id: bytes
+    frame: bytes
+
+
+class _InFlight(NamedTuple):
+    digest: bytes
+    size: int
+
+
+@attrs.define(kw_only=True)
+class Delivery:
+    """The window of one claim."""
+
+    key: Secret
+    position: int = 0
+    """The last row that was given."""
+    behind: bool = True
+    """The store may hold rows after `position`."""
+    reading: bool = False
+    """Somebody is reading them."""
+    _flight: dict[bytes, _InFlight] = attrs.field(factory=dict, repr=False)
+    _bytes: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Envelopes given and not acknowledged."""
+        return len(self._flight)
+
+    @property
+    def room(self) -> int:
+        """How many more envelopes fit in the window; 0 also when its bytes are used up."""
+        return limits.DELIVERY_WINDOW - len(self._flight) if self.room_bytes else 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How many more bytes fit; the last envelope may go beyond, so that a large one is not stuck."""
+        return max(0, limits.DELIVERY_WINDOW_BYTES - self._bytes)
+
+    def give(self, rows: Iterable[StoredRow]) -> list[bytes]:
+        """Take `rows` into the window as far as they fit; the frames of those that did, to be sent.
+
+        Rows at or before `position` are not given again. What does not fit leaves `behind` set.
+        """
+        frames = []
+        for row in rows:
+            if row.row <= self.position:
+                continue
+            if not self.room:
+                self.behind = True
+                break
+            self.position = row.row
+            if row.id not in self._flight:
+                self._flight[row.id] = _InFlight(frame_digest(row.frame), len(row.frame))
+                self._bytes += len(row.frame)
+                frames.append(row.frame)
+        return frames
+
+    def settle(self, message: Acknowledge) -> list[bytes]:
+        """The ids to delete.
+
+        Raises RemoteError BAD_PROOF, and changes nothing, when an id is not in flight or the MAC is not the device's
+        over these ids as they were delivered.
+        """
+        flight = self._flight
+        if len(set(message.ids)) != len(message.ids) or not flight.keys() >= set(message.ids):
+            raise RemoteError("acknowledges what was not delivered on this claim", code=ErrorCode.BAD_PROOF)
+        check_acknowledge(self.key, message, [flight[i].digest for i in message.ids])
+        for i in message.ids:
+            self._bytes -= flight.pop(i).size
+        return message.ids

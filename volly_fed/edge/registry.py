@@ -1,0 +1,316 @@
+"""An edge node's devices: what each connection may do, which mailboxes it holds, where answers go.
+
+in: messages of devices and of the homeserver, settled submissions, connections that end; out: actions for the daemon.
+A connection receives (claims mailboxes) or submits (claims nothing), never both.
+Never: keeps anything durable, opens anything, or tells the homeserver which connection submitted.
+"""
+
+import enum
+from typing import NamedTuple, TypeAlias
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.codepoints import ErrorCode
+from volly_fed.crypto.kem import mailbox_id
+from volly_fed.edge.submissions import Submissions
+from volly_fed.errors import RemoteError
+from volly_fed.names import DomainName, Fingerprint, MailboxId
+from volly_fed.wire.messages import (
+    Acknowledge,
+    Challenge,
+    Claim,
+    Claimed,
+    Deliver,
+    Message,
+    NotClaimed,
+    Outcome,
+    Ping,
+    Pong,
+    Proof,
+    Receipt,
+    Release,
+    Submit,
+    Submitted,
+    Welcome,
+)
+
+_MAILBOX = slice(4, 36)
+"""Where relay.envelope puts the mailbox: after the array's head, the version and the byte string's head."""
+_LINK_DOWN = "the homeserver is not reachable; claim again later"
+
+
+class ToDevice(NamedTuple):
+    """Send `message` on this connection."""
+
+    connection: int
+    message: Message
+
+
+class ToHomeserver(NamedTuple):
+    """Send `message` on the link to the homeserver."""
+
+    message: Message
+
+
+class Offer(NamedTuple):
+    """Offer these to the session's outbound stream: (key, envelope); later call `Registry.settled` with the keys."""
+
+    items: list[tuple[int, bytes]]
+
+
+Action: TypeAlias = ToDevice | ToHomeserver | Offer
+
+
+class Role(enum.Enum):
+    """What a connection has shown itself to be; its first message decides."""
+
+    NEW = "welcomed, has asked for nothing"
+    RECEIVES = "has claimed mailboxes"
+    SUBMITS = "has handed over envelopes"
+
+
+@attrs.define(eq=False)
+class _Claim:
+    """One claim from CLAIM to its end; `number` is its name on the link, `request` on the device's connection."""
+
+    number: int
+    connection: int
+    request: int
+    mailbox: MailboxId = attrs.field(repr=False)
+    proved: bool = False
+    """Its proof has gone to the homeserver, so that CLAIMED may be under way."""
+    held: bool = False
+    """CLAIMED has come."""
+
+
+@attrs.define
+class _Connection:
+    role: Role = Role.NEW
+    claims: dict[int, _Claim] = attrs.field(factory=dict, repr=False)
+    """By the device's request number."""
+
+
+class Registry:
+    """One per edge node. Connections are numbers that the daemon gives out and never uses twice."""
+
+    def __init__(self, *, domain: DomainName, edge: Fingerprint) -> None:
+        self._welcome = Welcome(domain=domain, edge=edge)
+        self._connections: dict[int, _Connection] = {}
+        self._claims: dict[int, _Claim] = {}
+        self._holders: dict[MailboxId, _Claim] = {}
+        self._proving: dict[MailboxId, int] = {}  # how many claims of it have shown a proof and wait
+        self._open = 0  # claims that are neither CLAIMED nor refused yet
+        self._last = 0
+        self._link_up = False
+        self.submissions = Submissions()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    @property
+    def mailboxes(self) -> int:
+        """How many are claimed here."""
+        return len(self._holders)
+
+    def connect(self, connection: int) -> Welcome:
+        """A device has connected: what to greet it with. Raises RemoteError BUSY when there are too many."""
+        if len(self._connections) >= limits.DEVICE_CONNECTIONS_PER_EDGE:
+            raise RemoteError("too many devices are connected; note: try another edge", code=ErrorCode.BUSY)
+        self._connections[connection] = _Connection()
+        return self._welcome
+
+    def disconnect(self, connection: int) -> list[Action]:
+        """It is gone. The homeserver is told for each mailbox, unless another connection is about to hold it."""
+        gone = self._connections.pop(connection, None)
+        actions: list[Action] = []
+        for claim in gone.claims.values() if gone else ():
+            if claim.proved and not claim.held:
+                continue  # its answer is under way and decides what the homeserver is told
+            self._end(claim)
+            if claim.held:
+                actions += self._release(claim.mailbox)
+        return actions
+
+    def link_up(self) -> None:
+        """The session with the homeserver is established: claims can be passed on."""
+        self._link_up = True
+
+    def link_down(self) -> list[Action]:
+        """It is lost, and every claim with it: devices are told to claim again. Submissions wait for the next one."""
+        self._link_up = False
+        ended = list(self._claims.values())
+        for claim in ended:
+            self._end(claim)
+        return [_refusal(claim, ErrorCode.BUSY, _LINK_DOWN) for claim in ended]
+
+    def receive_device(self, connection: int, message: Message, now: float) -> list[Action]:
+        """What follows from a device's message; `now` is the wall clock.
+
+        Raises RemoteError when the device broke the protocol: then its connection is to be closed with that code.
+        """
+        state = self._connections[connection]
+        match message:
+            case Claim():
+                _play(state, Role.RECEIVES)
+                return self._claim(connection, state, message)
+            case Proof():
+                return self._proof(state, message)
+            case Acknowledge():
+                return self._acknowledge(connection, message)
+            case Submit():
+                _play(state, Role.SUBMITS)
+                items, refused = self.submissions.take(connection, message.envelopes, now)
+                offer: list[Action] = [Offer(items)] if items else []
+                return offer + _submitted(connection, [], refused)
+            case Ping():
+                return [ToDevice(connection, Pong(token=message.token))]
+            case _:
+                raise RemoteError(f"a device does not send {type(message).__name__}")
+
+    def receive_homeserver(self, message: Message) -> list[Action]:
+        """What follows from a message on the link that is not the session's own.
+
+        Raises RemoteError when the homeserver broke the protocol.
+        """
+        match message:
+            case Challenge() | NotClaimed():
+                return self._answer(message)
+            case Claimed():
+                return self._claimed(message)
+            case Deliver():
+                return self._deliver(message)
+            case Receipt():
+                return self._receipt(message)
+            case _:
+                raise RemoteError(f"a homeserver does not send {type(message).__name__} to an edge")
+
+    def settled(self, keys: list[int], refused: list[tuple[int, ErrorCode, str]]) -> list[Action]:
+        """The session settled these keys: `refused` as it says, the rest of `keys` accepted."""
+        actions: list[Action] = []
+        for connection, outcomes in self.submissions.settle(keys, refused).items():
+            if connection in self._connections:
+                actions += _submitted(connection, outcomes.accepted, outcomes.refused)
+        return actions
+
+    # --- from devices ----------------------------------------------------------------------------------------------
+
+    def _claim(self, connection: int, state: _Connection, message: Claim) -> list[Action]:
+        if message.request in state.claims:
+            raise RemoteError("a request number is used once")
+        self._last += 1
+        claim = _Claim(self._last, connection, message.request, mailbox_id(message.key))
+        if not self._link_up:
+            return [_refusal(claim, ErrorCode.BUSY, _LINK_DOWN)]
+        if len(state.claims) >= limits.MAILBOXES_PER_DEVICE or self._open >= limits.PENDING_CLAIMS_PER_LINK:
+            return [_refusal(claim, ErrorCode.BUSY, "too many claims; try again later")]
+        state.claims[message.request] = self._claims[claim.number] = claim
+        self._open += 1
+        return [ToHomeserver(attrs.evolve(message, request=claim.number))]
+
+    def _proof(self, state: _Connection, message: Proof) -> list[Action]:
+        claim = state.claims.get(message.request)
+        if claim is None:
+            return []  # refused or lost meanwhile, and the device has been told
+        if claim.proved:
+            raise RemoteError("a claim is proved once")
+        claim.proved = True
+        self._proving[claim.mailbox] = self._proving.get(claim.mailbox, 0) + 1
+        return [ToHomeserver(attrs.evolve(message, request=claim.number))]
+
+    def _acknowledge(self, connection: int, message: Acknowledge) -> list[Action]:
+        holder = self._holders.get(MailboxId(message.mailbox))
+        if holder is None or holder.connection != connection:
+            return []  # the claim was replaced while this was under way; the envelopes come again
+        return [ToHomeserver(message)]
+
+    # --- from the homeserver ---------------------------------------------------------------------------------------
+
+    def _answer(self, message: Challenge | NotClaimed) -> list[Action]:
+        claim = self._claims.get(message.request)
+        if claim is None:
+            return []  # the connection went before it proved anything
+        actions = self._to_holder(claim, message)
+        if isinstance(message, NotClaimed):
+            self._end(claim)
+            if claim.proved and not claim.held:
+                actions += self._release(claim.mailbox)  # one that was held back because this claim was under way
+        return actions
+
+    def _claimed(self, message: Claimed) -> list[Action]:
+        claim = self._claims.get(message.request)
+        if claim is None or not claim.proved or claim.held or claim.mailbox != message.mailbox:
+            raise RemoteError("a mailbox was confirmed that nobody proved")
+        if claim.connection not in self._connections:
+            self._end(claim)
+            return self._release(claim.mailbox)
+        self._settle_proof(claim)
+        claim.held = True
+        self._holders[claim.mailbox] = claim
+        return self._to_holder(claim, message)
+
+    def _deliver(self, message: Deliver) -> list[Action]:
+        found: dict[int, list[bytes]] = {}
+        for frame in message.envelopes:
+            claim = self._holders.get(MailboxId(frame[_MAILBOX]))
+            if claim is not None:  # otherwise RELEASE is under way, and the envelope stays where it is stored
+                found.setdefault(claim.connection, []).append(frame)
+        return [ToDevice(connection, Deliver(envelopes=frames)) for connection, frames in found.items()]
+
+    def _receipt(self, message: Receipt) -> list[Action]:
+        found = self.submissions.submitters(message.refused)
+        return [ToDevice(c, Receipt(refused=tuple(refused))) for c, refused in found.items() if c in self._connections]
+
+    # --- claims ----------------------------------------------------------------------------------------------------
+
+    def _to_holder(self, claim: _Claim, message: Challenge | Claimed | NotClaimed) -> list[Action]:
+        """`message` under the device's own request number, if the device is still there."""
+        if claim.connection not in self._connections:
+            return []
+        return [ToDevice(claim.connection, attrs.evolve(message, request=claim.request))]
+
+    def _release(self, mailbox: MailboxId) -> list[Action]:
+        """RELEASE, unless another claim holds the mailbox or has shown its proof.
+
+        The homeserver may have granted that one already, and RELEASE would end it.
+        """
+        if mailbox in self._holders or mailbox in self._proving:
+            return []
+        return [ToHomeserver(Release(mailbox=mailbox))]
+
+    def _end(self, claim: _Claim) -> None:
+        del self._claims[claim.number]
+        connection = self._connections.get(claim.connection)
+        if connection is not None:
+            del connection.claims[claim.request]
+        if self._holders.get(claim.mailbox) is claim:
+            del self._holders[claim.mailbox]
+        if not claim.held:
+            self._settle_proof(claim)
+
+    def _settle_proof(self, claim: _Claim) -> None:
+        self._open -= 1
+        if claim.proved:
+            left = self._proving.pop(claim.mailbox) - 1
+            if left:
+                self._proving[claim.mailbox] = left
+
+
+def _play(state: _Connection, role: Role) -> None:
+    if state.role not in (Role.NEW, role):
+        raise RemoteError("a connection either receives or submits; note: open another one for the other")
+    state.role = role
+
+
+def _refusal(claim: _Claim, code: ErrorCode, text: str) -> ToDevice:
+    return ToDevice(claim.connection, NotClaimed(request=claim.request, code=code, text=text))
+
+
+def _submitted(connection: int, accepted: list[bytes], refused: list[Outcome]) -> list[Action]:
+    """As many SUBMITTED as the lists need."""
+    actions: list[Action] = []
+    while accepted or refused:
+        message = Submitted(accepted=accepted[: limits.ACK_IDS], refused=tuple(refused[: limits.REFUSALS_PER_ACK]))
+        actions.append(ToDevice(connection, message))
+        accepted, refused = accepted[limits.ACK_IDS :], refused[limits.REFUSALS_PER_ACK :]
+    return actions

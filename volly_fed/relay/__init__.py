@@ -1,0 +1,5 @@
+"""Opaque, durable forwarding: envelope (wire form), queue (accounting), replay (duplicates), receipt (refusals)."""
+
+from volly_fed.relay.envelope import Envelope, check_lifetime, encode_envelope, parse_envelope
+
+__all__ = ["Envelope", "check_lifetime", "encode_envelope", "parse_envelope"]

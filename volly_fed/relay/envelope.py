@@ -1,0 +1,157 @@
+"""The envelope: all that a relay may know of what it carries, and the bytes that it carries unchanged.
+
+in: one byte string of a batch; out: an Envelope; and back, once, where the envelope is made.
+Wire form: the deterministic CBOR array [1, mailbox, domain, id, expiry, class, capability, body].
+Never: a sender, a name of a user, or a body whose size is not one of limits.BODY_CLASSES.
+Source: RFC 8949 §4.2 (one spelling for every value).
+"""
+
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.codepoints import ENVELOPE_VERSION, EnvelopeClass, ErrorCode
+from volly_fed.errors import BadMessage
+from volly_fed.names import BadName, DomainName, MailboxId, parse_domain
+from volly_fed.wire import codec
+
+ID_BYTES: Final = 16
+CAPABILITY_BYTES: Final = 16
+MAILBOX_BYTES: Final = 32
+
+
+@attrs.define
+class Envelope:
+    """`mailbox@domain`, id (16 bytes), expiry (Unix seconds), class, capability (16 bytes) and the sealed body.
+
+    Not frozen, because a frozen class costs three times as much to make and one is made per envelope relayed;
+    nobody changes one. Its repr shows neither mailbox nor capability nor body.
+    """
+
+    mailbox: MailboxId = attrs.field(repr=False)
+    domain: DomainName
+    id: bytes = attrs.field(repr=False)
+    expiry: int
+    urgency: EnvelopeClass
+    capability: bytes = attrs.field(repr=False)
+    body: bytes = attrs.field(repr=lambda body: f"{len(body)} bytes")
+
+
+def encode_envelope(envelope: Envelope) -> bytes:
+    """The one spelling of `envelope`. The caller keeps to the field sizes; `parse_envelope` holds it to that."""
+    return codec.encode(
+        [
+            ENVELOPE_VERSION,
+            envelope.mailbox,
+            envelope.domain,
+            envelope.id,
+            envelope.expiry,
+            int(envelope.urgency),
+            envelope.capability,
+            envelope.body,
+        ]
+    )
+
+
+# Why not codec.decode: an envelope's head has a fixed layout, and reading it by position costs a third of decoding,
+# checking and encoding again, which is what strictness costs in general. tests/relay/test_envelope.py holds this
+# reader to exactly what the codec accepts.
+
+_ARRAY: Final = 0x88
+_HEAD: Final = bytes([_ARRAY, ENVELOPE_VERSION, 0x58, MAILBOX_BYTES])
+_MAILBOX: Final = slice(len(_HEAD), len(_HEAD) + MAILBOX_BYTES)
+_DOMAIN: Final = _MAILBOX.stop
+_TEXT: Final = 0x60
+_TEXT_1: Final = 0x78  # the length follows in one byte
+_BSTR_16: Final = 0x50
+_INLINE: Final = 24  # values and lengths below it stand in the head byte itself
+_UINT_WIDTH: Final = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
+"""Head byte -> (bytes that follow, least value that needs them)."""
+_URGENCY: Final = {int(kind): kind for kind in EnvelopeClass}
+_BODY_HEAD: Final = {codec.encode(bytes(size))[: 3 if size < 1 << 16 else 5]: size for size in limits.BODY_CLASSES}
+_SHORTEST: Final = limits.BODY_CLASSES[0] + len(_HEAD) + MAILBOX_BYTES + ID_BYTES + CAPABILITY_BYTES
+"""Longer than any head, so that the reader below never indexes beyond the end."""
+
+
+def parse_envelope(data: bytes) -> Envelope:
+    """The envelope `data` spells.
+
+    Raises BadMessage, and nothing else: another version (code UNSUPPORTED_VERSION), another layout, a field out of
+    its range, a body of a size outside limits.BODY_CLASSES. An expiry in the past is not an error (check_lifetime).
+    """
+    if not _SHORTEST < len(data) <= limits.MAX_ENVELOPE or data[: len(_HEAD)] != _HEAD:
+        raise _wrong_head(data)
+    domain, at = _read_domain(data)
+    if data[at] != _BSTR_16:
+        raise BadMessage("an envelope's id has 16 bytes")
+    identity = data[at + 1 : at + 1 + ID_BYTES]
+    expiry, at = _read_uint(data, at + 1 + ID_BYTES)
+    urgency = _URGENCY.get(data[at])
+    if urgency is None or data[at + 1] != _BSTR_16:
+        raise BadMessage("an envelope has a known class and a capability of 16 bytes")
+    at += 2
+    capability = data[at : at + CAPABILITY_BYTES]
+    body = _read_body(data, at + CAPABILITY_BYTES)
+    return Envelope(MailboxId(data[_MAILBOX]), domain, identity, expiry, urgency, capability, body)
+
+
+def _wrong_head(data: bytes) -> BadMessage:
+    if len(data) > 1 and data[0] == _ARRAY and data[1] != ENVELOPE_VERSION:
+        return BadMessage("an envelope of another version", code=ErrorCode.UNSUPPORTED_VERSION)
+    return BadMessage("not an envelope")
+
+
+def _read_domain(data: bytes) -> tuple[DomainName, int]:
+    head = data[_DOMAIN]
+    if _TEXT < head < _TEXT + _INLINE:
+        start, size = _DOMAIN + 1, head - _TEXT
+    elif head == _TEXT_1 and data[_DOMAIN + 1] >= _INLINE:
+        start, size = _DOMAIN + 2, data[_DOMAIN + 1]
+    else:
+        raise BadMessage("an envelope's domain is a short text")
+    return _canonical_domain(data[start : start + size]), start + size
+
+
+@lru_cache(maxsize=limits.DOMAIN_MEMORY)
+def _canonical_domain(raw: bytes) -> DomainName:
+    try:
+        text = raw.decode("ascii")
+        name = parse_domain(text)
+    except (UnicodeDecodeError, BadName) as error:
+        raise BadMessage("an envelope's domain is a domain name") from error
+    if name != text:
+        raise BadMessage("an envelope's domain is in canonical form")
+    return name
+
+
+def _read_uint(data: bytes, at: int) -> tuple[int, int]:
+    head = data[at]
+    if head < _INLINE:
+        return head, at + 1
+    width, least = _UINT_WIDTH.get(head, (0, 1))
+    value = int.from_bytes(data[at + 1 : at + 1 + width], "big")
+    if value < least:
+        raise BadMessage("an envelope's expiry is an unsigned integer in its shortest form")
+    return value, at + 1 + width
+
+
+def _read_body(data: bytes, at: int) -> bytes:
+    for width in (3, 5):
+        size = _BODY_HEAD.get(data[at : at + width])
+        if size is not None and len(data) == at + width + size:
+            return data[at + width :]
+    raise BadMessage("an envelope's body has one of the agreed sizes and is the end of it")
+
+
+def check_lifetime(envelope: Envelope, now: float) -> ErrorCode:
+    """NONE if `envelope` may be carried at `now` (Unix seconds); EXPIRED; or MALFORMED: it wants to live too long.
+
+    Both ends tolerate a clock that is wrong by limits.CLOCK_SKEW seconds.
+    """
+    if envelope.expiry + limits.CLOCK_SKEW < now:
+        return ErrorCode.EXPIRED
+    if envelope.expiry > now + limits.MAX_LIFETIME + limits.CLOCK_SKEW:
+        return ErrorCode.MALFORMED
+    return ErrorCode.NONE

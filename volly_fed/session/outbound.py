@@ -1,0 +1,174 @@
+"""Our stream to one peer: what waits, what is in flight, and what the peer has settled. It outlives links.
+
+in: envelopes with the keys their owner knows them by; acknowledgements; out: batches; settled keys.
+Never: gives one sequence number to two envelopes, or forgets an envelope before the peer has settled it.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Iterable
+from itertools import islice
+from typing import Generic, TypeVar
+
+from volly_fed import limits
+from volly_fed.codepoints import EnvelopeClass, ErrorCode
+from volly_fed.errors import RemoteError
+from volly_fed.machine import RandomSource
+from volly_fed.session.events import Settled
+from volly_fed.wire.messages import STREAM_BYTES, Refusal
+
+K = TypeVar("K", bound=Hashable)
+
+# Why a stream's id is random and new in every process: envelopes are sent while the disk still works on them. After a
+# crash the store does not know which sequence numbers were sent but never synced, and would give them out again; a
+# receiver that has stored the first bearer of such a number would drop the second as a duplicate. Under a new id
+# nothing is a duplicate by number, and what was really sent twice is found by its envelope id.
+
+
+class Outbound(Generic[K]):
+    """The sending half of a session. Make one per peer and process; give it to each new Session in turn."""
+
+    def __init__(self, random: RandomSource) -> None:
+        """`random` is asked for the stream's id, now and if the peer turns out to have lost its cursor."""
+        self._random = random
+        self.stream = random(STREAM_BYTES)
+        self._waiting: tuple[deque[tuple[K, bytes]], ...] = tuple(deque() for _ in EnvelopeClass)
+        self._waiting_bytes = 0
+        self._in_flight: deque[tuple[K, bytes]] = deque()
+        self._in_flight_bytes = 0
+        self._settled = 0  # in flight are the sequence numbers that follow it
+        self._sent = 0  # up to here this link has carried; less than what is in flight after a reconnect
+        self._owner: object = None
+
+    # --- for the owner of the queue ---
+
+    def offer(self, envelopes: Iterable[tuple[K, bytes]], urgency: EnvelopeClass = EnvelopeClass.SIGNAL) -> None:
+        """Queue `envelopes` behind those of the same class. They may leave before they are on our disk.
+
+        `room` is a promise to be kept by the caller, not enforced here: a batch may overshoot it.
+        """
+        waiting = self._waiting[urgency]
+        before = len(waiting)
+        waiting.extend(envelopes)
+        self._waiting_bytes += sum(len(frame) for _, frame in islice(waiting, before, None))
+
+    def room(self) -> int:
+        """How many envelopes may be offered now; what does not fit stays on the disk."""
+        if self._waiting_bytes >= limits.WINDOW_BYTES:
+            return 0
+        return max(0, limits.WINDOW_ENVELOPES - self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Envelopes that have no sequence number yet."""
+        return sum(map(len, self._waiting))
+
+    @property
+    def in_flight(self) -> int:
+        """Envelopes that were sent, on this link or an earlier one, and are not settled."""
+        return len(self._in_flight)
+
+    # --- for the session ---
+
+    def attach(self, session: object) -> None:
+        """From now on only `session` sends and settles; on its link nothing was sent yet."""
+        self._owner = session
+        self._sent = self._settled
+
+    def belongs_to(self, session: object) -> bool:
+        """Whether no later session has taken the stream over."""
+        return self._owner is session
+
+    @property
+    def unanswered(self) -> int:
+        """Envelopes that this link has carried and the peer has not settled."""
+        return self._sent - self._settled
+
+    def resume(self, cursor: int) -> Settled[K] | None:
+        """A link begins, and the peer has stored up to `cursor`: settle that, send the rest again.
+
+        None: the peer has less than it acknowledged before (it was restored, or is an edge that restarted). Then all
+        that is unsettled was put on a fresh stream, which wants an OPEN of its own.
+        Raises RemoteError: the peer claims to have what was never sent.
+        """
+        if cursor < self._settled:
+            self.stream = self._random(STREAM_BYTES)
+            self._settled = self._sent = 0
+            return None
+        if cursor > self._settled + len(self._in_flight):
+            raise RemoteError(f"cursor {cursor} is beyond what this stream has carried")
+        settled = self._settle(cursor, ())
+        self._sent = cursor
+        return settled
+
+    def acknowledge(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
+        """Settle everything up to `cursor`. Raises RemoteError: a cursor or a refusal out of range."""
+        if not self._settled <= cursor <= self._sent:
+            raise RemoteError(f"cursor {cursor} is not between {self._settled} and {self._sent}")
+        return self._settle(cursor, refusals)
+
+    def _settle(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
+        count, first = cursor - self._settled, self._settled + 1
+        done = [self._in_flight.popleft() for _ in range(count)]
+        self._in_flight_bytes -= sum(len(frame) for _, frame in done)
+        self._settled = cursor
+        if not refusals:
+            return Settled(keys=[key for key, _ in done])
+        refused: dict[int, tuple[ErrorCode, str]] = {}
+        for sequence, code, text in refusals:
+            if not first <= sequence <= cursor or sequence - first in refused:
+                raise RemoteError(f"a refusal of {sequence}, where {first} to {cursor} are settled")
+            refused[sequence - first] = (code, text)
+        return _sort_out(done, refused)
+
+    def next_batch(self) -> tuple[int, list[bytes]] | None:
+        """(first sequence number, envelopes): what was in flight on an earlier link first, then what waits.
+
+        None: nothing waits, or the window is full.
+        """
+        first = self._sent + 1
+        unsent = self._settled + len(self._in_flight) - self._sent
+        frames = self._again(unsent) if unsent else self._fresh()
+        if not frames:
+            return None
+        self._sent += len(frames)
+        return first, frames
+
+    def _again(self, unsent: int) -> list[bytes]:
+        frames: list[bytes] = []
+        size = 0
+        for _, frame in islice(self._in_flight, len(self._in_flight) - unsent, None):
+            size += len(frame)
+            if len(frames) == limits.BATCH_ENVELOPES or (size > limits.BATCH_BYTES and frames):
+                break
+            frames.append(frame)
+        return frames
+
+    def _fresh(self) -> list[bytes]:
+        envelopes = min(limits.BATCH_ENVELOPES, limits.WINDOW_ENVELOPES - len(self._in_flight))
+        room = min(limits.BATCH_BYTES, limits.WINDOW_BYTES - self._in_flight_bytes)
+        frames: list[bytes] = []
+        size = 0
+        for waiting in self._waiting:  # in the order of urgency
+            while waiting and len(frames) < envelopes and size + len(waiting[0][1]) <= room:
+                item = waiting.popleft()
+                self._in_flight.append(item)
+                frames.append(item[1])
+                size += len(item[1])
+            if waiting:
+                break  # not past an envelope that found no room: a lesser class must not overtake it for its size
+        self._waiting_bytes -= size
+        self._in_flight_bytes += size
+        return frames
+
+
+def _sort_out(done: list[tuple[K, bytes]], refused: dict[int, tuple[ErrorCode, str]]) -> Settled[K]:
+    settled: Settled[K] = Settled(keys=[])
+    for at, item in enumerate(done):
+        code, text = refused.get(at, (ErrorCode.NONE, ""))
+        if code is ErrorCode.OVERLOADED:
+            settled.later.append(item)
+            continue
+        settled.keys.append(item[0])
+        if at in refused:
+            settled.refused.append((item[0], code, text))
+    return settled

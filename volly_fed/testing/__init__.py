@@ -1,0 +1,1 @@
+"""Fakes and worlds for tests and for the test network: product code, usable by others."""

@@ -1,0 +1,100 @@
+"""The test network while it runs: signed DNS in this process, homeservers and edges as processes of their own.
+
+in: how many servers and edges; out: a running federation, and the means to stop, kill and restart its parts.
+Never: leaves a process or a folder of its own making behind.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from volly_fed.codepoints import TrustLevel
+from volly_fed.names import DomainName
+from volly_fed.testing.world import World, WorldServer
+from volly_fed.testnet.processes import Child, start
+from volly_fed.testnet.sites import TLD, Site, domain_name, make_site, mixed_levels
+
+EDGES_PER_SERVER = 2
+_OTHER_HOSTS = "measured"
+
+Narrate = Callable[[str], None]
+
+
+@attrs.define(kw_only=True)
+class Network:
+    """A federation on loopback: `prepare`, then `start_all`; stop its `children` with `processes.running`."""
+
+    folder: Path
+    world: World
+    resolver: tuple[str, int]
+    sites: dict[DomainName, Site] = attrs.field(factory=dict)
+    homeservers: dict[DomainName, Child] = attrs.field(factory=dict)
+    edges: dict[tuple[DomainName, DomainName], Child] = attrs.field(factory=dict)
+    children: list[Child] = attrs.field(factory=list)
+
+    def prepare(
+        self,
+        servers: int,
+        *,
+        edges: int = EDGES_PER_SERVER,
+        levels: dict[DomainName, dict[DomainName, TrustLevel]] | None = None,
+    ) -> None:
+        """Make the sites' files and publish their records in signed zones; may take seconds (keys)."""
+        domains = [domain_name(number) for number in range(servers)]
+        trusted = levels or mixed_levels(domains)
+        for domain in domains:
+            site = make_site(
+                self.folder,
+                domain,
+                levels=trusted[domain],
+                edges=edges,
+                resolver=self.resolver,
+                anchors=self.world.anchor_text,
+            )
+            self.sites[domain] = site
+            self.world.zone(domain, site.records)
+        self.world.sign()
+
+    async def start_all(self) -> None:
+        """Start every homeserver, then every edge, each kind all at once. Raises LocalError if one does not come up."""
+        async with trio.open_nursery() as nursery:
+            for domain in self.sites:
+                nursery.start_soon(self.start_homeserver, domain)
+        async with trio.open_nursery() as nursery:
+            for domain, site in self.sites.items():
+                for edge in site.edges:
+                    nursery.start_soon(self.start_edge, domain, edge.name)
+
+    async def start_homeserver(self, domain: DomainName) -> None:
+        """Start the homeserver of `domain` and wait until it is ready."""
+        site = self.sites[domain]
+        arguments = ["serve", "--config", str(site.config)]
+        child = await start(f"homeserver {domain}", arguments, site.folder / "homeserver.log")
+        self.homeservers[domain] = child
+        self.children.append(child)
+
+    async def start_edge(self, domain: DomainName, name: DomainName) -> None:
+        """Start one edge node and wait until devices can connect."""
+        site = self.sites[domain]
+        edge = next(edge for edge in site.edges if edge.name == name)
+        arguments = ["edge", "--config", str(edge.config)]
+        child = await start(f"edge {name} of {domain}", arguments, site.folder / f"{name}.log")
+        self.edges[domain, name] = child
+        self.children.append(child)
+
+    def publish_names(self, count: int, like: DomainName) -> list[DomainName]:
+        """Sign `count` more zones that point where `like` does: names to discover, each for the first time."""
+        site = self.sites[like]
+        names = [DomainName(f"{_OTHER_HOSTS}{number}.{TLD}") for number in range(count)]
+        for name in names:
+            records = [line.replace(f"{like}.", f"{name}.") for line in site.records]
+            self.world.zone(name, records)
+        self.world.sign()
+        return names
+
+
+async def serve_world(world: World, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:
+    """Serve `world` on a loopback port until cancelled."""
+    await WorldServer(world).serve(task_status=task_status)

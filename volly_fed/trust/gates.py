@@ -1,0 +1,97 @@
+"""The gates: each question about a domain, answered by a Decision with its reason. Each has exactly one call site.
+
+in: the policy, or the level that was frozen into a session; the domain; what the question needs beside it.
+out: Decision. Refusal is a value here, never an error.
+Never: looks anything up. The gates `show` and `hear` belong to presence.
+"""
+
+from collections.abc import Collection
+
+import attrs
+
+from volly_fed.codepoints import TrustLevel
+from volly_fed.names import DomainName, Fingerprint
+from volly_fed.trust.evidence import Evidence
+from volly_fed.trust.levels import RIGHTS, Direction, Reach
+from volly_fed.trust.pins import Pin, judge_identity
+from volly_fed.trust.policy import Policy, Ruling
+
+EVERYBODY = "*"
+"""In a capability's scope: any peer."""
+
+
+@attrs.frozen
+class Decision:
+    """Whether something is allowed, why, and the level it was decided on."""
+
+    allowed: bool
+    reason: str
+    level: TrustLevel
+
+
+def dial(policy: Policy, domain: DomainName) -> Decision:
+    """Whether we may open a link to `domain`."""
+    return _link(policy, domain, "dialled")
+
+
+def accept(policy: Policy, domain: DomainName) -> Decision:
+    """Whether a caller who claims to be `domain` is worth looking up."""
+    return _link(policy, domain, "accepted")
+
+
+def establish(
+    policy: Policy, domain: DomainName, evidence: Evidence, *, shown: Fingerprint, pin: Pin | None, now: float
+) -> Decision:
+    """Whether the peer that proved to hold `shown` becomes an established session, with which level.
+
+    `now` is on the clock of `evidence.obtained_at`. A changed identity is refused here (quarantine).
+    """
+    linked = _link(policy, domain, "established")
+    if not linked.allowed:
+        return linked
+    if evidence.domain != domain:
+        return Decision(False, f"the evidence is about {evidence.domain}, not {domain}", linked.level)
+    if not evidence.fresh(now):
+        return Decision(False, f"the evidence about {domain} is out of date", linked.level)
+    verdict = judge_identity(shown, evidence.published, pin)
+    return Decision(verdict.trusted, f"{domain}: {verdict.value} ({linked.reason})", linked.level)
+
+
+def relay(policy: Policy | TrustLevel, domain: DomainName, direction: Direction | str) -> Decision:
+    """Whether envelopes may go from our users to `domain` ("out"), or come in from it ("in")."""
+    level, rule = _ruling(policy, domain)
+    rights = RIGHTS[level]
+    outward = Direction(direction) is Direction.OUT
+    allowed = rights.relay_out if outward else rights.relay_in
+    what = f"envelopes {'to' if outward else 'from'} {domain}"
+    return Decision(allowed, f"{what} are {'relayed' if allowed else 'not relayed'}: {level} ({rule})", level)
+
+
+def deliver(
+    policy: Policy | TrustLevel, domain: DomainName, scope: Collection[str], *, own: DomainName | None = None
+) -> Decision:
+    """Whether an envelope from `domain` may be put in a mailbox, its capability being right.
+
+    `scope`: the domains the capability was registered for, or "*"; empty means nobody. `own` is this server's domain:
+    delivery from it is local and needs no trust.
+    """
+    if own is not None and domain == own:
+        return Decision(True, f"{domain} is this server: local delivery", TrustLevel.FULL)
+    level, rule = _ruling(policy, domain)
+    reach = RIGHTS[level].deliver
+    named = domain in scope or EVERYBODY in scope
+    allowed = reach is Reach.ANY or (reach is Reach.NAMED and named)
+    detail = f", and this one did {'' if named else 'not '}name it" if reach is Reach.NAMED else ""
+    return Decision(allowed, f"{domain} reaches {reach.value}{detail}: {level} ({rule})", level)
+
+
+def _ruling(policy: Policy | TrustLevel, domain: DomainName) -> Ruling:
+    if isinstance(policy, TrustLevel):
+        return Ruling(policy, "as established")
+    return policy.level_of(domain)
+
+
+def _link(policy: Policy, domain: DomainName, what: str) -> Decision:
+    level, rule = policy.level_of(domain)
+    allowed = RIGHTS[level].link
+    return Decision(allowed, f"{domain} may {'' if allowed else 'not '}be {what}: {level} ({rule})", level)
