@@ -31,7 +31,7 @@ BATCHES = 50
 ROUNDS = 5
 PEER = parse_domain("peer.example")
 MAILBOXES = [MailboxId(os.urandom(32)) for _ in range(100)]
-RATE = 40_000
+RATE = 10_000
 """Envelopes per second pretended: expiries advance with it, as they do on a link."""
 _made = itertools.count()
 _START = int(time.time()) + 3600

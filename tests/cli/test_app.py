@@ -116,6 +116,15 @@ def test_exit_codes_of_commands_pass(failing: Raise, error: BaseException, code:
     assert run(["fail"]) == code
 
 
+def test_a_command_may_return_its_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    group = click.Group("group", commands={"three": click.Command("three", callback=lambda: 3)})
+    module = types.ModuleType("volly_fed.cli.group")
+    module.group = group  # type: ignore[attr-defined]  # a module made for this test
+    monkeypatch.setitem(sys.modules, "volly_fed.cli.group", module)
+    monkeypatch.setitem(COMMANDS, "group", Command("group", "group", ""))
+    assert run(["group", "three"]) == 3
+
+
 def test_with_json_errors_are_a_document_too(failing: Raise, capsys: pytest.CaptureFixture[str]) -> None:
     failing(LocalError("it broke; note: mend it"))
     assert run(["fail", "--json"]) == 2

@@ -193,9 +193,7 @@ class DeviceWorld:
         if frame is None:
             content = Content(sent_at=int(time.time()), text=text)
             expiry = int(time.time()) + 3600
-            envelope = seal(
-                content, identity=sender.identity, to=to.card(), envelope_id=os.urandom(16), expiry=expiry
-            )
+            envelope = seal(content, identity=sender.identity, to=to.card(), envelope_id=os.urandom(16), expiry=expiry)
             frame = encode_envelope(envelope)
         envelope = parse_envelope(frame)
         rows = [(envelope.mailbox, self._row(envelope.id, frame))]

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import attrs
 import dns.flags
 import dns.message
 import dns.name
@@ -12,93 +11,19 @@ import dns.rrset
 import pytest
 import trio
 import trio.testing
-from dns.dnssectypes import Algorithm
-from dns.rdataclass import IN
-from dns.rdatatype import RdataType
 
-from tests.discovery.harness import DIGEST, IDENTITY, NOW, service_records, without
+from tests.daemon.dns_net import A, Net, fails, start_net
+from tests.discovery.harness import DIGEST, IDENTITY, NOW, service_records
 from volly_fed import limits
-from volly_fed.daemon.dns import Resolver, system_resolvers, trust_anchors
+from volly_fed.daemon.dns import system_resolvers
 from volly_fed.discovery.endpoint import NO_IDENTITY, Endpoint, Service, Status, Step
-from volly_fed.errors import Bogus, ConfigError, DiscoveryError, Indeterminate, Insecure, NoRecords
+from volly_fed.errors import Bogus, ConfigError, DiscoveryError, Insecure, NoRecords
 from volly_fed.names import DomainName, fingerprint_text
-from volly_fed.testing.world import Flaw, World, WorldServer
-from volly_fed.testing.world_sign import Window, ZoneKeys
-
-A = DomainName("a.test")
-DEVICE_RECORDS = [
-    "_volly._tcp IN SRV 0 5 5222 signal",
-    "signal IN A 192.0.2.5",
-]
-
-
-def build() -> World:
-    world = World(seed=b"daemon tests")
-    world.zone("a.test", [*service_records(), *DEVICE_RECORDS])
-    world.zone("out.test", ["_volly-fed._tcp IN SRV 0 0 0 ."])
-    world.zone("bare.test", ["fed IN A 192.0.2.1", "_5223._tcp.fed IN TLSA 3 1 1 " + DIGEST])
-    world.zone("unsigned.test", service_records(), signed=False)
-    world.zone("bad.test", service_records(), flaws=Flaw.BAD_SIGNATURE)
-    world.zone("expired.test", service_records(), flaws=Flaw.EXPIRED)
-    service = "_volly-fed._tcp IN SRV"
-    identity = f'_volly-fed IN TXT "{IDENTITY}"'
-    world.zone("far.test", [f"{service} 0 5 5223 fed.a.test.", identity])
-    world.zone("elsewhere.test", [f"{service} 0 5 5223 fed.unsigned.test.", identity])
-    world.zone(
-        "two.test",
-        [*service_records(), f"{service} 9 0 5223 fed.unsigned.test.", f"{service} 5 0 5223 fed.expired.test."],
-    )
-    world.zone("alias.test", [f"{service} 0 5 5223 fed", identity, "fed IN CNAME fed.a.test."])
-    world.zone(
-        "original.test",
-        [
-            f"{service} 0 5 5223 fed",
-            identity,
-            "fed IN CNAME plain",
-            "plain IN A 192.0.2.4",
-            f"_5223._tcp.fed IN TLSA 3 1 1 {DIGEST}",
-        ],
-    )
-    world.zone(
-        "apex.test", [f"{service} 0 5 5223 @", identity, "@ IN A 192.0.2.4", f"_5223._tcp IN TLSA 3 1 1 {DIGEST}"]
-    )
-    world.zone("nokey.test", service_records()[:-1])
-    world.zone("nobody.test", [line for line in service_records() if "TXT" not in line])
-    world.zone("double.test", [*service_records(), f'_volly-fed IN TXT "{IDENTITY} next={"B" * 42}A"'])
-    world.sign(NOW)
-    return world
-
-
-@attrs.define
-class Net:
-    """A world, its server, and resolvers of it with a clock that tests set."""
-
-    world: World
-    server: WorldServer
-    address: tuple[str, int]
-    now: float = NOW
-
-    def resolver(self, *, allow_private: bool = True) -> Resolver:
-        return Resolver(
-            [self.address],
-            trust_anchors(self.world.anchor_text),
-            allow_private=allow_private,
-            clock=lambda: self.now,
-        )
 
 
 @pytest.fixture
 async def net(nursery: trio.Nursery) -> Net:
-    world = build()
-    server = WorldServer(world)
-    return Net(world, server, await nursery.start(server.serve))
-
-
-async def fails(resolver: Resolver, domain: str, service: Service = Service.FEDERATION) -> DiscoveryError:
-    with pytest.raises(DiscoveryError) as caught:
-        await resolver.discover(DomainName(domain), service=service)
-    assert "note: " in str(caught.value)
-    return caught.value
+    return await start_net(nursery)
 
 
 async def test_discovery_of_a_complete_domain(net: Net) -> None:
@@ -302,125 +227,6 @@ async def test_a_cancelled_leader_hands_over(net: Net) -> None:
                 gate.append(True)
                 scope.cancel()
     assert len(found) == 1
-
-
-# --- trouble on the way ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def patient_clock() -> trio.testing.MockClock:
-    """Jumps only after 50 ms in which no datagram arrived: real sockets need real time."""
-    return trio.testing.MockClock(autojump_threshold=0.05)
-
-
-async def test_silence_ends_in_time_and_is_indeterminate(patient_clock: trio.testing.MockClock, net: Net) -> None:
-    net.world.hook(".", lambda _query, _response, _udp: None)
-    started = trio.current_time()
-    caught = await fails(net.resolver(), "a.test")
-    assert type(caught) is Indeterminate
-    assert trio.current_time() - started <= limits.DISCOVERY
-    answer = await net.resolver().lookup("a.test", "SOA")
-    assert answer.status is Status.INDETERMINATE
-
-
-async def test_lost_datagrams_are_sent_again(patient_clock: trio.testing.MockClock, net: Net) -> None:
-    seen: set[str] = set()
-
-    def lose(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message | None:
-        key = str(query.question[0])
-        if key in seen:
-            return response
-        seen.add(key)
-        return None
-
-    net.world.hook(".", lose)
-    started = trio.current_time()
-    assert (await net.resolver().discover(A)).targets
-    assert trio.current_time() - started < 4 * limits.DNS_RETRANSMIT
-
-
-async def test_a_dead_resolver_is_passed_over(patient_clock: trio.testing.MockClock, net: Net) -> None:
-    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as silent:
-        await silent.bind(("127.0.0.1", 0))
-        servers = [silent.getsockname(), net.address]
-        resolver = Resolver(servers, trust_anchors(net.world.anchor_text), allow_private=True, clock=lambda: NOW)
-        assert (await resolver.discover(A)).targets
-
-
-@pytest.mark.parametrize("rcode", [1, 2, 5])
-async def test_server_failure_is_indeterminate_and_asked_once(net: Net, rcode: int) -> None:
-    def fail(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
-        response = dns.message.make_response(query)
-        response.set_rcode(dns.rcode.Rcode(rcode))
-        return response
-
-    net.world.hook("a.test", fail)
-    caught = await fails(net.resolver(), "a.test")
-    assert type(caught) is Indeterminate
-    assert f"port {net.address[1]} answers" in str(caught)
-    assert net.server.queries <= 10
-
-
-async def test_long_answers_come_over_tcp(net: Net) -> None:
-    transports: list[bool] = []
-
-    def watch(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
-        transports.append(udp)
-        return response
-
-    net.world.update("a.test", add=[f"_5223._tcp.fed IN TLSA 3 1 2 {index:0128x}" for index in range(20)])
-    net.world.hook("_5223._tcp.fed.a.test", watch)
-    endpoint = await net.resolver().discover(A)
-    assert len(endpoint.targets[0].tlsa) == 21
-    assert transports == [True, False]
-
-
-async def test_truncation_without_end_is_indeterminate(net: Net) -> None:
-    def cut(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
-        response.flags |= dns.flags.TC
-        return without(response, RdataType.SRV, RdataType.RRSIG)
-
-    net.world.hook("_volly-fed._tcp.a.test", cut)
-    assert isinstance(await fails(net.resolver(), "a.test"), Bogus | Indeterminate)
-
-
-@pytest.mark.parametrize("garbage", [b"", b"\0" * 12, b"\xff" * 600])
-async def test_garbage_is_indeterminate(patient_clock: trio.testing.MockClock, net: Net, garbage: bytes) -> None:
-    def spoil(query: dns.message.Message, response: dns.message.Message, udp: bool) -> bytes:
-        return query.id.to_bytes(2) + garbage
-
-    net.world.hook("a.test", spoil)
-    assert type(await fails(net.resolver(), "a.test")) is Indeterminate
-
-
-async def test_answers_to_other_queries_are_not_taken(patient_clock: trio.testing.MockClock, net: Net) -> None:
-    def misnumber(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
-        response.id = query.id ^ 1
-        return response
-
-    net.world.hook("a.test", misnumber)
-    assert type(await fails(net.resolver(), "a.test")) is Indeterminate
-
-
-async def test_tlsa_of_wrong_length_is_ignored_alone(net: Net) -> None:
-    """The whole response would be refused by dnspython; the set's signature must still be checked."""
-    keys = ZoneKeys.derive(b"daemon tests", dns.name.from_text("a.test"), Algorithm.ECDSAP256SHA256)
-    window = Window(inception=int(NOW) - 1, expiration=int(NOW) + 1)
-
-    def add_malformed(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
-        rrset = next(rrset for rrset in response.answer if rrset.rdtype == RdataType.TLSA)
-        rrset.add(dns.rdata.GenericRdata(IN, RdataType.TLSA, bytes((3, 1, 1, 0, 0, 0))))
-        response.answer = [rrset, dns.rrset.from_rdata(rrset.name, rrset.ttl, keys.sign(rrset, window))]
-        return response
-
-    net.world.hook("_5223._tcp.fed.a.test", add_malformed)
-    endpoint = await net.resolver().discover(A)
-    assert [str(record) for record in endpoint.targets[0].tlsa] == [f"3 1 1 {DIGEST}"]
-
-
-async def test_no_resolver_is_indeterminate() -> None:
-    with pytest.raises(Indeterminate, match="no resolver"):
-        await Resolver([]).discover(A)
 
 
 async def test_lookup_of_one_name(net: Net) -> None:

@@ -2,7 +2,7 @@ import pytest
 import trio
 
 from volly_fed.config.values import HostPort
-from volly_fed.daemon.listen import local_port, open_listeners
+from volly_fed.daemon.listen import listening, local_port, open_listeners
 from volly_fed.errors import LocalError
 
 
@@ -35,3 +35,13 @@ async def test_an_address_in_use_is_named_with_its_option() -> None:
 async def test_an_address_of_another_machine() -> None:
     with pytest.raises(LocalError, match="note: no interface of this machine has that address"):
         await open_listeners(HostPort("192.0.2.1", 0), "federation.listen")
+
+
+async def test_listeners_are_closed_when_the_next_step_fails() -> None:
+    async with listening(HostPort("127.0.0.1", 0), "a") as first:
+        port = local_port(first)
+        with pytest.raises(LocalError, match="address already in use"):
+            async with listening(HostPort("127.0.0.1", port), "b"):
+                pass
+    (again,) = await open_listeners(HostPort("127.0.0.1", port), "c")
+    await again.aclose()

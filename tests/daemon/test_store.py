@@ -387,7 +387,13 @@ async def test_cancelling_a_wait_does_not_cancel_the_work(tmp_path: Path) -> Non
 
 async def test_a_bug_in_a_job_reaches_who_asked_for_it_and_no_one_else(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s", clock=clock) as store:
+
+        def faulty(database: apsw.Connection) -> None:
+            database.execute("INSERT INTO stream VALUES('a.test', x'00', 9, 0)")
+            raise ZeroDivisionError
+
         good = store.begin_outbound(A, [out()])
         with pytest.raises(ZeroDivisionError):
-            await store._do(lambda _: 1 // 0)
+            await store._do(faulty)
         assert await good.wait() == [True]
+        assert await store.cursor(A, b"\0") == 0  # nothing of the faulty job was written

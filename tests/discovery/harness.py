@@ -8,7 +8,7 @@ import dns.name
 from dns.rdatatype import RdataType
 
 from volly_fed import limits
-from volly_fed.discovery.anchors import Anchors, parse_anchors
+from volly_fed.discovery.anchors import Anchors, read_anchors
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Walk, Zones
 from volly_fed.discovery.dnssec import Answer, look_up
@@ -46,7 +46,7 @@ class Judge:
     budget: Budget = attrs.field(factory=Budget)
 
     def __call__(self, name: str, rdtype: str) -> Answer:
-        anchors = self.anchors if self.anchors is not None else parse_anchors(self.world.anchor_text)
+        anchors = self.anchors if self.anchors is not None else read_anchors(self.world.anchor_text)
         self.budget = Budget(verifications=self.verifications)
         walk = Walk(zones=Zones(anchors), now=self.now, budget=self.budget)
         asking = look_up(walk, Question(dns.name.from_text(name), RdataType.make(rdtype)))

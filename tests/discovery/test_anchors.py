@@ -1,18 +1,18 @@
 import dns.name
 import pytest
 
-from volly_fed.discovery.anchors import IANA_ROOT, parse_anchors
+from volly_fed.discovery.anchors import IANA_ROOT, read_anchors
 from volly_fed.errors import ConfigError
 
 
 def test_both_root_keys_are_built_in() -> None:
-    anchors = parse_anchors(IANA_ROOT)
+    anchors = read_anchors(IANA_ROOT)
     assert {ds.key_tag for ds in anchors[dns.name.root]} == {20326, 38696}
 
 
 def test_comments_ttls_and_other_zones_are_read() -> None:
     text = "; a comment\ntest. 3600 IN DS 1 13 2 " + "00" * 32 + " ; tail\n"
-    assert list(parse_anchors(text)) == [dns.name.from_text("test")]
+    assert list(read_anchors(text)) == [dns.name.from_text("test")]
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,6 @@ def test_comments_ttls_and_other_zones_are_read() -> None:
 )
 def test_unusable_text_is_a_config_error_naming_its_source(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        parse_anchors(text, "anchors.txt")
+        read_anchors(text, "anchors.txt")
     assert caught.value.problems[0].startswith("anchors.txt: ")
     assert "note:" in caught.value.problems[0]

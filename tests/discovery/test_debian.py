@@ -1,4 +1,4 @@
-"""The same verdicts with software that others wrote: Debian's knot serves the exported zones, Debian's unbound forwards.
+"""The same verdicts with others' software: Debian's knot serves the exported zones, Debian's unbound forwards.
 
 Three ways to the same world (our server; knot; unbound in front of knot) must give one verdict for every domain, and
 unbound's own validator must agree with ours.
@@ -9,7 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -257,9 +257,9 @@ async def verdicts(world: World, port: int) -> dict[str, type[DiscoveryError] | 
 
 
 @pytest.fixture
-async def memory_port(world: World, nursery: trio.Nursery) -> AsyncIterator[int]:
-    _, port = await nursery.start(WorldServer(world).serve)
-    yield port
+async def memory_port(world: World, nursery: trio.Nursery) -> int:
+    address: tuple[str, int] = await nursery.start(WorldServer(world).serve)
+    return address[1]
 
 
 async def test_verdicts_in_memory(world: World, memory_port: int) -> None:
@@ -320,8 +320,13 @@ async def test_unbound_judges_as_we_do(world: World, unbound: Daemon, memory_por
 
 @pytest.mark.parametrize(
     ("domain", "said"),
-    [("good.test", "fully validated"), ("hashed.test", "fully validated"), ("unsigned.test", "unsigned answer"), ("expired.test", "resolution failed")],
-)  # fmt: skip
+    [
+        ("good.test", "fully validated"),
+        ("hashed.test", "fully validated"),
+        ("unsigned.test", "unsigned answer"),
+        ("expired.test", "resolution failed"),
+    ],
+)
 def test_delv_judges_as_we_do(world: World, unbound: Daemon, tmp_path: Path, domain: str, said: str) -> None:
     ds = world.anchor_text.split(" DS ", 1)[1].split()
     anchor = tmp_path / "anchor"

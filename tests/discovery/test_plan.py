@@ -50,7 +50,7 @@ TLSA = answer("_5223._tcp.fed.a.test", "TLSA", f"3 1 1 {DIGEST}")
 def decide(
     *addresses: Answer, tlsa: Answer = TLSA, service: Service = Service.FEDERATION, allow_private: bool = False
 ) -> Target:
-    return plan.decide_target(SRV, addresses, tlsa, service=service, allow_private=allow_private)
+    return plan.judge_target(SRV, addresses, tlsa, service=service, allow_private=allow_private)
 
 
 def test_owners_are_those_of_the_rfcs() -> None:
@@ -165,7 +165,7 @@ def test_targets_are_bounded() -> None:
 @pytest.mark.parametrize("status", list(ERRORS))
 def test_identity_that_is_not_secure_is_its_verdict(status: Status) -> None:
     with pytest.raises(ERRORS[status]):
-        plan.decide_identity(answer("_volly-fed.a.test", "TXT", f'"{IDENTITY}"', status=status))
+        plan.identity_in(answer("_volly-fed.a.test", "TXT", f'"{IDENTITY}"', status=status))
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_identity_that_is_not_secure_is_its_verdict(status: Status) -> None:
 )
 def test_missing_malformed_and_ambiguous_identities_are_no_records(texts: list[str]) -> None:
     with pytest.raises(NoRecords, match=r"_volly-fed\.a\.test\. TXT"):
-        plan.decide_identity(answer("_volly-fed.a.test", "TXT", *texts))
+        plan.identity_in(answer("_volly-fed.a.test", "TXT", *texts))
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,21 @@ def test_the_window_counts_bytes() -> None:
     assert outbound.in_flight == limits.WINDOW_BYTES // 65536
 
 
+def test_a_small_envelope_does_not_overtake_a_more_urgent_one_that_finds_no_room() -> None:
+    session, outbound = streaming()
+    outbound.offer([(n, bytes(65536)) for n in range(15)])
+    outbound.offer([(15, bytes(65000))])
+    while next_message(session) is not None:
+        pass
+    outbound.offer([(16, bytes(65536))], EnvelopeClass.RING)  # 536 bytes are left of the window
+    outbound.offer([(17, b"small")], EnvelopeClass.BULK)
+    assert next_message(session) is None
+    take(session, Ack(stream=outbound.stream, cursor=1))
+    batch = next_message(session)
+    assert isinstance(batch, Batch)
+    assert [len(envelope) for envelope in batch.envelopes] == [65536, 5]
+
+
 def test_a_receiver_refuses_more_than_the_window() -> None:
     session, _ = streaming()
     full = [b"x"] * limits.BATCH_ENVELOPES

@@ -23,6 +23,7 @@ class LossyLink(RuleBasedStateMachine):
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
         self.pair = SessionPair(random.Random(seed).randbytes)
+        self.pair.connect()
 
     @rule(
         side=SIDES, urgency=st.sampled_from(EnvelopeClass), count=st.integers(1, 300), size=st.sampled_from([8, 9000])
@@ -34,24 +35,26 @@ class LossyLink(RuleBasedStateMachine):
             self.offered[side].append(envelope)
             self.pair.nodes[side].offer(envelope, urgency)
 
-    @rule(side=SIDES, count=st.integers(1, 6))
-    def write(self, side: int, count: int) -> None:
-        for _ in range(count):
-            self.pair.write(side)
+    @rule(steps=st.lists(st.tuples(st.sampled_from(["write", "deliver", "commit"]), SIDES), max_size=60))
+    def work(self, steps: list[tuple[str, int]]) -> None:
+        for step, side in steps:
+            getattr(self.pair, step)(side)
 
-    @rule(side=SIDES, count=st.integers(1, 6))
-    def deliver(self, side: int, count: int) -> None:
-        for _ in range(count):
-            self.pair.deliver(side)
-
-    @rule(side=SIDES)
-    def commit(self, side: int) -> None:
-        self.pair.commit(side)
+    @rule(rounds=st.integers(1, 8), commits=st.booleans())
+    def work_in_turns(self, rounds: int, commits: bool) -> None:
+        for _ in range(rounds):
+            for side in (0, 1):
+                self.pair.write(side)
+                self.pair.deliver(side)
+                if commits:
+                    self.pair.commit(side)
 
     @precondition(lambda self: self.pair.connected)
-    @rule()
-    def cut(self) -> None:
+    @rule(again=st.booleans())
+    def cut(self, again: bool) -> None:
         self.pair.cut()
+        if again:
+            self.pair.connect()
 
     @precondition(lambda self: not self.pair.connected)
     @rule()
@@ -61,11 +64,13 @@ class LossyLink(RuleBasedStateMachine):
     @rule(side=SIDES)
     def restart(self, side: int) -> None:
         self.pair.restart(side)
+        self.pair.connect()
 
     @rule(side=SIDES)
     def lose_cursors(self, side: int) -> None:
         self.pair.cut()
         self.pair.nodes[side].lose_cursors()
+        self.pair.connect()
 
     @invariant()
     def window_holds(self) -> None:
@@ -87,4 +92,4 @@ class LossyLink(RuleBasedStateMachine):
 
 
 TestLossyLink = LossyLink.TestCase
-TestLossyLink.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestLossyLink.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)

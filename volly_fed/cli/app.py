@@ -38,7 +38,7 @@ COMMANDS = {
     "trust": Command("trust", "trust", "Whom to federate with, and how far."),
     "keys": Command("keys", "keys", "The public side of the keys."),
     "config": Command("config", "config", "The annotated configuration; all problems of yours."),
-    "device": Command("device", "device", "A command-line device: card, send, listen."),
+    "device": Command("device", "device", "A command-line device: card, contacts, send, listen."),
     "testnet": Command("testnet", "testnet", "A whole federation on loopback."),
 }
 
@@ -104,10 +104,10 @@ def _invoke(arguments: Sequence[str], state: State) -> int:
     # not app.main(), which turns a closed pipe into exit code 1
     try:
         with app.make_context("volly-fed", list(arguments), obj=state) as context:
-            app.invoke(context)
+            result = app.invoke(context)
     except click.exceptions.Exit as done:
         return done.exit_code
-    return failure.OK
+    return result if isinstance(result, int) else failure.OK  # a command returns its exit code, or nothing
 
 
 def _report(error: BaseException, state: State, *, as_json: bool) -> int:

@@ -84,12 +84,13 @@ class Submitting:
         """
         start = 0
         while start < len(items):
-            size = min(limits.SUBMIT_ENVELOPES, self._machine.room, len(items) - start)
-            if size <= 0:
+            count = min(limits.SUBMIT_ENVELOPES, self._machine.room)
+            if count <= 0:
                 await self._changed.wait()
                 continue
-            await self._send(HandOver(items=list(items[start : start + size])))
-            start += size
+            batch = _fitting(items[start : start + count])
+            await self._send(HandOver(items=batch))
+            start += len(batch)
 
     async def wait_settled(self) -> None:
         """Until nothing that was submitted is unanswered."""
@@ -100,6 +101,16 @@ class Submitting:
         data = self._machine.send(command)
         async with self._sending:
             await self._socket.send(data)
+
+
+def _fitting(items: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """The first of `items` that make a batch of at most limits.BATCH_BYTES; one at least."""
+    size = 0
+    for count, (_, frame) in enumerate(items):
+        size += len(frame)
+        if size > limits.BATCH_BYTES and count:
+            return list(items[:count])
+    return list(items)
 
 
 @attrs.frozen(kw_only=True)

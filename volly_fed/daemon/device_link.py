@@ -95,14 +95,16 @@ async def with_socket(way: Way, use: Callable[[Socket, trio.Nursery], Awaitable[
     raises; the first error alone when there are several.
     """
     try:
-        async with trio.open_nursery() as nursery:
-            socket = await _open(nursery, way)
+        async with trio.open_nursery() as background:
+            socket = await _open(background, way)
             try:
-                return await use(socket, nursery)
+                async with trio.open_nursery() as nursery:
+                    result = await use(socket, nursery)
+                    nursery.cancel_scope.cancel()
             finally:
                 with trio.move_on_after(limits.CLOSE, shield=True):
                     await socket.aclose()
-                nursery.cancel_scope.cancel()
+        return result  # noqa: TRY300 - it exists only if nothing was raised
     except BaseExceptionGroup as group:
         raise _first(group) from None
 

@@ -21,7 +21,7 @@ from volly_fed.daemon.dns_discovery import Discovery, Wish
 from volly_fed.daemon.dns_run import Cache, Knowledge, Run
 from volly_fed.daemon.dns_transport import Server, Transport
 from volly_fed.discovery import plan
-from volly_fed.discovery.anchors import IANA_ROOT, Anchors, parse_anchors
+from volly_fed.discovery.anchors import IANA_ROOT, Anchors, read_anchors
 from volly_fed.discovery.chain import ROOT, Zones
 from volly_fed.discovery.dnssec import Answer, failed
 from volly_fed.discovery.endpoint import Endpoint, Service, Status, Step
@@ -36,7 +36,7 @@ _Key: TypeAlias = tuple[DomainName, Service]
 
 def trust_anchors(text: str = IANA_ROOT, source: str = "trust anchors") -> Anchors:
     """Anchors from DS lines, those of the IANA root if left out. Raises ConfigError naming `source`."""
-    return parse_anchors(text, source)
+    return read_anchors(text, source)
 
 
 def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> list[Server]:

@@ -67,7 +67,7 @@ class Discovery:
         # all of them before any decision, so that what was asked for is also remembered and shown
         answers = [await self._answer(question) for question in questions]
         records = plan.choose_targets(answers[0], wish.random)
-        return records, plan.decide_identity(answers[1]) if has_identity else None
+        return records, plan.identity_in(answers[1]) if has_identity else None
 
     async def _second_round(self, records: Sequence[SrvRecord]) -> list[Target]:
         questions: list[Question] = []
@@ -92,7 +92,7 @@ class Discovery:
         for question in questions[1:]:
             if tlsa.absent:
                 tlsa = await self._answer(question)
-        return plan.decide_target(
+        return plan.judge_target(
             record, addresses, tlsa, service=self._wish.service, allow_private=self._wish.allow_private
         )
 

@@ -26,7 +26,7 @@ from volly_fed.daemon.connection import Connection, Dialled, Use, dial
 from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.edges import EXTRA
 from volly_fed.daemon.link import Link
-from volly_fed.daemon.listen import local_port, open_listeners
+from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.shutdown import wait_for_stop
 from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context, self_test
 from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
@@ -87,8 +87,10 @@ class EdgeNode:
 
     async def serve(self, *, provider: Provider, began: float) -> None:
         """Listen for devices and keep the link to the homeserver, until SIGTERM or SIGINT."""
-        listeners = await open_listeners(self.config.devices.listen, "devices.listen")
-        async with trio.open_nursery() as nursery:
+        async with (
+            listening(self.config.devices.listen, "devices.listen") as listeners,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(self._keep_link)
             await nursery.start(self.door.serve, listeners)
             with trio.move_on_after(limits.EDGE_READY):

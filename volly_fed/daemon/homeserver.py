@@ -8,6 +8,7 @@ Never: listens before the channel policy is known to be enforceable and the stor
 import json
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from volly_fed.daemon.dns import Resolver, system_resolvers, trust_anchors
 from volly_fed.daemon.edges import EdgeLinks
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.judge import Claim, Judge
-from volly_fed.daemon.listen import local_port, open_listeners
+from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener
 from volly_fed.daemon.peers import Peers
 from volly_fed.daemon.receipts import Submitters
@@ -98,27 +99,40 @@ class Homeserver:
         """Open the store, listen, say that it is ready, run until SIGTERM or SIGINT, drain, and close."""
         async with Store.open(self.config.server.data_dir / STORE) as store:
             self._assemble(store)
-            federation = await open_listeners(self.config.federation.listen, "federation.listen")
-            edges = await open_listeners(self.config.edges.listen, "edges.listen")
-            to_peers, to_edges = self._listeners()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(reloads, self._reload)
-                nursery.start_soon(self._sweep, store)
-                nursery.start_soon(self.edges.run)
-                await nursery.start(self.peers.run)
-                async with trio.open_nursery() as inbound:
-                    await inbound.start(to_peers.serve, federation)
-                    await inbound.start(to_edges.serve, edges)
-                    self._say_ready(federation, edges, provider, began)
-                    self.log.stopping(reason=await wait_for_stop())
-                    inbound.cancel_scope.deadline = trio.current_time() + limits.DRAIN
-                    to_peers.stop()
-                    to_edges.stop()
-                    self.peers.drain()
-                    self.edges.drain()
-                    await self.peers.wait_idle()
-                nursery.cancel_scope.cancel()
+            async with (
+                listening(self.config.federation.listen, "federation.listen") as federation,
+                listening(self.config.edges.listen, "edges.listen") as edges,
+            ):
+                await self._serve(
+                    store, federation, edges, partial(self._say_ready, federation, edges, provider, began)
+                )
         self.log.stopped()
+
+    async def _serve(
+        self,
+        store: Store,
+        federation: list[trio.SocketListener],
+        edges: list[trio.SocketListener],
+        say_ready: Callable[[], None],
+    ) -> None:
+        to_peers, to_edges = self._listeners()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(reloads, self._reload)
+            nursery.start_soon(self._sweep, store)
+            nursery.start_soon(self.edges.run)
+            await nursery.start(self.peers.run)
+            async with trio.open_nursery() as inbound:
+                await inbound.start(to_peers.serve, federation)
+                await inbound.start(to_edges.serve, edges)
+                say_ready()
+                self.log.stopping(reason=await wait_for_stop())
+                inbound.cancel_scope.deadline = trio.current_time() + limits.DRAIN
+                to_peers.stop()
+                to_edges.stop()
+                self.peers.drain()
+                self.edges.drain()
+                await self.peers.wait_idle()
+            nursery.cancel_scope.cancel()
 
     # --- assembling ------------------------------------------------------------------------------------------------
 

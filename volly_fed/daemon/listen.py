@@ -6,6 +6,8 @@ Never: leaves one family listening when the other failed.
 
 import errno
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -22,7 +24,7 @@ _STEPS = {
 async def open_listeners(address: HostPort, option: str) -> list[trio.SocketListener]:
     """Listeners on `address`; `option` is the key of the configuration to name in errors. Raises LocalError.
 
-    Resource handling: the caller closes them; `trio.serve_listeners` does.
+    Resource handling: the caller closes them; `trio.serve_listeners` does, once it runs. See `listening`.
     """
     try:
         return await trio.open_tcp_listeners(address.port, host=address.bind_host)
@@ -31,6 +33,17 @@ async def open_listeners(address: HostPort, option: str) -> list[trio.SocketList
         step = _STEPS.get(number, "change {option}").format(option=option)
         words = os.strerror(number).lower() if number else str(error)
         raise LocalError(f"cannot listen on {address} ({option}): {words}\nnote: {step}") from error
+
+
+@asynccontextmanager
+async def listening(address: HostPort, option: str) -> AsyncIterator[list[trio.SocketListener]]:
+    """Like `open_listeners`, and closes them on the way out, whether or not anybody has begun to serve them."""
+    listeners = await open_listeners(address, option)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.socket.close()  # not aclose(): nothing here may be interrupted
 
 
 def local_port(listeners: list[trio.SocketListener]) -> int:

@@ -123,7 +123,7 @@ class _Walk:
     async def confirm(self, outcome: Outcome) -> None:
         self.step(OK, f"ML-DSA-65 and Ed25519 proved, {fingerprint_text(outcome.fingerprint)}")
 
-    async def proved(self, connection: Connection) -> None:
+    async def proved(self, _connection: Connection) -> None:
         self.reached = "close"
 
     async def whole(self, stream: trio.abc.Stream, plan: Dialled) -> int:

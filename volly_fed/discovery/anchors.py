@@ -25,7 +25,7 @@ IANA_ROOT: Final = """\
 """
 
 
-def parse_anchors(text: str, source: str = "trust anchors") -> Anchors:
+def read_anchors(text: str, source: str = "trust anchors") -> Anchors:
     """The anchors in `text`: DS lines as in a zone file, comments with ";". Raises ConfigError naming `source`.
 
     Other record types are no error (root.key files hold DNSKEY lines too), but at least one DS must be usable.

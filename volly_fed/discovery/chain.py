@@ -134,7 +134,8 @@ class Walk:
         message = yield Question(zone, RdataType.DNSKEY)
         rrset = find(message.answer, zone, RdataType.DNSKEY)
         if rrset is None:
-            raise Bogus(f"{zone} DNSKEY: a DS says that the zone is signed, but it shows no keys")
+            origin = "a trust anchor" if zone in self.zones.anchors else "a DS"
+            raise Bogus(f"{zone} DNSKEY: {origin} says that the zone is signed, but the resolver shows no keys of it")
         keys = tuple(rdata for rdata in rrset if isinstance(rdata, DNSKEY))
         rrsigs = signatures(message.answer, rrset)
         error = Bogus(f"{zone} DNSKEY: no key matches the {'trust anchor' if zone in self.zones.anchors else 'DS'}")

@@ -116,12 +116,11 @@ def find(section: list[dns.rrset.RRset], name: dns.name.Name, rdtype: RdataType)
 
 
 def signatures(section: list[dns.rrset.RRset], rrset: dns.rrset.RRset) -> list[RRSIG]:
-    """The signatures that claim to cover `rrset`, at most limits.DNS_RRSIGS_PER_RRSET."""
-    found = [
+    """The signatures that claim to cover `rrset`; how many of them are tried, `verify_rrset` decides."""
+    return [
         rdata
         for candidate in section
         if candidate.rdtype == RdataType.RRSIG and candidate.covers == rrset.rdtype and candidate.name == rrset.name
         for rdata in candidate
         if isinstance(rdata, RRSIG)
     ]
-    return found[: limits.DNS_RRSIGS_PER_RRSET]

@@ -41,7 +41,10 @@ _ERRORS: Final[dict[Status, type[DiscoveryError]]] = {
 _NOTES: Final = {
     Status.SECURE: "the domain's operator has to publish it (`volly-fed dns print` shows the records)",
     Status.INSECURE: "the domain's operator has to sign the zone and have its DS published in the zone above",
-    Status.BOGUS: "the domain's operator has to repair the zone's DNSSEC; if every domain fails, check the clock here",
+    Status.BOGUS: (
+        "the domain's operator has to repair the zone's DNSSEC; if every domain fails, check the clock here, "
+        "and that [dns] resolvers pass DNSSEC records on"
+    ),
     Status.INDETERMINATE: "check [dns] resolvers: they must be reachable and pass DNSSEC records on; it is tried again",
 }
 _WORST_FIRST: Final = (Status.BOGUS, Status.INDETERMINATE, Status.INSECURE, Status.SECURE)
@@ -115,7 +118,7 @@ def _parsed_srv(answer: Answer) -> Iterable[SrvRecord]:
             continue
 
 
-def decide_identity(answer: Answer) -> Identity:
+def identity_in(answer: Answer) -> Identity:
     """The published identity. Raises the DiscoveryError where it is missing, unproved, malformed or ambiguous."""
     if not answer.found:
         raise failure(answer.status, _text(answer))
@@ -125,7 +128,7 @@ def decide_identity(answer: Answer) -> Identity:
         raise failure(Status.SECURE, f"{answer.question}: {error}") from error
 
 
-def decide_target(
+def judge_target(
     srv: SrvRecord, addresses: Sequence[Answer], tlsa: Answer, *, service: Service, allow_private: bool
 ) -> Target:
     """The target with what can be used of it; `status` and `reason` say why not, where nothing can be.

@@ -28,6 +28,7 @@ Hook: TypeAlias = Callable[[dns.message.Message, dns.message.Message, bool], dns
 """(query, the right response, over UDP) -> what to send instead: a message, raw bytes, or None for silence."""
 
 _HOUR: Final = 3600
+_WEEK: Final = 7 * 24 * _HOUR
 _LIFETIME: Final = 30 * 24 * _HOUR
 _TTL: Final = 3600
 _SOA: Final = "{server} hostmaster.{server} {serial} 3600 600 86400 300"
@@ -39,9 +40,9 @@ class Flaw(enum.Flag):
 
     NONE = 0
     EXPIRED = enum.auto()
-    """All its signatures ended a day ago."""
+    """All its signatures ended a week ago: beyond the tolerance of any validator."""
     NOT_YET_VALID = enum.auto()
-    """All its signatures begin tomorrow."""
+    """All its signatures begin in a week."""
     BAD_SIGNATURE = enum.auto()
     """The last byte of every signature, except those over keys, is changed."""
     NO_SIGNATURES = enum.auto()
@@ -204,9 +205,9 @@ class World:
     def _window(self, flaws: Flaw) -> Window:
         now = int(self._now)
         if Flaw.EXPIRED in flaws:
-            return Window(inception=now - _LIFETIME, expiration=now - 24 * _HOUR)
+            return Window(inception=now - _LIFETIME, expiration=now - _WEEK)
         if Flaw.NOT_YET_VALID in flaws:
-            return Window(inception=now + 24 * _HOUR, expiration=now + _LIFETIME)
+            return Window(inception=now + _WEEK, expiration=now + _LIFETIME)
         return Window(inception=now - _HOUR, expiration=now + _LIFETIME)
 
     def _publish(self) -> None:

@@ -4,7 +4,7 @@ in: how many servers and edges; out: a running federation, and the means to stop
 Never: leaves a process or a folder of its own making behind.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
@@ -12,14 +12,16 @@ import trio
 
 from volly_fed.codepoints import TrustLevel
 from volly_fed.names import DomainName
-from volly_fed.testing.world import World, WorldServer
+from volly_fed.testing.world import Flaw, World, WorldServer
 from volly_fed.testnet.processes import Child, start
 from volly_fed.testnet.sites import TLD, Site, domain_name, make_site, mixed_levels
 
 EDGES_PER_SERVER = 2
+VISITOR = DomainName(f"visitor.{TLD}")
+"""A domain with keys and records and no server: who measures connections."""
+UNSIGNED = DomainName(f"unsigned.{TLD}")
+FORGED = DomainName(f"forged.{TLD}")
 _OTHER_HOSTS = "measured"
-
-Narrate = Callable[[str], None]
 
 
 @attrs.define(kw_only=True)
@@ -30,6 +32,7 @@ class Network:
     world: World
     resolver: tuple[str, int]
     sites: dict[DomainName, Site] = attrs.field(factory=dict)
+    visitor: Site | None = None
     homeservers: dict[DomainName, Child] = attrs.field(factory=dict)
     edges: dict[tuple[DomainName, DomainName], Child] = attrs.field(factory=dict)
     children: list[Child] = attrs.field(factory=list)
@@ -45,17 +48,19 @@ class Network:
         domains = [domain_name(number) for number in range(servers)]
         trusted = levels or mixed_levels(domains)
         for domain in domains:
-            site = make_site(
-                self.folder,
-                domain,
-                levels=trusted[domain],
-                edges=edges,
-                resolver=self.resolver,
-                anchors=self.world.anchor_text,
-            )
-            self.sites[domain] = site
-            self.world.zone(domain, site.records)
+            self.sites[domain] = self._make(domain, trusted[domain] | {VISITOR: TrustLevel.METADATA}, edges)
+        self.visitor = self._make(VISITOR, {}, 0)
+        records = self.sites[domains[0]].records
+        self.world.zone(UNSIGNED, _renamed(records, domains[0], UNSIGNED), signed=False)
+        self.world.zone(FORGED, _renamed(records, domains[0], FORGED), flaws=Flaw.BAD_SIGNATURE)
         self.world.sign()
+
+    def _make(self, domain: DomainName, levels: dict[DomainName, TrustLevel], edges: int) -> Site:
+        site = make_site(
+            self.folder, domain, levels=levels, edges=edges, resolver=self.resolver, anchors=self.world.anchor_text
+        )
+        self.world.zone(domain, site.records)
+        return site
 
     async def start_all(self) -> None:
         """Start every homeserver, then every edge, each kind all at once. Raises LocalError if one does not come up."""
@@ -89,10 +94,13 @@ class Network:
         site = self.sites[like]
         names = [DomainName(f"{_OTHER_HOSTS}{number}.{TLD}") for number in range(count)]
         for name in names:
-            records = [line.replace(f"{like}.", f"{name}.") for line in site.records]
-            self.world.zone(name, records)
+            self.world.zone(name, _renamed(site.records, like, name))
         self.world.sign()
         return names
+
+
+def _renamed(records: Iterable[str], old: DomainName, new: DomainName) -> list[str]:
+    return [line.replace(f"{old}.", f"{new}.") for line in records]
 
 
 async def serve_world(world: World, *, task_status: trio.TaskStatus[tuple[str, int]]) -> None:

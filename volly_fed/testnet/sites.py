@@ -24,6 +24,9 @@ from volly_fed.names import DomainName
 
 LOOPBACK = "127.0.0.1"
 TLD = "test"
+MAILBOX_ENVELOPES = 20_000
+MAILBOX_BYTES = 512 << 20
+"""Room for a whole measurement, so that what is measured is delivery and not the quota's refusals."""
 
 
 @attrs.frozen(kw_only=True)
@@ -105,6 +108,8 @@ def make_site(
         "dns.resolvers": [HostPort(*resolver)],
         "dns.anchors_file": "anchors.ds",
         "dns.allow_private_addresses": True,
+        "limits.mailbox_envelopes": MAILBOX_ENVELOPES,
+        "limits.mailbox_bytes": MAILBOX_BYTES,
         "log.format": "json",
     }
     made = create_homeserver(config, values, trust=_trust_text(levels))
