@@ -190,7 +190,6 @@ MAX_CARD_NAME = 64
 MAX_CONTACTS = 1000
 INBOX_MESSAGES = 10_000
 """Messages a device keeps that its application has not taken yet; beyond it nothing more is acknowledged."""
-DEVICE_CARDS = CAPABILITIES_PER_MAILBOX
 SUBMIT_ANSWER = 30.0
 """From SUBMIT to SUBMITTED, before a device gives up waiting."""
 DEVICE_BACKOFF_STEPS = 16

@@ -24,7 +24,7 @@ from volly_fed.edge import registry as node
 from volly_fed.edge.admission import REFUSAL, decide_admission
 from volly_fed.edge.claims import Claims
 from volly_fed.edge.delivery import Row
-from volly_fed.edge.registration import known_registration
+from volly_fed.edge.registration import parse_registration
 from volly_fed.edge.registry import Registry
 from volly_fed.errors import RemoteError
 from volly_fed.names import DomainName, Fingerprint, MailboxId
@@ -165,7 +165,7 @@ class DeviceWorld:
                 continue
             raw = self.registrations.get(envelope.mailbox)
             decision = decide_admission(
-                known_registration(raw) if raw is not None else None,
+                parse_registration(raw) if raw is not None else None,
                 envelope.capability,
                 self.domain,
                 own=self.domain,

@@ -8,15 +8,17 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from tests.daemon.device_world import DeviceWorld
 from volly_fed import limits
 from volly_fed.client import Content, DeviceKeys
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.mailbox import Pass
+from volly_fed.client.receiver import Item
 from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.daemon.device import Receiving, Sent, Submitting, send
+from volly_fed.daemon.device import RawReceiving, Receiving, Sent, Submitting, send
 from volly_fed.daemon.device_home import DeviceHome
 from volly_fed.daemon.device_link import with_socket
 from volly_fed.daemon.device_store import DeviceStore
@@ -149,9 +151,6 @@ async def test_messages_that_came_before_are_received_oldest_first(
     while world.rows:
         with trio.fail_after(10):
             await world.changed("deleted")
-    with trio.fail_after(10):
-        while store.waiting():  # the application has the last one a moment before the store knows
-            await trio.lowlevel.checkpoint()
 
 
 async def test_a_broken_connection_is_made_again_and_nothing_comes_twice(
@@ -448,3 +447,22 @@ async def test_acknowledgements_cover_whole_deliveries(
     await application.texts(20)
     acknowledgements = [m for _, m in world.wire if isinstance(m, Acknowledge)]
     assert [len(m.ids) for m in acknowledgements] == [20]
+
+
+async def test_envelopes_are_taken_unopened_and_acknowledged_in_batches(
+    world: DeviceWorld, nursery: trio.Nursery, bob: DeviceKeys
+) -> None:
+    frames = [light(bob, n)[1] for n in range(1000)]
+    for frame in frames:
+        world.put(bob, bob, "", frame)
+    taken: list[bytes] = []
+
+    async def take(items: list[Item]) -> None:
+        taken.extend(encode_envelope(item.envelope) for item in items)
+
+    nursery.start_soon(RawReceiving(bob, world.way, take).run)
+    with trio.fail_after(10):
+        while world.rows:
+            await world.changed("deleted")
+    assert taken == frames
+    assert sum(isinstance(message, Acknowledge) for _, message in world.wire) <= 8

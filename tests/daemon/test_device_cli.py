@@ -139,7 +139,9 @@ async def test_send_and_listen(
     with trio.fail_after(10):
         await listening.wait()
     assert codes == [failure.OK]
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines() if line.startswith("{")]
+    printed = capsys.readouterr()
+    assert f"listening as {parse_card(card_b).address}" in printed.err
+    lines = [json.loads(line) for line in printed.out.splitlines() if line.startswith("{")]
     assert [(line["text"], line["data"], line["contact"]) for line in lines] == [
         ("hello \x1b[2J", None, "Alice"),
         (None, "AAE=", "Alice"),
@@ -155,7 +157,6 @@ async def test_listen_ends_in_time_and_says_whether_it_had_enough(
     device = ["device", "--home", str(tmp_path), "--edge", f"ws://127.0.0.1:{world.port}", "listen", "--timeout", "0.2"]
     assert await command(*device) == failure.OK
     assert await command(*device, "--count", "1") == failure.UNKNOWN
-    assert "listening as" in capsys.readouterr().err
 
 
 async def test_messages_for_people_are_one_line_and_do_not_steer_the_terminal(

@@ -36,9 +36,13 @@ def patient_clock() -> trio.testing.MockClock:
 async def test_silence_ends_in_time_and_is_indeterminate(patient_clock: trio.testing.MockClock, net: Net) -> None:
     net.world.hook(".", lambda _query, _response, _udp: None)
     started = trio.current_time()
-    caught = await fails(net.resolver(), "a.test")
+    resolver = net.resolver()
+    caught = await fails(resolver, "a.test")
     assert type(caught) is Indeterminate
     assert trio.current_time() - started <= limits.DISCOVERY
+    asked = net.server.queries
+    assert type(await fails(resolver, "a.test")) is Indeterminate
+    assert net.server.queries == asked  # remembered: a flood of claims is no flood of questions
     answer = await net.resolver().lookup("a.test", "SOA")
     assert answer.status is Status.INDETERMINATE
 

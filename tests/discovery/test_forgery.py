@@ -7,13 +7,16 @@ import dns.rcode
 import dns.rdata
 import dns.rrset
 import pytest
+from dns.dnssectypes import Algorithm
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
-from tests.discovery.harness import NOW, Judge, without
+from tests.discovery.harness import NOW, Judge, service_records, without
 from tests.discovery.worlds import DENIALS, SIGNATURES, build, hooked
+from volly_fed.discovery.anchors import read_anchors
 from volly_fed.discovery.endpoint import Status
 from volly_fed.testing.world import World
+from volly_fed.testing.world_sign import ZoneKeys
 
 
 @pytest.mark.parametrize("nsec3", [False, True])
@@ -170,3 +173,97 @@ def test_server_failures_are_indeterminate(rcode: int) -> None:
 
     assert Judge(hooked(fail))("fed.a.test", "A").status is Status.INDETERMINATE
     assert Judge(hooked(fail, "test"))("fed.a.test", "A").status is Status.INDETERMINATE
+
+
+def test_an_unsigned_zone_above_an_anchor_cannot_speak_for_it() -> None:
+    """A private anchor below an unsigned zone: a signature "by" the zone above must not make the answer insecure."""
+    world = World(seed=b"island")
+    world.zone("test", signed=False)
+    world.zone("a.test", service_records())
+    world.sign(NOW)
+    ds = ZoneKeys.derive(b"island", dns.name.from_text("a.test"), Algorithm.ECDSAP256SHA256).ds
+    anchors = read_anchors(f"{world.anchor_text}a.test. IN DS {ds.to_text()}\n")
+    judge = Judge(world, anchors=anchors)
+    assert judge("fed.a.test", "A").found
+    assert judge("nobody.test", "A").status is Status.INSECURE
+
+    def resign(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        above = dns.name.from_text("test")
+        response.answer = [
+            rrset
+            if rrset.rdtype != RdataType.RRSIG
+            else dns.rrset.from_rdata(rrset.name, rrset.ttl, rrset[0].replace(signer=above))
+            for rrset in response.answer
+        ]
+        return response
+
+    world.hook("fed.a.test", resign)
+    assert judge("fed.a.test", "A").status is Status.BOGUS
+
+
+def test_a_wildcards_nsec_under_another_name_proves_nothing() -> None:
+    """RFC 4035 §5.4: expanded to `\\000.wild`, the NSEC of `*.wild` would cover every name there, and itself."""
+    other = build()
+
+    def expand(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        shown = other.respond(dns.message.make_query("q.wild.a.test", "TXT", want_dnssec=True))
+        assert isinstance(shown, dns.message.Message)
+        first = dns.name.from_text("\\000.wild.a.test")
+        response.answer = []
+        response.authority = [
+            dns.rrset.from_rdata_list(first if rrset.name.is_wild() else rrset.name, 60, list(rrset))
+            for rrset in shown.authority
+        ]
+        response.set_rcode(dns.rcode.NXDOMAIN)
+        return response
+
+    assert Judge(build())("q.wild.a.test", "A").found
+    assert Judge(hooked(expand, "q.wild.a.test"))("q.wild.a.test", "A").status is Status.BOGUS
+
+
+def test_a_ds_from_a_wildcard_makes_no_zone() -> None:
+    world = World(seed=b"wild ds")
+    ds = ZoneKeys.derive(b"wild ds", dns.name.from_text("x.w.test"), Algorithm.ECDSAP256SHA256).ds
+    world.zone("test", [f"*.w IN DS {ds.to_text()}", "*.w IN A 192.0.2.1"])
+    world.sign(NOW)
+    world.hook(
+        "x.w.test",
+        lambda query, response, _udp: (
+            without(response, RdataType.RRSIG) if query.question[0].rdtype == RdataType.A else response
+        ),
+    )
+    answer = Judge(world)("x.w.test", "A")
+    assert answer.status is Status.BOGUS
+    assert "comes from a wildcard" in answer.reason
+
+
+def test_an_alias_that_its_dname_does_not_make_is_bogus() -> None:
+    def redirect(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        evil = dns.rdata.from_text(IN, "CNAME", "fed.unsigned.test.")
+        name = query.question[0].name
+        response.answer = [
+            dns.rrset.from_rdata(name, 60, evil) if rrset.rdtype == RdataType.CNAME else rrset
+            for rrset in response.answer
+        ]
+        return response
+
+    assert Judge(build())("fed.tree.alias.test", "A").found
+    assert Judge(hooked(redirect, "fed.tree.alias.test"))("fed.tree.alias.test", "A").status is Status.BOGUS
+
+
+def test_an_alias_to_a_name_too_long_is_bogus() -> None:
+    other = build()
+    name = f"{'y' * 60}.{'z' * 60}.long.alias.test"
+
+    def alias(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        shown = other.respond(dns.message.make_query("long.alias.test", "DNAME", want_dnssec=True))
+        assert isinstance(shown, dns.message.Message)
+        cname = dns.rdata.from_text(IN, "CNAME", "fed.a.test.")
+        response.set_rcode(dns.rcode.NOERROR)
+        response.answer = [*shown.answer, dns.rrset.from_rdata(query.question[0].name, 60, cname)]
+        return response
+
+    answer = Judge(hooked(alias, name))(name, "A")
+    assert answer.status is Status.BOGUS
+    assert "too long" in answer.reason
+    assert Judge(build())(name, "A").status is Status.INDETERMINATE

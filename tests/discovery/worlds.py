@@ -24,6 +24,7 @@ def build(*, nsec3: bool = False, algorithm: int = 13) -> World:
             "none IN CNAME missing.a.test.",
             "*.wild IN CNAME fed.a.test.",
             "tree IN DNAME a.test.",
+            f"long IN DNAME {'.'.join(['x' * 60] * 3)}.a.test.",
             *(f"h{index} IN CNAME h{index + 1}" for index in range(12)),
         ],
     )

@@ -293,6 +293,7 @@ def test_ready_mailboxes_do_not_pile_up(bob: DeviceKeys) -> None:
     net.connect(bob, acknowledging=False)
     for _ in range(1000):
         net.claims.wake([bob.address.mailbox])
+    assert len(net.claims._links[1].ready) == 1
     assert net.claims.next_read(1) is not None
     assert net.claims.next_read(1) is None
 
@@ -325,3 +326,35 @@ def test_commits_told_out_of_order_are_delivered_all_the_same(bob: DeviceKeys) -
     net.at_homeserver([*net.claims.stored([(mailbox, first)])])
     net.run()
     assert [int.from_bytes(item.envelope.id, "big") for item in device.raw] == [0, 2, 3]
+
+
+def test_what_was_read_for_a_claim_that_ended_is_dropped(bob: DeviceKeys) -> None:
+    net = Net("e1", "e2")
+    net.connect(bob, "e1", acknowledging=False)
+    mailbox = bob.address.mailbox
+    row = Row(1, bytes(16), encode_envelope(light(bob, 0)))
+    net.claims.wake([mailbox])
+    read = net.claims.next_read(1)
+    assert read is not None
+    new = net.connect(bob, "e2", acknowledging=False)
+    assert net.claims.give_read(read, [row]) == []
+    net.rows.append((mailbox, row))
+    net.at_homeserver([*net.claims.stored([(mailbox, row)])])
+    net.run()
+    assert len(new.raw) == 1
+
+
+def test_a_read_that_failed_is_made_again_when_something_happens(bob: DeviceKeys) -> None:
+    net = Net()
+    device = net.connect(bob, acknowledging=False)
+    mailbox = bob.address.mailbox
+    row = Row(1, bytes(16), encode_envelope(light(bob, 0)))
+    net.rows.append((mailbox, row))
+    net.claims.wake([mailbox])
+    read = net.claims.next_read(1)
+    assert read is not None
+    net.claims.read_failed(read)
+    assert net.claims.next_read(1) is None  # not at once: the disk is full, or worse
+    net.claims.wake([mailbox])
+    net.run()
+    assert len(device.raw) == 1

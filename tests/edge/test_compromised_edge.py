@@ -192,6 +192,24 @@ def test_it_cannot_release_or_acknowledge_what_another_edge_holds(bob: DeviceKey
     assert len(net.rows) == 1
 
 
+def test_even_a_true_acknowledgement_counts_only_from_the_edge_that_holds_the_claim(
+    bob: DeviceKeys, alice: DeviceKeys
+) -> None:
+    net = Net("e1", "e2")
+
+    def carry_over(message: Message) -> Message | None:
+        if isinstance(message, Acknowledge):
+            net.up(net.edges["e2"], message)
+            return None
+        return message
+
+    net.edges["e1"].on_way_up = carry_over
+    net.connect(bob, "e1")
+    net.store(message_to(bob.card(), alice))
+    assert len(net.rows) == 1
+    assert net.rejected == ["acknowledges for a mailbox that is not claimed through it"]
+
+
 def test_telling_the_device_that_it_lost_the_claim_only_costs_a_new_one(bob: DeviceKeys) -> None:
     net = Net()
     device = net.connect(bob)

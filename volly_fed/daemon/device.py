@@ -31,6 +31,7 @@ from volly_fed.wire.messages import Outcome
 
 Clock = Callable[[], float]
 Deliver = Callable[[InboxMessage], Awaitable[None]]
+Take = Callable[[list[r.Item]], Awaitable[None]]
 _PASSING: Final = frozenset(
     {ErrorCode.BUSY, ErrorCode.OVERLOADED, ErrorCode.SHUTTING_DOWN, ErrorCode.TIMEOUT, ErrorCode.NONE}
 )
@@ -191,32 +192,27 @@ class _SendOne:
 # --- receiving -----------------------------------------------------------------------------------------------------
 
 
-class Receiving:
-    """Claims the mailbox, keeps it claimed, and hands each message to `deliver`, once, oldest first.
+class RawReceiving:
+    """Claims the mailbox, keeps it claimed, and hands envelopes to `take`, unopened, a delivery at a time.
 
-    A message counts as taken when `deliver` returns. When it raises, the message stays, and the error ends `run`.
+    They are acknowledged when `take` returns. They may come twice: see Receiving for the other kind.
     """
 
-    def __init__(
-        self, keys: DeviceKeys, store: InboxStore, way: Way, deliver: Deliver, *, clock: Clock = time.time
-    ) -> None:
+    def __init__(self, keys: DeviceKeys, way: Way, take: Take, *, clock: Clock = time.time) -> None:
         self._keys = keys
-        self._store = store
         self._way = way
-        self._deliver = deliver
+        self._take = take
         self._clock = clock
         self._failures = 0
         self._claimed_once = False
         self._task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
-        self.unopened = 0
-        """Envelopes that did not open: damaged, or made by somebody who has the card and no manners."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receive until cancelled; started when the mailbox is claimed for the first time.
 
         Until then an edge that cannot be reached is an error; later, connections that break are made again, with
-        growing pauses. Raises Refused when the claim can never hold or another connection has taken it over,
-        StorageError when messages cannot be kept, and what `deliver` raises.
+        growing pauses. Raises Refused when the claim can never hold or another connection has taken it over, and
+        what the application's part raises.
         """
         self._task_status = task_status
         await self._hand_over()
@@ -249,7 +245,7 @@ class Receiving:
                     self._claimed_once = True
                     self._task_status.started()
             case r.Delivered():
-                await self._take_in(event)
+                await self._take(event.items)
                 data = machine.send(r.Confirm(claim=event.claim, items=event.items))
                 if data:
                     await socket.send(data)
@@ -264,9 +260,37 @@ class Receiving:
             case r.Dead():
                 raise ChannelError(event.text)
 
-    async def _take_in(self, event: r.Delivered) -> None:
+    async def _hand_over(self) -> None:
+        """What is to be done at the start and after each delivery was acknowledged."""
+
+    def _pause(self, least: float = limits.BACKOFF_FIRST) -> float:
+        """Growing, and spread out: an edge that restarts must not meet all its devices at once."""
+        self._failures += 1
+        low, high = limits.BACKOFF_JITTER
+        spread = low + (high - low) * int.from_bytes(os.urandom(2), "big") / 0xFFFF
+        grown = least * limits.BACKOFF_GROWTH ** min(self._failures - 1, limits.DEVICE_BACKOFF_STEPS)
+        return min(grown, limits.DEVICE_BACKOFF_CAP) * spread
+
+
+class Receiving(RawReceiving):
+    """Opens what comes, keeps it in `store`, and hands each message to `deliver`, once, oldest first.
+
+    A message counts as taken when `deliver` returns. When it raises, the message stays, and the error ends `run`;
+    so does StorageError, when messages cannot be kept.
+    """
+
+    def __init__(
+        self, keys: DeviceKeys, store: InboxStore, way: Way, deliver: Deliver, *, clock: Clock = time.time
+    ) -> None:
+        super().__init__(keys, way, self._take_in, clock=clock)
+        self._store = store
+        self._deliver = deliver
+        self.unopened = 0
+        """Envelopes that did not open: damaged, or made by somebody who has the card and no manners."""
+
+    async def _take_in(self, items: list[r.Item]) -> None:
         def open_and_store() -> int:
-            messages, unopened = open_items(self._keys, event.items)
+            messages, unopened = open_items(self._keys, items)
             self._store.take_in(messages, self._clock())
             return unopened
 
@@ -279,14 +303,6 @@ class Receiving:
                 # a crash between these two lines is the one case in which a message comes again (client.inbox)
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._store.took, number)
-
-    def _pause(self, least: float = limits.BACKOFF_FIRST) -> float:
-        """Growing, and spread out: an edge that restarts must not meet all its devices at once."""
-        self._failures += 1
-        low, high = limits.BACKOFF_JITTER
-        spread = low + (high - low) * int.from_bytes(os.urandom(2), "big") / 0xFFFF
-        grown = least * limits.BACKOFF_GROWTH ** min(self._failures - 1, limits.DEVICE_BACKOFF_STEPS)
-        return min(grown, limits.DEVICE_BACKOFF_CAP) * spread
 
 
 async def _wait_message(socket: Socket, machine: Receiver | Submitter) -> None:

@@ -50,28 +50,21 @@ class Dialer:
         endpoint, evidence = await self.judge.look_up(peer)
         failures: list[str] = []
         for target in endpoint.targets:
+            attempt = _Attempt(use)
             try:
                 stream = await connect_any(target.addresses, target.port)
-            except ChannelError as error:
-                failures.append(f"{target.host}: {error}")
-                continue
-            try:
-                await self.converse(stream, target, evidence, use)
-            except NoMatch as error:
+                await self._converse(stream, target, evidence, attempt)
+            except (ChannelError, NoMatch) as error:
+                if attempt.established:
+                    raise
                 failures.append(f"{target.host}: {error}")
             else:
                 return
         raise ChannelError(f"no target of {peer} can be reached: {'; '.join(failures)}")
 
-    async def converse(self, stream: trio.abc.Stream, target: Target, evidence: Evidence, use: Use) -> None:
-        """Prove and be proved on `stream` to `target`, then `use` the connection; raises like `connection.dial`."""
-        levels: list[TrustLevel] = []
-
+    async def _converse(self, stream: trio.abc.Stream, target: Target, evidence: Evidence, attempt: "_Attempt") -> None:
         async def confirm(outcome: Outcome) -> None:
-            levels.append(await self.judge.establish(outcome, evidence))
-
-        async def with_level(connection: Connection) -> None:
-            await use(connection, levels[0])
+            attempt.level = await self.judge.establish(outcome, evidence)
 
         plan = Dialled(
             context=self.context,
@@ -81,6 +74,20 @@ class Dialer:
             expected=evidence.expected,
             check_key=partial(check_tlsa, target.tlsa),
             confirm=confirm,
-            use=with_level,
+            use=attempt.proceed,
         )
         await dial(stream, plan)
+
+
+@attrs.define
+class _Attempt:
+    """One target: whether it got as far as a session, and on which trust level."""
+
+    use: Use
+    level: TrustLevel = TrustLevel.NONE
+    established: bool = False
+
+    async def proceed(self, connection: Connection) -> None:
+        """The connection is proved."""
+        self.established = True
+        await self.use(connection, self.level)

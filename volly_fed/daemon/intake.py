@@ -141,6 +141,7 @@ class Intake:
         rows: list[InboundRow] = []
         records = await self.store.mailboxes({envelope.mailbox for _, envelope, _ in sorted_.local})
         load: dict[MailboxId, Usage] = {}
+        quota = Usage(envelopes=self.limits.mailbox_envelopes, bytes=self.limits.mailbox_bytes)
         for sequence, envelope, frame in sorted_.local:
             record = records.get(envelope.mailbox)
             usage = load.get(envelope.mailbox) or _usage(record)
@@ -151,6 +152,7 @@ class Intake:
                 own=self.domain,
                 level=level,
                 usage=usage,
+                quota=quota,
                 size=len(frame),
             )
             if not decision.allowed:

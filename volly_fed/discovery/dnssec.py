@@ -114,7 +114,7 @@ class _Search:
             yield from self._check(message, dname if dname is not None else rrset)
             if rrset.rdtype == self._question.rdtype:
                 return self._answer(Outcome.FOUND, tuple(rrset))
-            self._follow(rrset, dname)
+            self._follow(rrset)
             if not any(candidate.name == self._name for candidate in message.answer):
                 # a denial for the target may be in the same message, but asking for it is simpler to get right
                 message = yield Question(self._name, self._question.rdtype)
@@ -152,9 +152,8 @@ class _Search:
         self._reason = reason
         self._ttl = min(self._ttl, limits.DNS_INSECURE_TTL)
 
-    def _follow(self, alias: dns.rrset.RRset, dname: dns.rrset.RRset | None) -> None:
-        if len(alias) != 1 or (dname is not None and len(dname) != 1):
-            raise Bogus(f"{self._name}: more than one alias")
+    def _follow(self, alias: dns.rrset.RRset) -> None:
+        # CNAME is a singleton type: dnspython holds one at most, and the signature over two cannot hold then
         self._name = alias[0].target
         if self._name in self._seen or len(self._seen) > limits.DNS_CNAME_HOPS:
             raise Indeterminate(f"{self._question}: its aliases lead in a circle, or too far")

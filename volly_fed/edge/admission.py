@@ -27,6 +27,7 @@ class Usage:
 
 
 EMPTY = Usage(envelopes=0, bytes=0)
+DEFAULT_QUOTA = Usage(envelopes=limits.MAILBOX_ENVELOPES, bytes=limits.MAILBOX_BYTES)
 
 
 def decide_admission(
@@ -37,15 +38,17 @@ def decide_admission(
     own: DomainName,
     level: Policy | TrustLevel,
     usage: Usage = EMPTY,
+    quota: Usage = DEFAULT_QUOTA,
     size: int,
 ) -> Decision:
     """Whether an envelope of `size` bytes from a user of `origin` may be stored for a mailbox of `own`.
 
-    `registration` is None for a mailbox that nobody claimed. `level` is the one frozen into the session it came by.
+    `registration` is None for a mailbox that nobody claimed. `level` is the one frozen into the session it came by;
+    `quota` is what a mailbox may hold at most.
     """
     scopes = (registration or NOTHING).scopes(capability)
     decision = deliver(level, origin, scopes or (), own=own)
-    fits = usage.envelopes < limits.MAILBOX_ENVELOPES and usage.bytes + size <= limits.MAILBOX_BYTES
+    fits = usage.envelopes < quota.envelopes and usage.bytes + size <= quota.bytes
     if scopes is None:
         return Decision(False, "no such mailbox or capability", decision.level)
     if not fits:

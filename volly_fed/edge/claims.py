@@ -191,6 +191,11 @@ class Claims:
         self._maybe_ready(read.mailbox, held)
         return [ToEdge(read.link, message) for message in _deliveries(frames)]
 
+    def read_failed(self, read: Read) -> None:
+        """The store could not be read: what is there is read after the next `stored`, `wake` or acknowledgement."""
+        read.delivery.reading = False
+        read.delivery.behind = True
+
     def stored(self, rows: Iterable[tuple[MailboxId, StoredRow]]) -> list[ToEdge]:
         """Rows that were just committed: given at once where the claim has caught up with its mailbox.
 

@@ -8,7 +8,6 @@ Never: holds a capability in the clear.
 
 import itertools
 from collections.abc import Mapping
-from functools import lru_cache
 
 import attrs
 
@@ -101,7 +100,3 @@ def parse_registration(data: bytes) -> Registration:
     if any(list(scopes) != sorted(set(scopes)) for _, scopes in grants):
         raise BadMessage("scopes are sorted and named once")
     return Registration(grants=tuple(Grant(hash=entry[0], scopes=entry[1]) for entry in grants))
-
-
-known_registration = lru_cache(maxsize=limits.STORE_MAILBOX_MEMORY)(parse_registration)
-"""`parse_registration` for bytes that were checked when they were stored, remembered: asked for every envelope."""

@@ -130,7 +130,10 @@ class Responder:
         """The response to a query of one question; REFUSED where no zone holds the name."""
         question = query.question[0]
         reply, wants_dnssec = _Reply(), bool(query.ednsflags & dns.flags.DO)
-        self._resolve(reply, question.name, question.rdtype)
+        try:
+            self._resolve(reply, question.name, question.rdtype)
+        except dns.name.NameTooLong:
+            reply.rcode = dns.rcode.YXDOMAIN  # RFC 6672 §2.2
         response = dns.message.make_response(query, recursion_available=True, our_payload=limits.DNS_UDP_PAYLOAD)
         if wants_dnssec:
             response.ednsflags |= dns.flags.DO  # RFC 3225 §3: copied; dnspython does not
