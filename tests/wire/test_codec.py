@@ -233,7 +233,3 @@ def test_damaged_values_have_one_spelling_too(value: Value, draw: st.DataObject)
     except BadMessage:
         return
     assert encode(decoded) == data
-
-
-def test_the_leaf_types_are_exact() -> None:
-    assert {bytes, str, bool} == codec._LEAVES
