@@ -105,6 +105,8 @@ PING_AFTER = 20.0
 PONG_WITHIN = 10.0
 """Silence after we asked, before the link counts as dead."""
 DRAIN = 10.0
+SEND = 30.0
+"""For one message to leave; as long as silence is borne. Who reads nothing may still send, and would never be Lost."""
 REFUSALS_PER_ACK = 256
 EXTRA_MESSAGES = 2048
 """Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
@@ -122,6 +124,8 @@ MAILBOX_ENVELOPES = 1000
 MAILBOX_BYTES = 16 << 20
 CAPABILITIES_PER_MAILBOX = 256
 SCOPES_PER_CAPABILITY = 64
+REGISTRATION_MEMORY = 1024
+"""Registrations at hand in their parsed form; one has up to 64 KiB, and its device chooses."""
 MAILBOX_IDLE = 90 * 86400
 """A mailbox nobody claimed for so long is forgotten, with what it holds."""
 MAILBOXES_PER_DEVICE = 32
@@ -150,6 +154,10 @@ BACKOFF_CAP = 300.0
 EXPIRY_SWEEP = 60.0
 OVERLOAD_RETRY = 1.0
 """Before envelopes that the other end had no room for are offered again."""
+PEERS = 10_000
+"""Domains with a link or a queue at one time: names cost nothing to make up, and each peer costs memory and tasks."""
+PEER_LINGER = 60.0
+"""How long a peer without link and queue is remembered; also how often a queue without link is looked at."""
 SIMULTANEOUS_DIAL = 10.0
 """Links dialled from both ends within this time are taken for one; later, the newer one replaces the older."""
 
@@ -170,6 +178,8 @@ STREAMS_PER_PEER = 8
 SUBMIT_ENVELOPES = 256
 DEVICE_QUEUE = 1024
 DEVICE_CONNECTIONS_PER_EDGE = 10_000
+DEVICE_SILENCE = 120.0
+"""Devices ask for a sign of life after PING_AFTER; one that says nothing for so long is gone, its network with it."""
 DEVICE_QUEUE_BYTES = 4 << 20
 """Waiting for one device's socket; beyond it the device is disconnected and its envelopes stay at the homeserver."""
 EDGE_SUBMISSIONS = 65_536

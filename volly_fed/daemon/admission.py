@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import attrs
 
 from volly_fed import limits
+from volly_fed.handshake import source_of
 
 
 @attrs.define(kw_only=True)
@@ -23,14 +24,18 @@ class Admission:
 
     @contextmanager
     def stranger(self, address: str) -> Iterator[bool]:
-        """Counts one connection from `address` while the block runs; yields False when there is no room for it."""
-        if self._inside.total() >= self.total or self._inside[address] >= self.per_address:
+        """Counts one connection from `address` while the block runs; yields False when there is no room for it.
+
+        One IPv6 /64 counts as one address: a single host has all of it. Raises ValueError if it is no IP address.
+        """
+        source = source_of(address)
+        if self._inside.total() >= self.total or self._inside[source] >= self.per_address:
             yield False
             return
-        self._inside[address] += 1
+        self._inside[source] += 1
         try:
             yield True
         finally:
-            self._inside[address] -= 1
-            if not self._inside[address]:
-                del self._inside[address]
+            self._inside[source] -= 1
+            if not self._inside[source]:
+                del self._inside[source]

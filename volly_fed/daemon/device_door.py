@@ -34,7 +34,7 @@ class _Device:
 
     outbox: Outbox = attrs.field(factory=Outbox)
     work: trio.Event = attrs.field(factory=trio.Event)
-    overflown: bool = False
+    overflown: trio.Event = attrs.field(factory=trio.Event)
 
 
 @attrs.define(kw_only=True)
@@ -53,7 +53,7 @@ class DeviceDoor:
     _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._tls = DeviceTls.of(self.devices)
+        self._tls = DeviceTls.of(self.devices, self._not_reloaded)
 
     async def serve(
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -72,11 +72,18 @@ class DeviceDoor:
         """Queue `message` for a device; one whose queue is full is disconnected, its envelopes stay where they are."""
         device = self._connections.get(connection)
         if device is not None:
-            device.overflown |= not device.outbox.offer(encode_message(message))
+            if not device.outbox.offer(encode_message(message)):
+                device.overflown.set()
             device.work.set()
+
+    def _not_reloaded(self, reason: str) -> None:
+        self.log.reload_failed(reason=reason)
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
         address = _address(stream)
+        if not address:  # gone already
+            await trio.aclose_forcefully(stream)
+            return
         try:
             async with trio.open_nursery() as nursery:
                 with self._admission.stranger(address) as admitted:
@@ -117,6 +124,7 @@ class DeviceDoor:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._write, device, socket, nursery.cancel_scope)
+                nursery.start_soon(_cut_off, device, nursery.cancel_scope)
                 code = await self._read(number, socket)
                 nursery.cancel_scope.cancel()
         finally:
@@ -127,7 +135,7 @@ class DeviceDoor:
     async def _read(self, number: int, socket: Socket) -> ErrorCode:
         try:
             while True:
-                message = parse_message(await socket.receive())
+                message = parse_message(await _hear(socket))
                 await self.room()
                 self.perform(self.registry.receive_device(number, message, time.time()))
         except trio.EndOfChannel:
@@ -141,16 +149,31 @@ class DeviceDoor:
 
     async def _write(self, device: _Device, socket: Socket, connection: trio.CancelScope) -> None:
         try:
-            while not device.overflown:
+            while not device.overflown.is_set():
                 for data in device.outbox.take():
-                    await socket.send(data)
+                    with trio.fail_after(limits.SEND):
+                        await socket.send(data)
                 if not len(device.outbox):
                     await device.work.wait()
                     device.work = trio.Event()
             await socket.aclose(_POLICY_VIOLATION, "this device does not keep up; note: connect again")
-        except ChannelError:
-            pass  # the reader sees the end too, and says why
+        except (ChannelError, trio.TooSlowError):
+            pass  # nobody is there to be told
         connection.cancel()
+
+
+async def _cut_off(device: _Device, connection: trio.CancelScope) -> None:
+    """End the connection of a device that does not keep up: its writer may be stuck, and cannot."""
+    await device.overflown.wait()
+    await trio.sleep(limits.CLOSE)
+    connection.cancel()
+
+
+async def _hear(socket: Socket) -> bytes:
+    """The next message. Raises like `Socket.receive`, and ChannelError after limits.DEVICE_SILENCE without one."""
+    with trio.move_on_after(limits.DEVICE_SILENCE):
+        return await socket.receive()
+    raise ChannelError("no sign of the device", code=ErrorCode.TIMEOUT)
 
 
 @attrs.define
@@ -159,15 +182,17 @@ class DeviceTls:
 
     files: TlsFiles
     classical: bool
+    complain: Callable[[str], None]
+    """Told why a changed certificate cannot be used; the former one stays."""
     _context: TlsContext | None = attrs.field(default=None, init=False)
-    _stamp: tuple[int, ...] = attrs.field(default=(), init=False)
+    _stamp: tuple[tuple[int, ...], ...] = attrs.field(default=(), init=False)
 
     @classmethod
-    def of(cls, devices: Devices) -> "DeviceTls | None":
+    def of(cls, devices: Devices, complain: Callable[[str], None]) -> "DeviceTls | None":
         """As configured; None for plain WebSockets on loopback. Raises LocalError for files that cannot be used."""
         if devices.tls_certificate is None or devices.tls_key is None:
             return None
-        tls = cls(TlsFiles(certificate=devices.tls_certificate, key=devices.tls_key), devices.allow_classical)
+        tls = cls(TlsFiles(certificate=devices.tls_certificate, key=devices.tls_key), devices.allow_classical, complain)
         tls.context()
         return tls
 
@@ -183,17 +208,20 @@ class DeviceTls:
             self._stamp = stamp
             try:
                 self._context = make_context(self.profile, server=True, identity=self.files)
-            except LocalError:
+            except LocalError as error:
                 if self._context is None:
                     raise
+                self.complain(str(error))
         return self._context
 
 
-def _stamp(path: Path) -> int:
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What changes when the file does; the time alone stands still for milliseconds."""
     try:
-        return path.stat().st_mtime_ns
+        status = path.stat()
     except OSError:
-        return 0
+        return ()
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _address(stream: trio.SocketStream) -> str:

@@ -25,7 +25,7 @@ from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
 from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.edges import EXTRA
-from volly_fed.daemon.link import Link
+from volly_fed.daemon.link import Link, Pending
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.shutdown import wait_for_stop
 from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context, self_test
@@ -36,7 +36,6 @@ from volly_fed.names import fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message
-from volly_fed.wire.messages import Refusal
 
 
 def run(config_path: Path) -> None:
@@ -220,7 +219,7 @@ class _HomeserverHandler:
     async def opened(self, stream: bytes) -> int:  # noqa: ARG002 - its stream stays empty
         return 0
 
-    async def received(self, batch: Received) -> tuple[Refusal, ...]:
+    async def received(self, batch: Received) -> Pending:
         raise RemoteError(f"a homeserver does not submit envelopes (stream of {batch.last})")
 
     async def settled(self, event: Settled[int]) -> None:

@@ -16,7 +16,7 @@ from volly_fed.channel import Negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.link import End, Link
+from volly_fed.daemon.link import End, Link, Pending
 from volly_fed.daemon.store import Store
 from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, Rejected, ToEdge
 from volly_fed.edge.delivery import Row
@@ -89,6 +89,9 @@ class EdgeLinks:
         edge = _EdgeLink(number=self._last, name=name, links=self)
         session = Session(Outbound[int](os.urandom), now=trio.current_time(), extra=EXTRA)
         edge.link = Link(connection.socket, session, edge)
+        for former in self._links.values():
+            if former.name == name:  # one process, one link: the older is half-open, or an edge that hoards them
+                former.link.drain(ErrorCode.REPLACED, "another link has taken over")
         self._claims.add_link(edge.number, connection.outcome.fingerprint)
         self._links[edge.number] = edge
         self.log.edge_up(edge=name)
@@ -115,12 +118,20 @@ class EdgeLinks:
 
     def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
         """Rows were committed for mailboxes here: deliver them where they are claimed."""
-        if all(edge.link.extra_room > _RESERVE for edge in self._links.values()):
-            self._perform_all(self._claims.stored(rows))
-        else:
-            self._claims.wake({mailbox for mailbox, _ in rows})
-        for edge in self._links.values():
+        swift: list[tuple[MailboxId, Row]] = []
+        behind: set[MailboxId] = set()
+        for mailbox, row in rows:
+            holder = self._claims.holder(mailbox)
+            edge = self._links.get(holder) if holder is not None else None
+            if edge is None:
+                continue
             edge.more.set()
+            if edge.link.extra_room > _RESERVE and mailbox not in behind:
+                swift.append((mailbox, row))
+            else:
+                behind.add(mailbox)
+        self._perform_all(self._claims.stored(swift))
+        self._claims.wake(behind)
 
     def notify(self, link: int, refused: list[Refused]) -> None:
         """Envelopes that came through edge `link` were refused by the recipient's homeserver."""
@@ -134,9 +145,9 @@ class EdgeLinks:
         for edge in self._links.values():
             edge.link.drain(ErrorCode.SHUTTING_DOWN, "the homeserver is shutting down")
 
-    def revoke(self) -> int:
-        """End the links of edges that are not enrolled any more; how many."""
-        names = {name for name, _ in self.enrolled()}
+    def revoke(self, enrolled: Iterable[DomainName]) -> int:
+        """End the links of edges that are not `enrolled` any more; how many."""
+        names = set(enrolled)
         gone = [edge for edge in self._links.values() if edge.name not in names]
         for edge in gone:
             edge.link.drain(ErrorCode.POLICY, "this edge is not enrolled any more")
@@ -208,20 +219,24 @@ class EdgeLinks:
     async def _pump(self, edge: "_EdgeLink") -> None:
         """Read from the store what could not be delivered straight away."""
         while True:
+            await edge.link.wait_extra_room(_RESERVE)
             read = self._claims.next_read(edge.number) if edge.link.extra_room > _RESERVE else None
             if read is None:
                 await edge.more.wait()
                 edge.more = trio.Event()
             else:
-                self._perform_all(self._claims.give_read(read, await self._read(read)))
+                await self._deliver(read)
 
-    async def _read(self, read: Read) -> list[Row]:
+    async def _deliver(self, read: Read) -> None:
         try:
             rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
         except StorageError as error:
             self.log.storage_failed(reason=str(error))
-            return []
-        return [Row(row.row, row.id, row.frame) for row in rows]
+            self._claims.read_failed(read)
+            await trio.sleep(limits.OVERLOAD_RETRY)
+            self._claims.wake({read.mailbox})
+            return
+        self._perform_all(self._claims.give_read(read, [Row(row.row, row.id, row.frame) for row in rows]))
 
 
 @attrs.define(kw_only=True)
@@ -237,10 +252,15 @@ class _EdgeLink:
     async def opened(self, stream: bytes) -> int:
         return self.links.cursor(stream)
 
-    async def received(self, batch: Received) -> tuple[Refusal, ...]:
-        refusals = await self.links.intake.from_edge(self.number, batch)
-        self.links.note_cursor(batch.stream, batch.last)
-        return refusals
+    async def received(self, batch: Received) -> Pending:
+        pending = await self.links.intake.from_edge(self.number, batch)
+
+        async def settle() -> tuple[Refusal, ...]:
+            refusals = await pending()
+            self.links.note_cursor(batch.stream, batch.last)
+            return refusals
+
+        return settle
 
     async def settled(self, event: Settled[int]) -> None:
         """Never called: the stream to edges is empty."""

@@ -160,6 +160,7 @@ class Homeserver:
             policy=self.judge.policy,
             limits=config.limits,
             log=self.log,
+            may_queue=self.peers.takes,
             on_outbound=self.peers.enqueue,
             on_inbound=self.edges.stored,
             note_submission=self.submitters.note,
@@ -224,12 +225,13 @@ class Homeserver:
     async def _reload(self) -> None:
         try:
             policy = await trio.to_thread.run_sync(material.load_policy, self.config)
+            enrolled = await trio.to_thread.run_sync(material.load_edges, self.config)
         except (ConfigError, LocalError) as error:
             self.log.reload_failed(reason=str(error))
             return
         self.judge.policy = self.intake.policy = policy
         ended = self.peers.judge_again(lambda domain: policy.level_of(domain)[0])
-        self.log.reloaded(count=ended + self.edges.revoke())
+        self.log.reloaded(count=ended + self.edges.revoke(enrolled))
 
     async def _sweep(self, store: Store) -> None:
         while True:

@@ -6,8 +6,8 @@ Never: tells a refusal that depends on a mailbox from another, or reports anythi
 """
 
 import time
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache, partial
 from typing import TypeAlias
 
 import attrs
@@ -15,11 +15,12 @@ import attrs
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.config.model import Limits
-from volly_fed.daemon.store import Enqueued, InboundRow, OutboundRow, Store, inbound_row, outbound_row
+from volly_fed.daemon.link import Pending
+from volly_fed.daemon.store import Enqueued, InboundRow, OutboundRow, Store, Stored, inbound_row, outbound_row
 from volly_fed.daemon.store_rows import MailboxRecord
 from volly_fed.edge.admission import REFUSAL, Usage, decide_admission
 from volly_fed.edge.delivery import Row
-from volly_fed.edge.registration import parse_registration
+from volly_fed.edge.registration import Registration, parse_registration
 from volly_fed.errors import BadMessage, StorageError
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.observe.log import Log
@@ -31,11 +32,12 @@ from volly_fed.trust.policy import Policy
 from volly_fed.wire.messages import Refusal
 
 Answer: TypeAlias = tuple[ErrorCode, str]
+_Begun: TypeAlias = Enqueued | Stored
 _STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
 _OWN_SUBMISSIONS = DomainName("")
 """The cursor's owner for what edges submit: no domain, so that no peer's streams are pushed out."""
 
-_registration = lru_cache(maxsize=limits.DNS_CACHE_ENTRIES)(parse_registration)
+_registration = lru_cache(maxsize=limits.REGISTRATION_MEMORY)(parse_registration)
 
 
 @attrs.define
@@ -56,32 +58,43 @@ class Intake:
     policy: Policy
     limits: Limits
     log: Log
+    may_queue: Callable[[DomainName], bool]
+    """Whether there may be a queue for a domain: their number is bounded."""
     on_outbound: Callable[[DomainName, range, list[OutboundRow]], None]
     """Rows for a peer that are on their way to the disk, and their keys: sending need not wait."""
     on_inbound: Callable[[list[tuple[MailboxId, Row]]], None]
-    """Rows for mailboxes here, after their commit."""
+    """Rows for mailboxes here that are on their way to the disk: delivering need not wait."""
     note_submission: Callable[[int, Sequence[int], Sequence[bytes]], None]
     """(edge link, rows, envelope ids): whom to tell of a late refusal."""
 
-    async def from_edge(self, link: int, batch: Received) -> tuple[Refusal, ...]:
-        """Take what devices submitted through edge `link`. The refusals, once the rest is durable."""
+    async def from_edge(self, link: int, batch: Received) -> Pending:
+        """Take what devices submitted through edge `link`. Await the result for the refusals and durability."""
         router = Router(self.domain, self.policy)
         sorted_ = self._sort(batch, router.from_device)
         try:
-            await self._store_outbound(link, sorted_)
-            await self._store_local(self.domain, self.policy, batch, sorted_)
+            begun: list[_Begun] = [*self._store_outbound(link, sorted_)]
+            if sorted_.local:
+                begun.append(await self._store_local(self.domain, self.policy, batch, sorted_))
         except StorageError as error:
-            return self._nothing_stored(batch, error)
-        return tuple(sorted_.refusals)
+            return partial(self._nothing_stored, batch, error)
+        return partial(self._settle, batch, begun, sorted_)
 
-    async def from_peer(self, peer: DomainName, level: TrustLevel, batch: Received) -> tuple[Refusal, ...]:
+    async def from_peer(self, peer: DomainName, level: TrustLevel, batch: Received) -> Pending:
         """Take what `peer` relays, on the `level` its session was established on; like `from_edge` otherwise."""
         router = Router(self.domain, self.policy)
         sorted_ = self._sort(batch, lambda domain: router.from_peer(peer, level, domain))
         try:
-            await self._store_local(peer, level, batch, sorted_)
+            begun: list[_Begun] = [await self._store_local(peer, level, batch, sorted_)]
         except StorageError as error:
-            return self._nothing_stored(batch, error)
+            return partial(self._nothing_stored, batch, error)
+        return partial(self._settle, batch, begun, sorted_)
+
+    async def _settle(self, batch: Received, begun: list[_Begun], sorted_: _Sorted) -> tuple[Refusal, ...]:
+        try:
+            for rows in begun:
+                await rows.wait()
+        except StorageError as error:
+            return await self._nothing_stored(batch, error)
         return tuple(sorted_.refusals)
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
@@ -104,20 +117,17 @@ class Intake:
                     sorted_.local.append((sequence, envelope, frame))
                 case Peer(domain):
                     sorted_.outbound.setdefault(domain, []).append((sequence, envelope, frame))
-                case Refused(code, reason):
-                    sorted_.refusals.append((sequence, code, reason))
+                case Refused(code, reason):  # names and rules may be long, and what is too long ends the link
+                    sorted_.refusals.append((sequence, code, reason[: limits.MAX_TEXT]))
         return sorted_
 
-    async def _store_outbound(self, link: int, sorted_: _Sorted) -> None:
-        begun = []
+    def _store_outbound(self, link: int, sorted_: _Sorted) -> Iterator[Enqueued]:
         for domain, items in sorted_.outbound.items():
             room = self._room(domain)
             sorted_.refusals += [(sequence, *OVERLOADED) for sequence, _, _ in items[room:]]
             rows = [outbound_row(envelope, frame) for _, envelope, frame in items[:room]]
             if rows:
-                begun.append(self._begin(link, domain, rows))
-        for enqueued in begun:
-            await enqueued.wait()
+                yield self._begin(link, domain, rows)
 
     def _begin(self, link: int, domain: DomainName, rows: list[OutboundRow]) -> Enqueued:
         enqueued = self.store.begin_outbound(domain, rows)
@@ -127,17 +137,17 @@ class Intake:
 
     def _room(self, domain: DomainName) -> int:
         envelopes, size = self.store.outbound_depth(domain)
-        if size >= self.limits.queue_bytes_per_peer:
+        if size >= self.limits.queue_bytes_per_peer or not self.may_queue(domain):
             return 0
         return max(0, self.limits.queue_envelopes_per_peer - envelopes)
 
     async def _store_local(
         self, origin: DomainName, level: Policy | TrustLevel, batch: Received, sorted_: _Sorted
-    ) -> None:
-        """Admit and store what is for mailboxes here, with the cursor of `batch` where it came from a peer."""
-        from_here = origin == self.domain
-        if from_here and not sorted_.local:
-            return
+    ) -> Stored:
+        """Admit what is for mailboxes here, begin to store it with the cursor of `batch`, and deliver it meanwhile.
+
+        What is delivered and then not stored comes again: the device, which remembers what it has, takes it once.
+        """
         rows: list[InboundRow] = []
         records = await self.store.mailboxes({envelope.mailbox for _, envelope, _ in sorted_.local})
         load: dict[MailboxId, Usage] = {}
@@ -146,7 +156,7 @@ class Intake:
             record = records.get(envelope.mailbox)
             usage = load.get(envelope.mailbox) or _usage(record)
             decision = decide_admission(
-                _registration(record.registration) if record else None,
+                _registration_of(record),
                 envelope.capability,
                 origin,
                 own=self.domain,
@@ -160,19 +170,30 @@ class Intake:
                 continue
             load[envelope.mailbox] = Usage(envelopes=usage.envelopes + 1, bytes=usage.bytes + len(frame))
             rows.append(inbound_row(envelope, frame))
-        owner = _OWN_SUBMISSIONS if from_here else origin
-        keys = await self.store.store_inbound(owner, batch.stream, batch.last, rows)
+        owner = _OWN_SUBMISSIONS if origin == self.domain else origin
+        stored = await self.store.begin_inbound(owner, batch.stream, batch.last, rows)
         self.on_inbound(
             [
                 (row.mailbox, Row(key, row.id, row.frame))
-                for key, row in zip(keys, rows, strict=True)
-                if key is not None  # None: stored before, so delivered from there
+                for key, row in zip(stored.keys, rows, strict=True)
+                if key is not None
             ]
         )
+        return stored
 
-    def _nothing_stored(self, batch: Received, error: StorageError) -> tuple[Refusal, ...]:
+    async def _nothing_stored(self, batch: Received, error: StorageError) -> tuple[Refusal, ...]:
         self.log.storage_failed(reason=str(error))
         return tuple((sequence, *_STORED_NOTHING) for sequence in range(batch.first, batch.last + 1))
+
+
+def _registration_of(record: MailboxRecord | None) -> Registration | None:
+    """What the mailbox lets in; nothing, if a former version took what this one cannot read."""
+    if record is None:
+        return None
+    try:
+        return _registration(record.registration)
+    except BadMessage:
+        return None
 
 
 def _usage(record: MailboxRecord | None) -> Usage:

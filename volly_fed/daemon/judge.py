@@ -25,6 +25,10 @@ from volly_fed.trust.evidence import Evidence
 from volly_fed.trust.pins import Pin
 from volly_fed.trust.policy import Policy
 
+# What strangers are told: the rule that decided is in our log, and nobody else's business.
+_NOT_LINKED = "the policy here does not allow this link; note: ask the operator of this server"
+_CHANGED = "this identity is not the one that is pinned here; note: ask the operator of this server to accept it"
+
 
 @attrs.define
 class Claim:
@@ -68,7 +72,7 @@ class Judge:
         decision = gates.accept(self.policy, peer)
         if not decision.allowed:
             self._log_refusal(peer, "accept", decision)
-            raise RemoteError(decision.reason, code=ErrorCode.POLICY)
+            raise RemoteError(_NOT_LINKED, code=ErrorCode.POLICY)
         admission = self._guard.admit(
             peer, address=address, spki_sha256=negotiated.peer_spki_sha256, now=trio.current_time()
         )
@@ -101,8 +105,8 @@ class Judge:
                     fingerprint=fingerprint_text(outcome.fingerprint),
                     previous=fingerprint_text(pin.fingerprint),
                 )
-                raise RemoteError(decision.reason, code=ErrorCode.IDENTITY_MISMATCH)
-            raise RemoteError(decision.reason, code=ErrorCode.POLICY)
+                raise RemoteError(_CHANGED, code=ErrorCode.IDENTITY_MISMATCH)
+            raise RemoteError(_NOT_LINKED, code=ErrorCode.POLICY)
         if pin is None:
             self.log.pinned(peer=outcome.peer, fingerprint=fingerprint_text(outcome.fingerprint))
             pin = Pin(domain=outcome.peer, fingerprint=outcome.fingerprint, first_seen=now, last_seen=now)

@@ -1,11 +1,13 @@
-"""An established link while it runs: one reader, one writer, one timer around a session machine.
+"""An established link while it runs: a reader, a writer, a timer, and who acknowledges, around a session machine.
 
 in: a Socket, a Session, a Handler; out: calls of the handler, in the order of the messages; at last an End.
 Never: sends from two tasks, or acknowledges before the handler has said that it is durable.
 """
 
-from collections.abc import Hashable
-from typing import Generic, Protocol, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -35,6 +37,10 @@ from volly_fed.wire.messages import Message, Refusal
 K = TypeVar("K", bound=Hashable)
 
 
+Pending: TypeAlias = Callable[[], Awaitable[tuple[Refusal, ...]]]
+"""Waits until a batch is durable; its refusals. A link awaits them in order, each once."""
+
+
 class Handler(Protocol[K]):
     """What a link's owner does with what comes in. RemoteError ends the link with its code, StorageError as BUSY."""
 
@@ -42,8 +48,11 @@ class Handler(Protocol[K]):
         """The cursor that is stored for the peer's `stream`; 0 for one that is unknown."""
         ...
 
-    async def received(self, batch: Received) -> tuple[Refusal, ...]:
-        """Make `batch` durable, with its cursor; which of it is refused."""
+    async def received(self, batch: Received) -> Pending:
+        """Begin to make `batch` durable, with its cursor; the next batch is read meanwhile.
+
+        The Pending waits until it is, and says which of it is refused.
+        """
         ...
 
     async def settled(self, event: Settled[K]) -> None:
@@ -74,6 +83,9 @@ class Link(Generic[K]):
         self._time = trio.Event()
         self._reason: End | None = None  # what the peer's CLOSE said; what is under way may still be acknowledged
         self._end: End | None = None
+        self._pending: deque[tuple[int, Received, Pending]] = deque()  # bounded by the session's window
+        self._opened = 0  # how often the peer has opened a stream
+        self._to_acknowledge = trio.Event()
         self._ended = trio.Event()
         self._room = trio.Event()
         self._last_words = b""
@@ -85,7 +97,7 @@ class Link(Generic[K]):
 
     def send(self, message: Message) -> bool:
         """Queue a message beside the streams. False: too many wait already, or the link is over; nothing was queued."""
-        if self._session.over or not self._session.extra_room:
+        if not self.extra_room:
             return False
         self._session.send(Extra(message))
         self.wake()
@@ -94,16 +106,20 @@ class Link(Generic[K]):
     @property
     def extra_room(self) -> int:
         """How many more messages `send` would take now."""
-        return 0 if self._session.over else self._session.extra_room
+        return 0 if self._over else self._session.extra_room
 
-    async def wait_extra_room(self) -> None:
-        """Until `send` would take a message, or the link is over."""
-        while not self._session.over and not self._session.extra_room:
+    @property
+    def _over(self) -> bool:
+        return self._session.over or self._end is not None
+
+    async def wait_extra_room(self, spare: int = 0) -> None:
+        """Until `send` would take more than `spare` messages, or the link is over."""
+        while not self._over and self._session.extra_room <= spare:
             await self._room.wait()
 
     def drain(self, code: ErrorCode = ErrorCode.NONE, text: str = "") -> None:
         """Send no more batches, let what is under way be acknowledged, and end."""
-        if not self._session.over:
+        if not self._over:
             self._session.send(Drain(code=code, text=text))
             self._time.set()
             self.wake()
@@ -112,21 +128,28 @@ class Link(Generic[K]):
         """Serve the link until it ends; whatever the other end does, that is no error here."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._read)
+            nursery.start_soon(self._acknowledge)
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._cut_off, nursery.cancel_scope)
             await self._write()
             nursery.cancel_scope.cancel()
         return self._end or End(ErrorCode.NONE, "closed")
 
-    # --- the three tasks -------------------------------------------------------------------------------------------
+    # --- the tasks -------------------------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        try:
+        with self._ending():
             while not self._session.over:
                 data = await self._socket.receive()
                 self._session.receive(data, trio.current_time())
                 await self._handle_events()
                 self.wake()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """What the other end or the disk does ends the link, and nothing else."""
+        try:
+            yield
         except RemoteError as error:
             if not isinstance(error, ChannelError):
                 self._last_words = closing(error)
@@ -142,8 +165,7 @@ class Link(Generic[K]):
             while self._end is None:
                 data = self._session.send(Next())
                 if data:
-                    await self._socket.send(data)
-                    self._tell_room()
+                    await self._send(data)
                     continue
                 self._notice_end()
                 await self._work.wait()
@@ -153,6 +175,28 @@ class Link(Generic[K]):
                     await self._socket.send(self._last_words)
         except ChannelError as error:
             self._finish(error.code, str(error))
+
+    async def _acknowledge(self) -> None:
+        """Tell the peer what has become durable, in order, while the next batches are on their way to the disk."""
+        with self._ending():
+            while True:
+                await self._to_acknowledge.wait()
+                self._to_acknowledge = trio.Event()
+                while self._pending:
+                    opened, batch, pending = self._pending.popleft()
+                    refusals = await pending()
+                    if opened == self._opened:  # who opens a stream again meanwhile is told where that one stands
+                        self._session.send(Acknowledge(stream=batch.stream, cursor=batch.last, refusals=refusals))
+                        self.wake()
+
+    async def _send(self, data: bytes) -> None:
+        """An end that reads nothing, but sends, is alive to keepalive: here it is not."""
+        with trio.move_on_after(limits.SEND) as patience:
+            await self._socket.send(data)
+        if patience.cancelled_caught:
+            self._finish(ErrorCode.TIMEOUT, f"the other end has taken nothing for {limits.SEND:.0f} s")
+        else:
+            self._tell_room()
 
     def _tell_room(self) -> None:
         self._room.set()
@@ -164,6 +208,7 @@ class Link(Generic[K]):
                 await self._time.wait()
             self._time = trio.Event()
             self._session.tick(trio.current_time())
+            self._notice_end()  # the writer may be stuck, and nobody else would
             self.wake()
 
     async def _cut_off(self, scope: trio.CancelScope) -> None:
@@ -182,13 +227,14 @@ class Link(Generic[K]):
     async def _handle(self, event: Event[K]) -> None:
         match event:
             case Received():
-                refusals = await self._handler.received(event)
-                self._session.send(Acknowledge(stream=event.stream, cursor=event.last, refusals=refusals))
+                self._pending.append((self._opened, event, await self._handler.received(event)))
+                self._to_acknowledge.set()
             case Settled():
                 await self._handler.settled(event)
             case Other():
                 await self._handler.other(event.message)
             case StreamOpened():
+                self._opened += 1
                 cursor = await self._handler.opened(event.stream)
                 self._session.send(Acknowledge(stream=event.stream, cursor=cursor))
             case _:
@@ -204,6 +250,7 @@ class Link(Generic[K]):
     def _note(self, event: object) -> None:
         match event:
             case Closing():
+                self._time.set()  # draining has a deadline of its own
                 if event.code is not ErrorCode.NONE:
                     self._finish(event.code, event.text, stop=False)
             case Lost():

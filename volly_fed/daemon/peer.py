@@ -25,6 +25,8 @@ class Peer:
         self.link: Link[int] | None = None
         self.level = TrustLevel.NONE
         self.dialled_by_us = False
+        self.failing = True
+        """The store may hold a back-off."""
         self.wanted = trio.Event()
         self._link_changed = trio.Event()
         self._room = trio.Event()
@@ -38,17 +40,31 @@ class Peer:
         """Envelopes in memory that the peer has not settled."""
         return self.outbound.waiting + self.outbound.in_flight + len(self._later)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing in memory that is wanted by anybody."""
+        return self.link is None and not self.unsettled and not self._settled
+
+    def room(self) -> int:
+        """How many envelopes may be offered now; none while the peer has no room: they stay on the disk."""
+        return 0 if self._later else self.outbound.room()
+
     def more_work(self) -> None:
         """The stream or the disk holds more to send."""
         self.wanted.set()
         self._room.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """The stream holds more for the link, if there is one."""
         if self.link is not None:
             self.link.wake()
 
     def changed(self) -> None:
-        """A link came about or ended."""
+        """A link came about or ended; a read for a former one may have been cut off, so look at the disk again."""
         if self.link is None and self.unsettled:
             self.wanted.set()
+        self._room.set()
         self._link_changed.set()
         self._link_changed = trio.Event()
 
@@ -89,9 +105,13 @@ class Peer:
         self._later += items
         self._to_repeat.set()
 
-    async def take_later(self) -> list[tuple[int, bytes]]:
-        """What is to be offered again; waits until there is something."""
+    async def wait_later(self) -> None:
+        """Until there is something to be offered again."""
         await self._to_repeat.wait()
         self._to_repeat = trio.Event()
+
+    def offer_later(self) -> None:
+        """Offer again what the peer had no room for."""
         items, self._later = self._later, []
-        return items
+        self.outbound.offer(items)
+        self.more_work()

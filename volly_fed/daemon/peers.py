@@ -18,14 +18,14 @@ from volly_fed.codepoints import EnvelopeClass, ErrorCode, Role, TrustLevel
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.link import Link
+from volly_fed.daemon.link import Link, Pending
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.store import Backoff, OutboundRow, Store
 from volly_fed.errors import DiscoveryError, RemoteError, StorageError
 from volly_fed.names import DomainName, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.session import Received, Session, Settled
-from volly_fed.wire.messages import Message, Refusal
+from volly_fed.wire.messages import Message
 
 
 @attrs.define(kw_only=True)
@@ -43,30 +43,40 @@ class Peers:
     _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _closing: bool = attrs.field(default=False, init=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep every peer's task until cancelled, beginning with those we owe something since an earlier run."""
-        self._new, new = trio.open_memory_channel[Peer](float("inf"))  # bounded by the domains we may relay to
+        self._new, new = trio.open_memory_channel[Peer](float("inf"))  # bounded by limits.PEERS
         async with trio.open_nursery() as nursery, new:
             for queue in await self.store.outbound_peers():
                 self._peer(queue.peer).wanted.set()
             task_status.started()
             async for peer in new:
-                nursery.start_soon(self._keep, peer)
-                nursery.start_soon(self._settle, peer)
-                nursery.start_soon(self._offer_again, peer)
+                nursery.start_soon(self._attend, peer)
+
+    def takes(self, domain: DomainName) -> bool:
+        """Whether `domain` is a peer already, or there is room for one more."""
+        return domain in self._peers or len(self._peers) < limits.PEERS
 
     def enqueue(self, domain: DomainName, keys: range, rows: list[OutboundRow]) -> None:
         """`rows` for `domain` are on their way to the disk, and may leave from here meanwhile."""
         peer = self._peer(domain)
-        count = peer.backlog.stored(keys, peer.outbound.room())
+        count = peer.backlog.stored(keys, peer.room())
         offered = zip(keys[:count], rows, strict=False)
         for urgency, group in groupby(offered, key=lambda item: item[1].urgency):
             peer.outbound.offer([(key, row.frame) for key, row in group], EnvelopeClass(urgency))
         peer.more_work()
 
     async def converse(self, connection: Connection, level: TrustLevel) -> None:
-        """Run the link over `connection`, whoever dialled it, until it ends."""
+        """Run the link over `connection`, whoever dialled it, until it ends.
+
+        Raises RemoteError BUSY where there is no room for a further peer.
+        """
+        if self._closing:
+            return
+        if not self.takes(connection.outcome.peer):
+            raise RemoteError("too many peers at the moment", code=ErrorCode.BUSY)
         peer = self._peer(connection.outcome.peer)
         session = self._take_over(peer, connection)
         if session is None:
@@ -76,15 +86,15 @@ class Peers:
         peer.level, peer.dialled_by_us = level, connection.outcome.role is Role.DIALLER
         peer.changed()
         self._log_up(connection, level)
-        await self._forget_failures(peer)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._feed, peer, link)
+                nursery.start_soon(self._feed, peer)
                 end = await link.run()
                 nursery.cancel_scope.cancel()
         finally:
             if peer.link is link:
                 peer.link = None
+                self._want(peer)
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
@@ -99,7 +109,8 @@ class Peers:
         return ended
 
     def drain(self) -> None:
-        """This process ends: every link says so and lets what is under way be acknowledged."""
+        """This process ends: every link says so and lets what is under way be acknowledged; no new one is made."""
+        self._closing = True
         for peer in self._peers.values():
             if peer.link is not None:
                 peer.link.drain(ErrorCode.SHUTTING_DOWN, "this server is shutting down")
@@ -119,11 +130,25 @@ class Peers:
             self._new.send_nowait(peer)
         return peer
 
+    async def _attend(self, peer: Peer) -> None:
+        """Everything that is done for one peer, until there is nothing more to do."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._settle, peer)
+            nursery.start_soon(self._offer_again, peer)
+            await self._keep(peer)
+            nursery.cancel_scope.cancel()
+
     async def _keep(self, peer: Peer) -> None:
-        """Have a link whenever there is something to send."""
+        """Have a link whenever there is something to send; forget the peer when there is nothing for a while."""
         while True:
-            await peer.wait_wanted()
-            if not await self._is_due(peer):
+            with trio.move_on_after(limits.PEER_LINGER) as lingering:
+                await peer.wait_wanted()
+            if lingering.cancelled_caught:
+                if peer.link is None and not self._want(peer) and peer.idle:
+                    del self._peers[peer.domain]
+                    return
+                continue
+            if self._closing or not await self._is_due(peer):
                 continue
             attempt = await self._note_attempt(peer)
             try:
@@ -132,6 +157,13 @@ class Peers:
                 wait = max(0.0, attempt.next_attempt - time.time())
                 self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
                 peer.wanted.set()
+
+    def _want(self, peer: Peer) -> bool:
+        """See that there is a link if anything is owed; whether there is."""
+        owed = bool(peer.unsettled) or any(self.store.outbound_depth(peer.domain))
+        if owed:
+            peer.wanted.set()
+        return owed
 
     async def _is_due(self, peer: Peer) -> bool:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
@@ -153,19 +185,14 @@ class Peers:
         except StorageError:
             last = None
         failures = (last.failures if last else 0) + 1
-        wait = min(limits.BACKOFF_FIRST * limits.BACKOFF_GROWTH ** (failures - 1), self.backoff_cap)
+        peer.failing = True
+        wait = _pause(failures, self.backoff_cap)
         backoff = Backoff(failures=failures, next_attempt=time.time() + wait * random.uniform(*limits.BACKOFF_JITTER))  # noqa: S311 - spreads load
         try:
             await self.store.put_backoff(peer.domain, backoff)
         except StorageError as error:
             self.log.storage_failed(reason=str(error))
         return backoff
-
-    async def _forget_failures(self, peer: Peer) -> None:
-        try:
-            await self.store.put_backoff(peer.domain, None)
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
 
     def _take_over(self, peer: Peer, connection: Connection) -> Session[int] | None:
         """A session on the new connection, in place of the old one's; None if the old one is to stay.
@@ -184,10 +211,10 @@ class Peers:
             old.drain(ErrorCode.REPLACED, "another link has taken over")
         return Session(peer.outbound, now=trio.current_time())
 
-    async def _feed(self, peer: Peer, link: Link[int]) -> None:
+    async def _feed(self, peer: Peer) -> None:
         """Offer what lies on the disk as the stream has room for it."""
         while True:
-            room = peer.outbound.room()
+            room = peer.room()
             after = peer.backlog.next_read(room)
             if after is None:
                 await peer.wait_room()
@@ -204,24 +231,32 @@ class Peers:
             peer.backlog.read(rows[-1].row if rows else None)
             for row in rows:
                 peer.outbound.offer([(row.row, row.frame)], row.urgency)
-            link.wake()
+            peer.wake()
 
     async def _offer_again(self, peer: Peer) -> None:
         """What the peer had no room for, after a pause."""
         while True:
-            items = await peer.take_later()
+            await peer.wait_later()
             await trio.sleep(limits.OVERLOAD_RETRY)
-            peer.outbound.offer(items)
-            peer.more_work()
+            peer.offer_later()
 
     async def _settle(self, peer: Peer) -> None:
-        """Delete from the disk what the peer has acknowledged, as much at once as has come together."""
+        """Delete from the disk what the peer has acknowledged, as much at once as has come together.
+
+        Only this ends a back-off: a peer that proves itself and takes nothing must not be dialled without pause.
+        """
         while True:
             rows = await peer.take_settled()
             try:
                 await self.store.settle_outbound(rows)
-            except StorageError as error:  # they will be sent once more one day, and be known there
+                if peer.failing:
+                    peer.failing = False
+                    await self.store.put_backoff(peer.domain, None)
+            except StorageError as error:
                 self.log.storage_failed(reason=str(error))
+                peer.failing = True
+                await trio.sleep(limits.OVERLOAD_RETRY)
+                peer.settle(rows)
 
     def _log_up(self, connection: Connection, level: TrustLevel) -> None:
         outcome = connection.outcome
@@ -236,6 +271,12 @@ class Peers:
         )
 
 
+def _pause(failures: int, cap: float) -> float:
+    """Seconds after so many `failures` in a row. The exponent has an end: a dead peer's failures have none."""
+    growth: float = limits.BACKOFF_GROWTH ** min(failures - 1, 64)
+    return min(limits.BACKOFF_FIRST * growth, cap)
+
+
 @attrs.frozen(kw_only=True)
 class _PeerHandler:
     """What comes in on a peer's link; see `link.Handler`."""
@@ -247,7 +288,7 @@ class _PeerHandler:
     async def opened(self, stream: bytes) -> int:
         return await self.peers.store.cursor(self.peer.domain, stream)
 
-    async def received(self, batch: Received) -> tuple[Refusal, ...]:
+    async def received(self, batch: Received) -> Pending:
         return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:

@@ -14,7 +14,7 @@ from typing import Self
 import attrs
 
 from volly_fed.daemon.store_base import Clock
-from volly_fed.daemon.store_inbound import InboundStore
+from volly_fed.daemon.store_inbound import InboundStore, Stored
 from volly_fed.daemon.store_outbound import Enqueued, OutboundStore
 from volly_fed.daemon.store_peers import PeerStore
 from volly_fed.daemon.store_rows import (
@@ -39,6 +39,7 @@ __all__ = [
     "OutboundRow",
     "PeerQueue",
     "Store",
+    "Stored",
     "StoredEnvelope",
     "inbound_row",
     "outbound_row",

@@ -10,12 +10,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import apsw
+import attrs
 
 from volly_fed import limits
 from volly_fed.daemon.store_base import Clock, StoreBase, delete_rows, fetch
 from volly_fed.daemon.store_outbound import next_row, within
 from volly_fed.daemon.store_rows import Expired, InboundRow, MailboxRecord, StoredEnvelope
-from volly_fed.daemon.store_writer import Writer
+from volly_fed.daemon.store_writer import Job, Writer
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.replay import forget_before
 
@@ -23,6 +24,22 @@ _Values: TypeAlias = list[tuple[int, int, bytes, int, int, bytes]]
 """(row, mailbox number, id, expiry, class, frame)."""
 _Sums: TypeAlias = list[tuple[int, int, int]]
 """(mailbox number, rows, bytes)."""
+
+
+@attrs.frozen
+class Stored:
+    """Inbound rows on their way to the disk. `keys`: per row its key; None: nobody has claimed its mailbox."""
+
+    keys: list[int | None]
+    _job: Job[set[int]]
+
+    async def wait(self) -> list[int | None]:
+        """The keys, after the commit; None also where the id was seen already, and is durable or was delivered.
+
+        Raises StorageError: nothing was stored, and nothing may be acknowledged.
+        """
+        skipped = await self._job.wait()
+        return [None if key in skipped else key for key in self.keys] if skipped else self.keys
 
 
 class InboundStore(StoreBase):
@@ -88,13 +105,11 @@ class InboundStore(StoreBase):
         (record,) = await self._do(run, after)
         return self._mailboxes.get(mailbox, record)
 
-    async def store_inbound(
-        self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]
-    ) -> list[int | None]:
-        """Store `rows` and the cursor of (`peer`, `stream`) in one transaction; when this returns, acknowledge.
+    async def begin_inbound(self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]) -> "Stored":
+        """Hand `rows` and the cursor of (`peer`, `stream`) to the disk, in one transaction, and return.
 
-        Per row its key; None: its id was seen already, or nobody has claimed its mailbox.
-        Raises StorageError: nothing was stored, nothing may be acknowledged.
+        They can be delivered while the disk works; acknowledge nothing before `Stored.wait` has returned.
+        Raises StorageError if the store is closed.
         """
         known = await self.mailboxes({row.mailbox for row in rows})
         keys: list[int | None] = []
@@ -118,8 +133,13 @@ class InboundStore(StoreBase):
                 if row not in skipped:
                     self._count(number, 1, len(frame))
 
-        skipped = await self._do(run, after)
-        return [None if key in skipped else key for key in keys] if skipped else keys
+        return Stored(keys, self._begin(run, after))
+
+    async def store_inbound(
+        self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]
+    ) -> list[int | None]:
+        """`begin_inbound`, and wait for the commit: per row its key; None as `Stored.wait` has it."""
+        return await (await self.begin_inbound(peer, stream, cursor, rows)).wait()
 
     def _count(self, number: int, envelopes: int, size: int) -> None:
         record = self._numbers.get(number)
