@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from wsproto import frame_protocol
+from wsproto.frame_protocol import Opcode
 
 from volly_fed.daemon import masking
 
@@ -41,6 +42,32 @@ def test_the_c_masker_makes_wsprotos_bytes_in_every_split(key: bytes, parts: lis
     for part in parts:
         masked = ours.process(part)
         assert bytes(masked) == bytes(theirs.process(bytearray(part))) == rfc.process(part)
+
+
+SIZES = st.sampled_from([0, 1, 125, 126, 127, 65535, 65536, 70000])
+
+
+@given(
+    size=SIZES, client=st.booleans(), fin=st.booleans(), opcode=st.sampled_from([Opcode.BINARY, Opcode.CONTINUATION])
+)
+def test_frames_are_read_back_as_wsprotos_own(size: int, client: bool, fin: bool, opcode: Opcode) -> None:
+    payload = bytes(range(256)) * (size // 256 + 1)
+    payload = payload[:size]
+    sender = frame_protocol.FrameProtocol(client=client, extensions=[])
+    ours = bytes(masking.serialize_frame(sender, opcode, payload, fin))
+    theirs = bytes(masking._original_frame(sender, opcode, payload, fin))
+    assert len(ours) == len(theirs)
+    head = len(ours) - size - (4 if client else 0)
+    assert ours[:head] == theirs[:head]
+    if client:
+        assert Reference(ours[head : head + 4]).process(ours[head + 4 :]) == payload
+    else:
+        assert ours == theirs
+
+
+def test_control_frames_are_left_to_wsproto() -> None:
+    sender = frame_protocol.FrameProtocol(client=False, extensions=[])
+    assert masking.serialize_frame(sender, Opcode.PING, b"x") == masking._original_frame(sender, Opcode.PING, b"x")
 
 
 def test_it_is_installed_and_the_original_is_another_class() -> None:

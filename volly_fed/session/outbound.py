@@ -53,9 +53,9 @@ class Outbound(Generic[K]):
 
     def room(self) -> int:
         """How many envelopes may be offered now; what does not fit stays on the disk."""
-        if self._waiting_bytes >= limits.WINDOW_BYTES:
+        if self._waiting_bytes >= limits.WAITING_BYTES:
             return 0
-        return max(0, limits.WINDOW_ENVELOPES - self.waiting)
+        return max(0, limits.WAITING_ENVELOPES - self.waiting)
 
     @property
     def waiting(self) -> int:

@@ -12,18 +12,16 @@ from pathlib import Path
 import attrs
 import trio
 
-from volly_fed.client import receiver as r
 from volly_fed.client.card import Card
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.mailbox import DeviceKeys
-from volly_fed.client.receiver import Receiver
+from volly_fed.client.receiver import Item
 from volly_fed.client.seal import Content
 from volly_fed.client.submitter import RefusedLate, Settled
-from volly_fed.daemon.device import Receiving, Sent, Submitting, send
+from volly_fed.daemon.device import RawReceiving, Receiving, Sent, Submitting, send
 from volly_fed.daemon.device_home import DeviceHome
 from volly_fed.daemon.device_link import PlainEdge, with_socket
 from volly_fed.daemon.websocket import Socket
-from volly_fed.errors import Refused
 from volly_fed.names import DomainName
 from volly_fed.testnet.sites import LOOPBACK, EdgeSite
 
@@ -90,7 +88,7 @@ class Device:
 
 @attrs.define
 class BulkReceiver:
-    """Counts what arrives at a device and acknowledges it; `expected` envelopes end the wait."""
+    """Counts what arrives at a device, which acknowledges it unopened; `complete` once `expected` have come."""
 
     device: Device
     expected: int
@@ -100,35 +98,11 @@ class BulkReceiver:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Receive until cancelled; started when the mailbox is claimed."""
+        await RawReceiving(self.device.keys, self.device.way, self._take).run(task_status=task_status)
 
-        async def talk(socket: Socket, _nursery: trio.Nursery) -> None:
-            machine = Receiver(self.device.keys, trio.current_time())
-            while True:
-                machine.receive(await socket.receive(), trio.current_time())
-                for event in machine.events():
-                    data = self._follow(machine, event, task_status)
-                    if data:
-                        await socket.send(data)
-
-        await with_socket(self.device.way, talk)
-
-    def _follow(self, machine: Receiver, event: r.Event, task_status: trio.TaskStatus[None]) -> bytes:
-        match event:
-            case r.Welcomed():
-                return machine.send(r.StartClaim())
-            case r.Challenged():
-                return machine.send(r.Prove(time.time()))
-            case r.Holding():
-                task_status.started()
-            case r.Delivered():
-                for item in event.items:
-                    self.received[item.envelope.id] = self.received.get(item.envelope.id, 0) + 1
-                self.last_at = trio.current_time()
-                if len(self.received) >= self.expected:
-                    self.complete.set()
-                return machine.send(r.Confirm(claim=event.claim, items=event.items))
-            case r.Lost():
-                raise Refused(f"the mailbox was lost: {event.text}", code=event.code)
-            case _:
-                pass
-        return b""
+    async def _take(self, items: list[Item]) -> None:
+        for item in items:
+            self.received[item.envelope.id] = self.received.get(item.envelope.id, 0) + 1
+        self.last_at = trio.current_time()
+        if len(self.received) >= self.expected:
+            self.complete.set()
