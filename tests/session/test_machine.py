@@ -78,17 +78,17 @@ def test_classes_leave_in_the_order_of_urgency() -> None:
 
 def test_batches_obey_count_and_bytes() -> None:
     session, outbound = streaming()
-    outbound.offer([(n, bytes(65536)) for n in range(6)])
+    outbound.offer([(n, bytes(65536)) for n in range(10)])
     outbound.offer([(n, b"small") for n in range(300)], EnvelopeClass.BULK)
     sizes = []
     while isinstance(batch := next_message(session), Batch):
         sizes.append(len(batch.envelopes))
-    assert sizes == [4, 256, 46]  # 4 x 64 KiB; then 2 x 64 KiB and 254 small ones
+    assert sizes == [8, 256, 46]  # 8 x 64 KiB; then 2 x 64 KiB and 254 small ones
 
 
 def test_the_window_stops_the_sender_and_an_acknowledgement_frees_it() -> None:
     session, outbound = streaming()
-    outbound.offer([(n, b"x") for n in range(limits.WINDOW_ENVELOPES + 10)])
+    outbound.offer([(n, b"x") for n in range(limits.WAITING_ENVELOPES + 10)])
     assert outbound.room() == 0
     sent = 0
     while isinstance(batch := next_message(session), Batch):
@@ -103,7 +103,7 @@ def test_the_window_stops_the_sender_and_an_acknowledgement_frees_it() -> None:
 
 def test_the_window_counts_bytes() -> None:
     session, outbound = streaming()
-    outbound.offer([(n, bytes(65536)) for n in range(40)])
+    outbound.offer([(n, bytes(65536)) for n in range(limits.WAITING_BYTES // 65536)])
     assert outbound.room() == 0
     while next_message(session) is not None:
         pass
@@ -112,7 +112,7 @@ def test_the_window_counts_bytes() -> None:
 
 def test_a_small_envelope_does_not_overtake_a_more_urgent_one_that_finds_no_room() -> None:
     session, outbound = streaming()
-    outbound.offer([(n, bytes(65536)) for n in range(15)])
+    outbound.offer([(n, bytes(65536)) for n in range(limits.WINDOW_BYTES // 65536 - 1)])
     outbound.offer([(15, bytes(65000))])
     while next_message(session) is not None:
         pass

@@ -1,5 +1,7 @@
 """One spelling for every value: what is refused, by example and by search."""
 
+from typing import Any
+
 import cbor2
 import pytest
 from hypothesis import example, given, settings
@@ -7,7 +9,6 @@ from hypothesis import strategies as st
 
 from volly_fed import limits
 from volly_fed.errors import BadMessage
-from volly_fed.wire import codec
 from volly_fed.wire.codec import Value, decode, encode
 
 REFUSED = {
@@ -209,6 +210,13 @@ def test_a_value_has_one_spelling_and_comes_back(value: Value) -> None:
     data = encode(value)
     assert decode(data) == value
     assert encode(decode(data)) == data
+    assert data == cbor2.dumps(value, canonical=True)
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, [-1], {-1: 0}, 1.0, None, {"a": 1}, {1, 2}, bytearray(b"x")])
+def test_what_is_outside_the_profile_is_not_encoded(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        encode(value)
 
 
 @settings(deadline=None)
