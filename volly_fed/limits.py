@@ -102,8 +102,8 @@ WINDOW_BYTES = 2 << 20
 """In flight per direction; a larger window only adds queueing delay (4096 envelopes: 28 ms instead of 7)."""
 WAITING_ENVELOPES = 4096
 WAITING_BYTES = 8 << 20
-"""Kept in memory behind the window, for each peer; the rest of its queue is read back from the disk when its turn comes,
-which costs as much as storing it did."""
+"""Kept in memory behind the window, for each peer; the rest of its queue is read back from the disk when its turn
+comes, which costs as much as storing it did."""
 PING_AFTER = 20.0
 """Silence before we ask."""
 PONG_WITHIN = 10.0
