@@ -68,6 +68,12 @@ class Federation:
         for number in edges:
             await self.network.start_edge(domain, self.site(domain).edges[number - 1].name)
 
+    async def start_homeservers(self, *domains: DomainName) -> None:
+        """Start these again, all at once."""
+        async with trio.open_nursery() as nursery:
+            for domain in domains:
+                nursery.start_soon(self.network.start_homeserver, domain)
+
     def device(self, domain: DomainName, name: str, *, edge: int = 1) -> Device:
         """A new device of `domain` that uses edge `edge`."""
         folder = self.network.folder.parent / f"device-{name}"
@@ -88,7 +94,8 @@ class Federation:
         def found() -> LogLine | None:
             return next((line for line in log_lines(log) if matches(line, event, fields)), None)
 
-        return await eventually(found, f"{event} {fields} in {log}")
+        line: LogLine = await eventually(found, f"{event} {fields} in {log}")
+        return line
 
 
 def log_lines(log: Path) -> list[LogLine]:
@@ -107,8 +114,8 @@ def matches(line: LogLine, event: str, fields: dict[str, object]) -> bool:
 async def eventually(found: Callable[[], Any], what: str) -> Any:
     """What `found` gives once that is not None."""
     with trio.move_on_after(PATIENCE):
-        while (result := found()) is None:
-            await trio.sleep(_GLANCE)  # noqa: ASYNC110 - another process's file has no event to wait for
+        while (result := found()) is None:  # noqa: ASYNC110 - another process's file has no event to wait for
+            await trio.sleep(_GLANCE)
         return result
     raise AssertionError(f"did not come about within {PATIENCE:.0f} s: {what}")
 
@@ -131,8 +138,7 @@ async def federation(
         resolver = await nursery.start(names.serve)
         network = Network(folder=folder / "net", world=world, resolver=resolver)
         domains = [A, B, C][:servers]
-        everybody = {own: {peer: TrustLevel.FULL for peer in domains if peer != own} for own in domains}
-        network.prepare(servers, edges=edges, levels=levels or everybody)
+        network.prepare(servers, edges=edges, levels=levels or full_trust(*domains))
         for config in network.folder.rglob("*.toml"):
             _set_log_level(config, level)
         async with running(network.children):
@@ -232,6 +238,12 @@ async def _submitting(device: Device, outcomes: Outcomes, *, task_status: trio.T
         await device.submitting(outcomes, task_status=task_status)
 
 
+async def submit_until_cut(connection: Submitting, sealed: list[tuple[bytes, bytes]]) -> None:
+    """Submit; that the edge is killed meanwhile is no error."""
+    with suppress(ChannelError):
+        await connection.submit(sealed)
+
+
 async def introduce(device: Device) -> None:
     """Claim the mailbox once: nothing is stored for one that nobody ever claimed."""
     async with listening(device, Heard()):
@@ -242,7 +254,7 @@ def count_rows(store: Path, table: str) -> int:
     """Rows of one table of a homeserver's database that no process has open."""
     database = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        return int(next(iter(database.execute(f"SELECT count(*) FROM {table}")))[0])  # type: ignore[call-overload]
+        return int(next(iter(database.execute(f"SELECT count(*) FROM {table}")))[0])
     finally:
         database.close()
 

@@ -15,6 +15,7 @@ from tests.federation.harness import (
     federation,
     introduce,
     listening,
+    submit_until_cut,
     submitting,
 )
 from volly_fed.testnet.devices import Device
@@ -22,8 +23,8 @@ from volly_fed.testnet.figures import seal_many
 
 pytestmark = pytest.mark.real
 MANY = 5000
-SOME = 1500
-HELD_BACK = 300
+SOME = 500
+HELD_BACK = 200
 """Submitted after the kill, so that there is a middle even where the machine is slower at killing than at sending."""
 Sealed = list[tuple[bytes, bytes]]
 
@@ -48,7 +49,7 @@ async def test_the_receiving_homeserver_is_killed_in_the_middle_of_5000(tmp_path
                 await net.homeserver(B).kill()
             nursery.start_soon(connection.submit, sealed[-HELD_BACK:])
             assert 0 < count_rows(net.store(B), "seen") < MANY, "the kill did not come in the middle"
-            await net.network.start_homeserver(B)
+            await net.start_homeservers(B)
             async with listening(bob, heard):  # the device too starts again, with its store
                 await heard.wait(MANY)
                 await outcomes.wait(MANY)
@@ -63,10 +64,10 @@ async def test_the_receiving_homeserver_is_killed_again_and_again(tmp_path: Path
         heard, outcomes = Heard(), Outcomes()
         async with submitting(alice, outcomes) as connection, listening(bob, heard), trio.open_nursery() as nursery:
             nursery.start_soon(connection.submit, sealed[:-HELD_BACK])
-            for share in (50, 600):
+            for share in (50, 200):
                 await heard.wait(share)
                 await net.homeserver(B).kill()
-                await net.network.start_homeserver(B)
+                await net.start_homeservers(B)
             await connection.submit(sealed[-HELD_BACK:])
             await heard.wait(SOME)
             await outcomes.wait(SOME)
@@ -79,11 +80,11 @@ async def test_the_sending_homeserver_is_killed_and_the_device_resubmits_what_wa
         sealed = await seal_many(alice, bob, SOME)
         heard, outcomes = Heard(), Outcomes()
         async with listening(bob, heard):
-            unanswered = await interrupted(net, alice, outcomes, sealed[:-HELD_BACK], 200)
+            unanswered = await interrupted(net, alice, outcomes, sealed[:-HELD_BACK], 100)
             assert unanswered, "the kill did not come in the middle"
             assert count_rows(net.store(A), "outbound") <= SOME
-            await net.network.start_homeserver(A)
-            async with submitting(alice, outcomes) as connection:  # some of it may be at the edge, or on a disk, already
+            await net.start_homeservers(A)
+            async with submitting(alice, outcomes) as connection:  # the edge, or a disk, may have some of it already
                 await connection.submit([*unanswered, *sealed[-HELD_BACK:]])
                 await outcomes.wait(SOME)
                 await heard.wait(SOME)
@@ -112,8 +113,7 @@ async def test_what_the_sending_homeserver_had_accepted_leaves_after_its_restart
             await outcomes.wait(HELD_BACK)
             await net.homeserver(A).kill()
         assert count_rows(net.store(A), "outbound") == HELD_BACK
-        await net.network.start_homeserver(B)
-        await net.network.start_homeserver(A)  # nobody submits anything from here on
+        await net.start_homeservers(A, B)  # nobody submits anything from here on
         async with listening(bob, heard):
             await heard.wait(HELD_BACK)
         check(sealed, heard, outcomes)
@@ -126,12 +126,11 @@ async def test_edges_are_killed_on_both_sides_and_the_devices_go_to_others(tmp_p
         heard, outcomes = Heard(), Outcomes()
         async with submitting(alice, outcomes) as connection, trio.open_nursery() as nursery:
             async with listening(bob, heard):
-                nursery.start_soon(connection.submit, sealed[:-HELD_BACK])
-                await heard.wait(100)
+                nursery.start_soon(submit_until_cut, connection, sealed[:-HELD_BACK])
+                await heard.wait(50)
                 await net.edge(B).kill()
             async with listening(net.moved(bob, 2), heard):
-                await heard.wait(300)
-                nursery.cancel_scope.cancel()
+                await heard.wait(150)
                 await net.edge(A).kill()
                 rest = [item for item in sealed if item[0] not in outcomes.accepted]
                 async with submitting(net.moved(alice, 2), outcomes) as another:

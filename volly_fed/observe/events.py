@@ -71,7 +71,7 @@ FIELDS: Mapping[str, Callable[[object], object]] = {
     "verdict": word,
     "group": word,
     "signature": word,
-    "provider": word,
+    "provider": scrub,
     "version": word,
     "size": number,
     "age_s": number,
