@@ -133,12 +133,8 @@ class StoreBench:
         """The same, and the devices acknowledge, each its own."""
         for batch in batches:
             await self.inbound([batch])
-            ids: dict[MailboxId, list[bytes]] = {}
-            for envelope in map(parse_envelope, batch):
-                ids.setdefault(envelope.mailbox, []).append(envelope.id)
-            async with trio.open_nursery() as nursery:
-                for mailbox, gone in ids.items():
-                    nursery.start_soon(self._store.delete_inbound, mailbox, gone)
+            for mailbox in {envelope.mailbox for envelope in map(parse_envelope, batch)}:
+                await self._store.delete_inbound([stored.row for stored in await self._store.read_mailbox(mailbox)])
         return sum(map(len, batches))
 
     async def producers(self, rows: list[list[OutboundRow]]) -> int:

@@ -147,7 +147,7 @@ class DeviceWorld:
                     self.registrations[action.claimed.mailbox] = action.claimed.registration_bytes
                     self.at_homeserver(self.claims.registered(action))
                 case hs.Delete():
-                    self.rows = [(m, row) for m, row in self.rows if m != action.mailbox or row.id not in action.ids]
+                    self.rows = [(m, row) for m, row in self.rows if row.row not in action.rows]
                     self.note("deleted")
 
     def _deliver(self) -> None:

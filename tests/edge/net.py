@@ -167,7 +167,7 @@ class Net:
                     self.registrations[action.claimed.mailbox] = action.claimed.registration_bytes
                     self.at_homeserver(self.claims.registered(action))
                 case hs.Delete():
-                    self.rows = [(m, row) for m, row in self.rows if m != action.mailbox or row.id not in action.ids]
+                    self.rows = [(m, row) for m, row in self.rows if row.row not in action.rows]
                 case hs.Rejected():
                     self.rejected.append(action.reason)
 

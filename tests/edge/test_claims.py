@@ -60,7 +60,7 @@ def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:
         with pytest.raises(RemoteError):
             delivery.settle(wrong)
     assert delivery.in_flight == 3
-    assert delivery.settle(make_acknowledge(KEY, MAILBOX, pairs[:2])) == [row.id for row in some[:2]]
+    assert delivery.settle(make_acknowledge(KEY, MAILBOX, pairs[:2])) == [row.row for row in some[:2]]
     assert delivery.in_flight == 1
     with pytest.raises(RemoteError):
         delivery.settle(make_acknowledge(KEY, MAILBOX, pairs[:1]))
@@ -298,7 +298,7 @@ def test_ready_mailboxes_do_not_pile_up(bob: DeviceKeys) -> None:
     assert net.claims.next_read(1) is None
 
 
-def test_a_delete_names_mailbox_and_ids_only(bob: DeviceKeys) -> None:
+def test_a_delete_names_rows_only(bob: DeviceKeys) -> None:
     net = Net()
     device = net.connect(bob, acknowledging=False)
     deletes: list[Delete] = []
@@ -311,7 +311,7 @@ def test_a_delete_names_mailbox_and_ids_only(bob: DeviceKeys) -> None:
     net.at_homeserver = watched  # type: ignore[method-assign] # looks at what passes
     net.store(light(bob, 1))
     device.say(Confirm(claim=1, items=device.raw))
-    assert deletes == [Delete(bob.address.mailbox, [(1).to_bytes(16, "big")])]
+    assert deletes == [Delete([1])]
 
 
 def test_commits_told_out_of_order_are_delivered_all_the_same(bob: DeviceKeys) -> None:

@@ -62,7 +62,7 @@ class EdgeLinks:
     _links: dict[int, "_EdgeLink"] = attrs.field(factory=dict, init=False)
     _last: int = attrs.field(default=0, init=False)
     _cursors: dict[bytes, int] = attrs.field(factory=dict, init=False)
-    _deletions: dict[MailboxId, list[bytes]] = attrs.field(factory=dict, init=False, repr=False)
+    _deletions: list[int] = attrs.field(factory=list, init=False, repr=False)
     _to_delete: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -111,10 +111,11 @@ class EdgeLinks:
         while True:
             await self._to_delete.wait()
             self._to_delete = trio.Event()
-            deletions, self._deletions = self._deletions, {}
-            async with trio.open_nursery() as nursery:
-                for mailbox, ids in deletions.items():
-                    nursery.start_soon(self._delete, mailbox, ids)
+            rows, self._deletions = self._deletions, []
+            try:
+                await self.store.delete_inbound(rows)
+            except StorageError as error:  # they come once more, and the device knows them
+                self.log.storage_failed(reason=str(error))
 
     def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
         """Rows were committed for mailboxes here: deliver them where they are claimed."""
@@ -201,20 +202,14 @@ class EdgeLinks:
                 if edge is not None and not edge.link.send(message):
                     # an answer that cannot be given, or a delivery that would wait for ever: begin anew
                     edge.link.drain(ErrorCode.OVERLOADED, "this edge does not keep up")
-            case Delete(mailbox, ids):
-                self._deletions.setdefault(mailbox, []).extend(ids)
+            case Delete(rows):
+                self._deletions += rows
                 self._to_delete.set()
             case Rejected(link, reason):
                 edge = self._links.get(link)
                 self.log.edge_refused(edge=edge.name if edge else "", code="BAD_PROOF", reason=reason)
             case _:
                 raise AssertionError(f"{type(action).__name__} has another way")
-
-    async def _delete(self, mailbox: MailboxId, ids: list[bytes]) -> None:
-        try:
-            await self.store.delete_inbound(mailbox, ids)
-        except StorageError as error:  # they come once more, and the device knows them
-            self.log.storage_failed(reason=str(error))
 
     async def _pump(self, edge: "_EdgeLink") -> None:
         """Read from the store what could not be delivered straight away."""

@@ -177,23 +177,16 @@ class InboundStore(StoreBase):
 
         return await self._do(run)
 
-    async def delete_inbound(self, mailbox: MailboxId, ids: Iterable[bytes]) -> int:
-        """Delete the envelopes of `mailbox` whose device has acknowledged them; how many were there.
+    async def delete_inbound(self, rows: Iterable[int]) -> int:
+        """Delete `rows`, whose devices have acknowledged them; how many were there.
 
-        Ids it does not hold are not an error. The ids stay in the duplicate set.
+        Rows that are gone are not an error. Their ids stay in the duplicate set.
         """
-        record = await self.mailbox(mailbox)
-        gone = frozenset(ids)
-        if record is None or not gone:
+        gone = list(rows)
+        if not gone:
             return 0
-        number = record.number
-
-        def run(database: apsw.Connection) -> _Sums:
-            # a mailbox holds at most limits.MAILBOX_ENVELOPES, so looking through it beats an index on random ids
-            rows = fetch(database, "SELECT row, id FROM inbound WHERE mailbox = ?", (number,))
-            return delete_rows(database, "inbound", [row for row, identity in rows if identity in gone])
-
-        return sum(count for _, count, _ in await self._do(run, self._uncount))
+        deleted = await self._do(lambda database: delete_rows(database, "inbound", gone), self._uncount)
+        return sum(count for _, count, _ in deleted)
 
     async def _expire_inbound(self, now: float) -> Expired:
         """One step of the sweep: at most limits.STORE_SWEEP_ROWS rows."""

@@ -52,10 +52,9 @@ class Register(NamedTuple):
 
 
 class Delete(NamedTuple):
-    """The device holds these safely: delete them from the mailbox."""
+    """The device holds these rows of the store safely: delete them."""
 
-    mailbox: MailboxId
-    ids: list[bytes]
+    rows: list[int]
 
 
 class Rejected(NamedTuple):
@@ -258,12 +257,12 @@ class Claims:
         if held is None or held.link != link:
             return [Rejected(link, "acknowledges for a mailbox that is not claimed through it")]
         try:
-            ids = held.delivery.settle(message)
+            rows = held.delivery.settle(message)
         except RemoteError as error:
             # also an honest device whose claim has just been replaced; ending the new claim would punish the wrong one
             return [Rejected(link, str(error))]
         self._maybe_ready(mailbox, held)
-        return [Delete(mailbox, ids)]
+        return [Delete(rows)]
 
     def _release(self, link: int, mailbox: MailboxId) -> None:
         held = self._held.get(mailbox)

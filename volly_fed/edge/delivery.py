@@ -1,8 +1,8 @@
 """What one claimed mailbox has been given and has not acknowledged (the homeserver's side).
 
-in: rows of the store, in order; verified acknowledgements; out: frames to deliver, ids to delete.
+in: rows of the store, in order; verified acknowledgements; out: frames to deliver, rows to delete.
 A new claim starts a new Delivery at the beginning of the mailbox: what the last one did not acknowledge comes again.
-Never: holds envelopes, only their ids, sizes and digests; deletes what the device did not acknowledge as delivered.
+Never: holds envelopes, only ids, rows, sizes, digests; deletes what the device did not acknowledge as delivered.
 """
 
 from collections.abc import Iterable
@@ -38,6 +38,7 @@ class Row(NamedTuple):
 
 
 class _InFlight(NamedTuple):
+    row: int
     digest: bytes
     size: int
 
@@ -85,13 +86,13 @@ class Delivery:
                 break
             self.position = row.row
             if row.id not in self._flight:
-                self._flight[row.id] = _InFlight(frame_digest(row.frame), len(row.frame))
+                self._flight[row.id] = _InFlight(row.row, frame_digest(row.frame), len(row.frame))
                 self._bytes += len(row.frame)
                 frames.append(row.frame)
         return frames
 
-    def settle(self, message: Acknowledge) -> list[bytes]:
-        """The ids to delete.
+    def settle(self, message: Acknowledge) -> list[int]:
+        """The rows to delete: those that were delivered, and no other of the same id.
 
         Raises RemoteError BAD_PROOF, and changes nothing, when an id is not in flight or the MAC is not the device's
         over these ids as they were delivered.
@@ -100,6 +101,6 @@ class Delivery:
         if len(set(message.ids)) != len(message.ids) or not flight.keys() >= set(message.ids):
             raise RemoteError("acknowledges what was not delivered on this claim", code=ErrorCode.BAD_PROOF)
         check_acknowledge(self.key, message, [flight[i].digest for i in message.ids])
-        for i in message.ids:
-            self._bytes -= flight.pop(i).size
-        return message.ids
+        settled = [flight.pop(i) for i in message.ids]
+        self._bytes -= sum(item.size for item in settled)
+        return [item.row for item in settled]
