@@ -1,0 +1,342 @@
+"""The homeserver's edge links: claims, deliveries, receipts; and what a hostile edge can reach."""
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from tests.daemon.sites import CAPABILITY, A, B, Site, envelope, material, sites
+from volly_fed import limits
+from volly_fed.channel import EDGE, Negotiated
+from volly_fed.codepoints import ErrorCode
+from volly_fed.crypto.kem import MailboxKey, mailbox_id
+from volly_fed.crypto.secret import Secret
+from volly_fed.daemon.connection import Connection, Dialled, dial
+from volly_fed.daemon.homeserver import tls_identity
+from volly_fed.daemon.tls import TlsContext, make_context
+from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
+from volly_fed.edge.registration import encode_registration, make_registration
+from volly_fed.errors import ChannelError, Refused, StorageError
+from volly_fed.handshake import Outcome, Party
+from volly_fed.names import DomainName, MailboxId
+from volly_fed.relay.envelope import parse_envelope
+from volly_fed.wire import Message, encode_message, parse_message
+from volly_fed.wire.messages import (
+    Ack,
+    Acknowledge,
+    Batch,
+    Challenge,
+    Claim,
+    Claimed,
+    Close,
+    Deliver,
+    NotClaimed,
+    Open,
+    Ping,
+    Pong,
+    Proof,
+    Receipt,
+    Release,
+)
+
+E1, E2 = DomainName("edge-1"), DomainName("edge-2")
+STREAM = b"edge-str"
+
+
+@cache
+def context(name: DomainName) -> TlsContext:
+    return make_context(EDGE, server=False, identity=tls_identity(material(name)))
+
+
+@attrs.define
+class Edge:
+    """An edge whose every message a test writes and reads; `hear` passes over the session's own."""
+
+    connection: Connection
+    key: MailboxKey = attrs.field(factory=lambda: MailboxKey.generate(os.urandom))
+    acknowledge_key: Secret | None = None
+
+    @property
+    def mailbox(self) -> MailboxId:
+        return mailbox_id(self.key.public)
+
+    async def say(self, *messages: Message) -> None:
+        for message in messages:
+            await self.connection.socket.send(encode_message(message))
+
+    async def hear(self) -> Message:
+        while True:
+            message = parse_message(await self.connection.socket.receive())
+            if not isinstance(message, Open):
+                return message
+
+    async def ask(self, request: int = 1) -> Message:
+        """Claim the mailbox; the answer to its proof."""
+        await self.say(Claim(request=request, key=self.key.public))
+        challenge = await self.hear()
+        assert isinstance(challenge, Challenge)
+        registration = encode_registration(make_registration({CAPABILITY: ("*",)}))
+        fingerprint = material(E1).fingerprint
+        proof, self.acknowledge_key = answer_challenge(
+            self.key, challenge, registration, domain=A, edge=fingerprint, now=time.time()
+        )
+        await self.say(proof)
+        return await self.hear()
+
+    def acknowledge(self, *frames: bytes) -> Acknowledge:
+        assert self.acknowledge_key is not None
+        received = [(parse_envelope(frame).id, frame_digest(frame)) for frame in frames]
+        return make_acknowledge(self.acknowledge_key, self.mailbox, received)
+
+    async def over(self) -> list[Message]:
+        """All until the homeserver closes."""
+        heard: list[Message] = []
+        try:
+            while True:
+                heard.append(await self.hear())
+        except (trio.EndOfChannel, ChannelError):
+            return heard
+
+
+@asynccontextmanager
+async def home(site: Site, *names: DomainName) -> AsyncIterator[int]:
+    """A running homeserver with these edges enrolled; its port for them."""
+    async with site.running(), trio.open_nursery() as nursery:
+        site.server.edges.enrolled = lambda: [(name, material(name).fingerprint) for name in names]
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        port: int = listeners[0].socket.getsockname()[1]
+        await nursery.start(site.server._listeners()[1].serve, listeners)
+        yield port
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def edge(port: int, name: DomainName = E1) -> AsyncIterator[Edge]:
+    linked, done = trio.Event(), trio.Event()
+    found: list[Edge] = []
+
+    async def use(connection: Connection) -> None:
+        found.append(Edge(connection))
+        linked.set()
+        await done.wait()
+
+    def any_key(_: Negotiated) -> None:
+        pass
+
+    async def confirm(_: Outcome) -> None:
+        pass
+
+    plan = Dialled(
+        context=context(name),
+        party=Party(name=name, key=material(name).identity),
+        host="127.0.0.1",
+        wanted=A,
+        expected=frozenset({material(A).fingerprint}),
+        check_key=any_key,
+        confirm=confirm,
+        use=use,
+    )
+    stream = await trio.open_tcp_stream("127.0.0.1", port)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(dial, stream, plan)
+        await linked.wait()
+        yield found[0]
+        nursery.cancel_scope.cancel()
+
+
+def one(tmp_path: Path) -> Site:
+    (a,) = sites(tmp_path, A)
+    return a
+
+
+async def stored(a: Site, mailbox: MailboxId) -> list[bytes]:
+    return [row.frame for row in await a.store.read_mailbox(mailbox)]
+
+
+# --- in good order ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_mailbox_is_claimed_its_envelopes_are_delivered_and_deleted_when_acknowledged(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        assert await e.ask() == Claimed(request=1, mailbox=e.mailbox)
+        frame = envelope(A, mailbox=e.mailbox)
+        await e.say(Open(stream=STREAM), Batch(stream=STREAM, first=1, envelopes=[frame]))
+        heard = [await e.hear() for _ in range(3)]
+        assert Deliver(envelopes=[frame]) in heard
+        assert Ack(stream=STREAM, cursor=1) in heard
+        assert await stored(a, e.mailbox) == [frame]
+        await e.say(e.acknowledge(frame))
+        while await stored(a, e.mailbox):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_what_was_not_acknowledged_comes_again_with_the_next_claim(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port:
+        async with edge(port) as e:
+            await e.ask()
+            key, frame = e.key, envelope(A, mailbox=e.mailbox)
+            await a.relay(B, frame)
+            assert await e.hear() == Deliver(envelopes=[frame])
+        await a.log.wait("edge_down")
+        async with edge(port) as e:
+            e.key = key
+            assert isinstance(await e.ask(), Claimed)
+            assert await e.hear() == Deliver(envelopes=[frame])
+
+
+async def test_a_late_refusal_reaches_the_edge_it_came_through_and_no_other(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    async with b.running(), home(a, E1, E2) as port, edge(port, E1) as first, edge(port, E2) as second:
+        frame = envelope(B)  # nobody there has claimed the mailbox
+        await second.say(Open(stream=STREAM), Batch(stream=STREAM, first=1, envelopes=[frame]))
+        receipt = await second.hear()
+        while not isinstance(receipt, Receipt):
+            receipt = await second.hear()
+        assert [(outcome[0], outcome[1]) for outcome in receipt.refused] == [
+            (parse_envelope(frame).id, ErrorCode.UNDELIVERABLE)
+        ]
+        await first.say(Ping(token=1))
+        assert await first.hear() == Pong(token=1)
+
+
+async def test_an_edge_that_is_not_enrolled_or_is_somebody_else(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port:
+        with pytest.RaisesGroup(
+            pytest.RaisesExc(Refused, check=lambda e: e.code is ErrorCode.POLICY), flatten_subgroups=True
+        ):
+            async with edge(port, E2):
+                pass
+        a.server.edges.enrolled = lambda: [(E1, material(E2).fingerprint)]
+        with pytest.RaisesGroup(Refused, flatten_subgroups=True):
+            async with edge(port, E1):
+                pass
+
+
+async def test_a_revoked_edge_is_sent_away(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1, E2) as port, edge(port, E1) as gone, edge(port, E2) as kept:
+        await kept.say(Ping(token=1))
+        await kept.hear()
+        assert a.server.edges.revoke([E2]) == 1
+        close = await gone.hear()
+        assert isinstance(close, Close)
+        assert close.code is ErrorCode.POLICY
+
+
+async def test_a_registration_that_cannot_be_stored_is_no_claim(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        with monkeypatch.context() as patch:
+            patch.setattr(a.store, "put_mailbox", full)
+            answer = await e.ask()
+            assert isinstance(answer, NotClaimed)
+            assert answer.code is ErrorCode.OVERLOADED
+        assert isinstance(await e.ask(2), Claimed)
+
+
+async def test_a_store_that_cannot_be_read_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "OVERLOAD_RETRY", 0.01)
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        frame = envelope(A, mailbox=e.mailbox)
+        await a.store.put_mailbox(e.mailbox, encode_registration(make_registration({CAPABILITY: ("*",)})), time.time())
+        await a.relay(B, frame)
+        read, failures = a.store.read_mailbox, 3
+
+        async def broken(mailbox: MailboxId, after: int, limit: int) -> object:
+            nonlocal failures
+            if failures:
+                failures -= 1
+                raise StorageError("the disk does not answer")
+            return await read(mailbox, after, limit)
+
+        monkeypatch.setattr(a.store, "read_mailbox", broken)
+        assert isinstance(await e.ask(), Claimed)
+        assert await e.hear() == Deliver(envelopes=[frame])
+        assert failures == 0
+
+
+async def test_the_newer_link_of_an_edge_takes_over(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as former, edge(port) as newer:
+        await newer.say(Ping(token=1))
+        assert await newer.hear() == Pong(token=1)
+        close = await former.hear()
+        assert isinstance(close, Close)
+        assert close.code is ErrorCode.REPLACED
+        await former.say(Close(code=ErrorCode.NONE, text=""))
+        await a.log.wait("edge_down")
+        assert len(a.server.edges) == 1
+
+
+# --- a hostile edge --------------------------------------------------------------------------------------------------
+
+HOSTILE: dict[str, list[Message]] = {
+    "an answer that only we give": [Claimed(request=1, mailbox=bytes(32))],
+    "a request number twice": [Claim(request=1, key=bytes(1216)), Claim(request=1, key=bytes(1216))],
+    "a batch without a stream": [Batch(stream=STREAM, first=1, envelopes=[b"x"])],
+    "a settled stream of ours": [Ack(stream=bytes(8), cursor=9)],
+}
+HARMLESS: dict[str, list[Message]] = {
+    "a proof of nothing": [Proof(request=9, mac=bytes(32), registration=b"")],
+    "somebody's acknowledgement": [Acknowledge(mailbox=bytes(32), ids=[bytes(16)], mac=bytes(32))],
+    "a release of what it does not hold": [Release(mailbox=bytes(32))],
+}
+
+
+@pytest.mark.parametrize("messages", HOSTILE.values(), ids=HOSTILE.keys())
+async def test_an_edge_that_breaks_the_protocol_is_the_only_one_to_go(tmp_path: Path, messages: list[Message]) -> None:
+    a = one(tmp_path)
+    async with home(a, E1, E2) as port, edge(port, E1) as broken, edge(port, E2) as honest:
+        key = MailboxKey.generate(os.urandom).public
+        await broken.say(*[attrs.evolve(m, key=key) if isinstance(m, Claim) else m for m in messages])
+        assert any(isinstance(m, Close) and m.code is not ErrorCode.NONE for m in await broken.over())
+        await a.log.wait("edge_down")
+        await honest.say(Ping(token=1))
+        assert await honest.hear() == Pong(token=1)
+        assert len(a.server.edges) == 1
+
+
+@pytest.mark.parametrize("messages", HARMLESS.values(), ids=HARMLESS.keys())
+async def test_what_an_edge_cannot_prove_changes_nothing(tmp_path: Path, messages: list[Message]) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        await e.ask()
+        frame = envelope(A, mailbox=e.mailbox)
+        await a.relay(B, frame)
+        assert await e.hear() == Deliver(envelopes=[frame])
+        await e.say(*messages, Ping(token=1))
+        while await e.hear() != Pong(token=1):
+            pass
+        assert await stored(a, e.mailbox) == [frame]
+
+
+async def test_an_edge_that_opens_its_streams_in_turn_does_not_end_the_process(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        other = b"edge-two"
+        for _ in range(20):
+            await e.say(
+                Open(stream=STREAM),
+                Batch(stream=STREAM, first=1, envelopes=[envelope(A)]),
+                Open(stream=other),
+                Batch(stream=other, first=1, envelopes=[envelope(A)]),
+            )
+        await e.say(Ping(token=1))
+        while await e.hear() != Pong(token=1):
+            pass
+        assert len(a.server.edges) == 1

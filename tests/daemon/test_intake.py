@@ -1,0 +1,214 @@
+"""What becomes of envelopes that come in: judged, stored, passed on; refused alike; never acknowledged too early."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.daemon.sites import BOX, A, B, C, Site, envelope, sites, some_limits
+from volly_fed import limits
+from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.names import DomainName, MailboxId
+from volly_fed.relay.envelope import parse_envelope
+from volly_fed.session import Received
+from volly_fed.trust.policy import Policy
+from volly_fed.wire import encode_message, parse_message
+from volly_fed.wire.messages import Ack, Refusal
+
+LONG = DomainName(".".join(["a" * 63] * 3 + ["b" * 61]))
+
+
+def site(tmp_path: Path, **changes: object) -> Site:
+    (a,) = sites(tmp_path, A, **changes)
+    return a
+
+
+async def stored(a: Site) -> list[bytes]:
+    return [row.frame for row in await a.store.read_mailbox(BOX)]
+
+
+def codes(refusals: tuple[Refusal, ...]) -> list[ErrorCode]:
+    return [code for _, code, _ in refusals]
+
+
+async def test_local_envelopes_are_stored_and_handed_on(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        frames = [envelope(A) for _ in range(3)]
+        assert await a.submit(*frames) == ()
+        assert await stored(a) == a.arrived == frames
+
+
+async def test_an_envelope_that_comes_twice_is_stored_once(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        frame = envelope(A)
+        await a.submit(frame)
+        await a.submit(frame)
+        assert await a.relay(B, frame) == ()
+        assert await stored(a) == [frame]
+
+
+async def test_every_refusal_that_depends_on_a_mailbox_is_the_same(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(mailbox_envelopes=1))
+    async with a.running(listening=False):
+        unclaimed = await a.submit(envelope(A))
+        await a.register(("b.test",))
+        wrong = await a.submit(envelope(A, capability=bytes(16)))
+        nobody = await a.submit(envelope(A, mailbox=MailboxId(bytes(32))))
+        assert await a.submit(envelope(A)) == ()
+        full = await a.submit(envelope(A))
+        out_of_scope = await a.relay(C, envelope(A), level=TrustLevel.SELECTIVE)
+    answers = {refusals[0][1:] for refusals in (unclaimed, wrong, nobody, full, out_of_scope)}
+    assert len(answers) == 1
+    assert answers.pop()[0] is ErrorCode.UNDELIVERABLE
+
+
+async def test_quotas_hold_within_one_batch_too(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(mailbox_bytes=2500))
+    async with a.running(listening=False):
+        await a.register()
+        refusals = await a.submit(*[envelope(A) for _ in range(4)])
+        assert [sequence for sequence, _, _ in refusals] == [3, 4]
+        assert len(await stored(a)) == 2
+
+
+async def test_expired_overlong_and_malformed_envelopes(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        now = time.time()
+        bad = [
+            envelope(A, expiry=now - limits.CLOCK_SKEW - 5),
+            envelope(A, expiry=now + limits.MAX_LIFETIME + limits.CLOCK_SKEW + 5),
+            envelope(A)[:-1],
+            b"",
+        ]
+        wanted = [ErrorCode.EXPIRED, ErrorCode.MALFORMED, ErrorCode.MALFORMED, ErrorCode.MALFORMED]
+        good = envelope(A)
+        assert codes(await a.submit(*bad, good)) == wanted
+        assert codes(await a.relay(B, *bad)) == wanted
+        assert await stored(a) == [good]
+
+
+async def test_a_peer_cannot_relay_to_third_parties(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        assert codes(await a.relay(B, envelope(C), envelope(B))) == [ErrorCode.UNKNOWN_DOMAIN] * 2
+        assert await a.store.outbound_peers() == []
+        assert a.server.peers._peers == {}
+
+
+@pytest.mark.parametrize("level", [TrustLevel.METADATA, TrustLevel.NONE])
+async def test_a_peer_whose_level_lets_no_envelopes_in(tmp_path: Path, level: TrustLevel) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        assert codes(await a.relay(B, envelope(A), level=level)) == [ErrorCode.POLICY]
+        assert await stored(a) == []
+
+
+async def test_selective_reaches_only_mailboxes_that_named_the_peer(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register(("b.test",))
+        assert await a.relay(B, envelope(A), level=TrustLevel.SELECTIVE) == ()
+        assert codes(await a.relay(C, envelope(A), level=TrustLevel.SELECTIVE)) == [ErrorCode.UNDELIVERABLE]
+
+
+async def test_a_refusal_by_policy_fits_its_message_however_long_the_names(tmp_path: Path) -> None:
+    """Else the edge would drop the link, come back with the same envelope, and be of no use to anybody any more."""
+    a = site(tmp_path)
+    a.policy = Policy(allow=frozenset({"friend.test"}))
+    async with a.running(listening=False):
+        refusals = await a.submit(envelope(LONG))
+        refusals += await a.relay(LONG, envelope(DomainName("c" + LONG[1:])))
+    assert codes(refusals) == [ErrorCode.POLICY, ErrorCode.UNKNOWN_DOMAIN]
+    ack = Ack(stream=bytes(8), cursor=1, refusals=refusals)
+    assert parse_message(encode_message(ack)) == ack
+
+
+async def test_a_full_disk_refuses_all_of_the_batch_and_loses_nothing(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        await a.refuse_writes(full=True)
+        frames = [envelope(A, body=65536) for _ in range(4)]
+        for refusals in (await a.submit(*frames), await a.relay(B, *frames)):
+            assert codes(refusals) == [ErrorCode.OVERLOADED] * 4
+            assert "disk" not in refusals[0][2]
+        assert codes(await a.submit(*[envelope(C, body=65536) for _ in range(4)])) == [ErrorCode.OVERLOADED] * 4
+        assert await stored(a) == []
+        assert len(a.log.all("storage_failed")) == 3
+        await a.refuse_writes(full=False)
+        assert await a.relay(B, *frames, first=5) == ()
+        assert await stored(a) == frames
+
+
+async def test_nothing_is_acknowledged_before_its_commit(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    disk, answers = threading.Event(), list[tuple[Refusal, ...]]()
+    async with a.running(listening=False), trio.open_nursery() as nursery:
+        await a.register()
+
+        async def hand_over(*frames: bytes) -> None:
+            answers.append(await a.submit(*frames))
+
+        a.store._begin(lambda _: disk.wait(10))
+        nursery.start_soon(hand_over, envelope(A))
+        nursery.start_soon(hand_over, envelope(C))
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert answers == []
+        disk.set()
+    assert answers == [(), ()]
+
+
+async def test_the_cursor_is_stored_with_the_envelopes(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        await a.relay(B, envelope(A), envelope(A), b"malformed")
+        assert await a.store.cursor(B, b"peer-one") == 3
+        await a.relay(B, b"malformed", first=4)
+        assert await a.store.cursor(B, b"peer-one") == 4
+
+
+async def test_a_link_that_ends_meanwhile_does_not_keep_stored_rows_from_delivery(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        frame = envelope(A)
+        with trio.CancelScope() as link:
+            link.cancel()
+            await a.server.intake.from_peer(
+                B, TrustLevel.FULL, Received(stream=b"peer-one", first=1, envelopes=[frame])
+            )
+        await a.store.cursor(B, b"peer-one")  # in the order of the jobs
+        assert a.arrived == await stored(a)
+
+
+async def test_the_queue_of_a_peer_is_bounded_and_what_does_not_fit_is_refused(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(queue_envelopes_per_peer=3, queue_bytes_per_peer=10_000))
+    async with a.running(listening=False):
+        refusals = await a.submit(*[envelope(C) for _ in range(5)])
+        assert [(sequence, code) for sequence, code, _ in refusals] == [
+            (4, ErrorCode.OVERLOADED),
+            (5, ErrorCode.OVERLOADED),
+        ]
+        assert codes(await a.submit(envelope(C))) == [ErrorCode.OVERLOADED]
+        assert await a.submit(envelope(B, body=16384)) == ()
+        assert codes(await a.submit(envelope(B))) == [ErrorCode.OVERLOADED]
+        queued = await a.store.read_outbound(C)
+        assert len(queued) == 3
+        assert all(parse_envelope(row.frame).domain == C for row in queued)
+
+
+async def test_a_registration_nobody_can_read_lets_nothing_in(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.store.put_mailbox(BOX, b"from another version", time.time())
+        assert codes(await a.relay(B, envelope(A))) == [ErrorCode.UNDELIVERABLE]
