@@ -15,6 +15,7 @@ from volly_fed import limits
 from volly_fed.channel import DEVICE, DEVICE_CLASSICAL, ChannelProfile, check_negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.config.model import Devices
+from volly_fed.daemon.acceptor import Acceptor, address_of
 from volly_fed.daemon.admission import Admission
 from volly_fed.daemon.tls import TlsContext, TlsFiles, make_context
 from volly_fed.daemon.tls_stream import PqStream
@@ -50,23 +51,21 @@ class DeviceDoor:
     _admission: Admission = attrs.field(factory=Admission, init=False)
     _connections: dict[int, _Device] = attrs.field(factory=dict, init=False, repr=False)
     _last: int = attrs.field(default=0, init=False)
-    _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _acceptor: Acceptor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._tls = DeviceTls.of(self.devices, self._not_reloaded)
+        self._acceptor = Acceptor(self._welcome)
 
     async def serve(
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Accept devices until `stop`, then return when the last connection has ended."""
-        async with trio.open_nursery() as nursery:
-            with self._accepting:
-                task_status.started()
-                await trio.serve_listeners(self._welcome, listeners, handler_nursery=nursery)
+        """Accept devices until `stop`; see `Acceptor.serve`."""
+        await self._acceptor.serve(listeners, task_status=task_status)
 
     def stop(self) -> None:
         """Accept nobody any more."""
-        self._accepting.cancel()
+        self._acceptor.stop()
 
     def send(self, connection: int, message: Message) -> None:
         """Queue `message` for a device; one whose queue is full is disconnected, its envelopes stay where they are."""
@@ -80,7 +79,7 @@ class DeviceDoor:
         self.log.reload_failed(reason=reason)
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
-        address = _address(stream)
+        address = address_of(stream)
         if not address:  # gone already
             await trio.aclose_forcefully(stream)
             return
@@ -103,7 +102,7 @@ class DeviceDoor:
                     check_negotiated(self._tls.profile, await tls.handshake())
                 return await accept_websocket(nursery, channel, DEVICE)
         except (ChannelError, trio.TooSlowError):
-            self.log.device_refused(address=_address(stream), code="CHANNEL")
+            self.log.device_refused(address=address_of(stream), code="CHANNEL")
         except LocalError as error:
             self.log.defect(reason=str(error))
         return None
@@ -222,10 +221,3 @@ def _stamp(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _address(stream: trio.SocketStream) -> str:
-    try:
-        return str(stream.socket.getpeername()[0])
-    except OSError:
-        return ""

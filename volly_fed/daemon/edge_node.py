@@ -4,22 +4,18 @@ in: edge.toml; out: one ready line on standard output, a log on standard error.
 Never: answers a device for the homeserver, keeps an envelope that the homeserver has settled, or opens a body.
 """
 
-import json
 import os
 import random
-import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
-from volly_fed import __version__, limits
+from volly_fed import limits
 from volly_fed.channel import EDGE, Negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.config.model import EdgeConfig
-from volly_fed.crypto.provider import Provider, choose_provider, use
 from volly_fed.crypto.secret import Secret
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
@@ -27,8 +23,9 @@ from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.edges import EXTRA
 from volly_fed.daemon.link import Link, Pending
 from volly_fed.daemon.listen import listening, local_port
+from volly_fed.daemon.process import Start
 from volly_fed.daemon.shutdown import wait_for_stop
-from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context, self_test
+from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
 from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
 from volly_fed.errors import RemoteError
 from volly_fed.handshake import Outcome, Party
@@ -43,11 +40,9 @@ def run(config_path: Path) -> None:
     began = time.monotonic()
     config = material.read_edge_config(config_path)
     log = Log(config.log.level, config.log.format)
-    provider = choose_provider(config.crypto.provider)
-    use(provider)
-    self_test()
+    start = Start.with_crypto(config.crypto, began)
     node = EdgeNode.load(config, log)
-    trio.run(partial(node.serve, provider=provider, began=began))
+    trio.run(node.serve, start)
 
 
 @attrs.define(kw_only=True)
@@ -84,7 +79,7 @@ class EdgeNode:
             devices=self.config.devices, registry=self.registry, perform=self.perform, room=self._room, log=self.log
         )
 
-    async def serve(self, *, provider: Provider, began: float) -> None:
+    async def serve(self, start: Start) -> None:
         """Listen for devices and keep the link to the homeserver, until SIGTERM or SIGINT."""
         async with (
             listening(self.config.devices.listen, "devices.listen") as listeners,
@@ -94,7 +89,7 @@ class EdgeNode:
             await nursery.start(self.door.serve, listeners)
             with trio.move_on_after(limits.EDGE_READY):
                 await self._linked.wait()
-            self._say_ready(local_port(listeners), provider, began)
+            self._say_ready(start, local_port(listeners))
             self.log.stopping(reason=await wait_for_stop())
             self.door.stop()
             with trio.move_on_after(limits.DRAIN):
@@ -187,27 +182,15 @@ class EdgeNode:
             self._link.drain(ErrorCode.SHUTTING_DOWN, "this edge is shutting down")
             await self._unlinked.wait()
 
-    def _say_ready(self, port: int, provider: Provider, began: float) -> None:
-        took = round((time.monotonic() - began) * 1000, 1)
-        line = {
-            "event": "ready",
+    def _say_ready(self, start: Start, port: int) -> None:
+        facts = {
             "edge": self.config.edge.name,
-            "domain": self.config.edge.domain,
             "devices_port": port,
             "identity": fingerprint_text(self.keys.fingerprint),
             "homeserver": self._link is not None,
-            "provider": provider.name,
-            "took_ms": took,
         }
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-        self.log.started(
-            domain=self.config.edge.domain,
-            listen=str(self.config.devices.listen),
-            provider=provider.description,
-            version=__version__,
-            took_ms=took,
-        )
+        listen = str(self.config.devices.listen)
+        start.say_ready(self.log, domain=self.config.edge.domain, listen=listen, facts=facts)
 
 
 @attrs.frozen

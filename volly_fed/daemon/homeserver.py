@@ -5,8 +5,6 @@ SIGTERM and SIGINT drain and stop, SIGHUP reads the policy and the enrolments ag
 Never: listens before the channel policy is known to be enforceable and the store is open.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +13,10 @@ from pathlib import Path
 import attrs
 import trio
 
-from volly_fed import __version__, limits
+from volly_fed import limits
 from volly_fed.channel import EDGE, FEDERATION, Negotiated
 from volly_fed.codepoints import ErrorCode, Extension, TrustLevel
 from volly_fed.config.model import HomeserverConfig
-from volly_fed.crypto.provider import Provider, choose_provider, use
 from volly_fed.crypto.secret import Secret
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Accepted, Connection
@@ -31,10 +28,11 @@ from volly_fed.daemon.judge import Claim, Judge
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener
 from volly_fed.daemon.peers import Peers
+from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
 from volly_fed.daemon.store import Store
-from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context, self_test
+from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
 from volly_fed.errors import ConfigError, LocalError, StorageError
 from volly_fed.handshake import Claimed, Outcome, Party
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
@@ -49,11 +47,9 @@ def run(config_path: Path) -> None:
     began = time.monotonic()
     config = material.read_homeserver_config(config_path)
     log = Log(config.log.level, config.log.format)
-    provider = choose_provider(config.crypto.provider)
-    use(provider)
-    self_test()
+    start = Start.with_crypto(config.crypto, began)
     server = Homeserver.load(config, log)
-    trio.run(partial(server.serve, provider=provider, began=began))
+    trio.run(server.serve, start)
 
 
 def make_resolver(config: HomeserverConfig) -> Resolver:
@@ -95,7 +91,7 @@ class Homeserver:
         party = Party(name=config.server.domain, key=keys.identity)
         return cls(config=config, keys=keys, log=log, resolver=make_resolver(config), party=party)
 
-    async def serve(self, *, provider: Provider, began: float) -> None:
+    async def serve(self, start: Start) -> None:
         """Open the store, listen, say that it is ready, run until SIGTERM or SIGINT, drain, and close."""
         async with Store.open(self.config.server.data_dir / STORE) as store:
             self._assemble(store)
@@ -103,9 +99,7 @@ class Homeserver:
                 listening(self.config.federation.listen, "federation.listen") as federation,
                 listening(self.config.edges.listen, "edges.listen") as edges,
             ):
-                await self._serve(
-                    store, federation, edges, partial(self._say_ready, federation, edges, provider, began)
-                )
+                await self._serve(store, federation, edges, partial(self._say_ready, start, federation, edges))
         self.log.stopped()
 
     async def _serve(
@@ -195,32 +189,14 @@ class Homeserver:
 
     # --- running ---------------------------------------------------------------------------------------------------
 
-    def _say_ready(
-        self,
-        federation: list[trio.SocketListener],
-        edges: list[trio.SocketListener],
-        provider: Provider,
-        began: float,
-    ) -> None:
-        took = round((time.monotonic() - began) * 1000, 1)
-        line = {
-            "event": "ready",
-            "domain": self.config.server.domain,
+    def _say_ready(self, start: Start, federation: list[trio.SocketListener], edges: list[trio.SocketListener]) -> None:
+        facts = {
             "federation_port": local_port(federation),
             "edges_port": local_port(edges),
             "identity": fingerprint_text(self.keys.fingerprint),
-            "provider": provider.name,
-            "took_ms": took,
         }
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
-        self.log.started(
-            domain=self.config.server.domain,
-            listen=f"{self.config.federation.listen} {self.config.edges.listen}",
-            provider=provider.description,
-            version=__version__,
-            took_ms=took,
-        )
+        listen = f"{self.config.federation.listen} {self.config.edges.listen}"
+        start.say_ready(self.log, domain=self.config.server.domain, listen=listen, facts=facts)
 
     async def _reload(self) -> None:
         try:

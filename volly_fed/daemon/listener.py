@@ -1,4 +1,4 @@
-"""Where others connect: the loop that accepts, the door for strangers, and what becomes of their errors.
+"""Where homeservers and edge nodes connect: the door for strangers, and what becomes of their errors.
 
 in: listening sockets, an `Accepted` plan per caller; out: proved connections, in the plan's `use`.
 Never: lets one caller's error end the listener; what is not a caller's fault is logged and costs that caller only.
@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import attrs
 import trio
 
+from volly_fed.daemon.acceptor import Acceptor, address_of
 from volly_fed.daemon.admission import Admission
 from volly_fed.daemon.connection import Accepted, accept
 from volly_fed.errors import LocalError, RemoteError, VollyFedError
@@ -26,29 +27,25 @@ class Listener:
     plan: Plan
     log: Log
     admission: Admission = attrs.field(factory=Admission)
-    _accepting: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _acceptor: Acceptor = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._acceptor = Acceptor(self._welcome)
 
     async def serve(
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Accept until `stop`, then return when the last connection has ended. The sockets are closed at `stop`."""
-        async with trio.open_nursery() as nursery:
-            with self._accepting:
-                task_status.started()
-                await trio.serve_listeners(self._welcome, listeners, handler_nursery=nursery)
+        """Accept until `stop`; see `Acceptor.serve`."""
+        await self._acceptor.serve(listeners, task_status=task_status)
 
     def stop(self) -> None:
         """Accept nobody any more."""
-        self._accepting.cancel()
+        self._acceptor.stop()
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
-        try:
-            address = str(stream.socket.getpeername()[0])
-        except OSError:  # gone already
-            await trio.aclose_forcefully(stream)
-            return
+        address = address_of(stream)
         with ExitStack() as inside:
-            if not inside.enter_context(self.admission.stranger(address)):
+            if not address or not inside.enter_context(self.admission.stranger(address)):
                 await trio.aclose_forcefully(stream)
                 return
             try:
