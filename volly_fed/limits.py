@@ -26,8 +26,8 @@ CLOSE = 1.0
 """Clean-up that awaits, shielded: longer than a round trip, shorter than a supervisor's patience."""
 TLS_RECORD = 1 << 14
 """RFC 8446 §5.1; encrypted bytes go through OpenSSL's buffers in pieces of this size."""
-TLS_RECORD_CHUNK = 1 << 16
-"""Plain bytes encrypted before the transport gets them: four records, one system call."""
+TLS_RECORD_CHUNK = 1 << 18
+"""Plain bytes encrypted before the transport gets them: sixteen records, one system call."""
 TLS_SCRATCH = 1 << 18
 TLS_CERTIFICATE = 3650 * 86400
 """Nobody looks at the dates of our certificates (RFC 7671 §5.1), so they need not run out."""

@@ -129,6 +129,7 @@ class DeviceWorld:
                     self._tell(action.connection, action.message)
                 case node.ToHomeserver():
                     if self.deaf and type(action.message).__name__ == "Acknowledge":
+                        self.note("unheard")
                         continue
                     now = time.time()
                     self.at_homeserver(self.claims.receive(LINK, action.message, now=now, random=os.urandom))

@@ -160,13 +160,16 @@ async def test_a_broken_connection_is_made_again_and_nothing_comes_twice(
     world.deaf = True  # acknowledgements get lost
     with trio.fail_after(10):
         await nursery.start(Receiving(bob, store, world.way, application.deliver).run)
-    world.put(alice, bob, "once")
-    assert await application.texts(1) == ["once"]
+    async with trio.open_nursery() as waiting:
+        waiting.start_soon(world.changed, "unheard")
+        world.put(alice, bob, "once")
+        assert await application.texts(1) == ["once"]
     world.deaf = False
-    for socket in list(world.sockets.values()):
-        await socket.aclose()
     with trio.fail_after(10):
-        await world.changed("deleted")  # the second delivery was acknowledged
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(world.changed, "deleted")  # the second delivery was acknowledged
+            for socket in list(world.sockets.values()):
+                await socket.aclose()
     world.put(alice, bob, "next")
     assert await application.texts(1) == ["next"]
 

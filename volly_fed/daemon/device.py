@@ -285,24 +285,31 @@ class Receiving(RawReceiving):
         super().__init__(keys, way, self._take_in, clock=clock)
         self._store = store
         self._deliver = deliver
+        self._next: list[tuple[int, InboxMessage]] = []
         self.unopened = 0
         """Envelopes that did not open: damaged, or made by somebody who has the card and no manners."""
 
     async def _take_in(self, items: list[r.Item]) -> None:
-        def open_and_store() -> int:
+        def open_and_store() -> tuple[int, list[tuple[int, InboxMessage]]]:
             messages, unopened = open_items(self._keys, items)
             self._store.take_in(messages, self._clock())
-            return unopened
+            return unopened, self._waiting()  # here too: one hop to a thread less before the application has it
 
-        self.unopened += await trio.to_thread.run_sync(open_and_store)
+        unopened, self._next = await trio.to_thread.run_sync(open_and_store)
+        self.unopened += unopened
 
     async def _hand_over(self) -> None:
-        while waiting := await trio.to_thread.run_sync(self._store.waiting, limits.SUBMIT_ENVELOPES):
+        waiting, self._next = self._next, []
+        while waiting := waiting or await trio.to_thread.run_sync(self._waiting):
             for number, message in waiting:
                 await self._deliver(message)
                 # a crash between these two lines is the one case in which a message comes again (client.inbox)
                 with trio.CancelScope(shield=True):
                     await trio.to_thread.run_sync(self._store.took, number)
+            waiting = []
+
+    def _waiting(self) -> list[tuple[int, InboxMessage]]:
+        return self._store.waiting(limits.SUBMIT_ENVELOPES)
 
 
 async def _wait_message(socket: Socket, machine: Receiver | Submitter) -> None:

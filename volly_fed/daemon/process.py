@@ -18,6 +18,8 @@ from volly_fed.daemon.tls import self_test
 from volly_fed.names import DomainName
 from volly_fed.observe.log import Log
 
+SWITCH_INTERVAL = 0.0005
+
 
 @attrs.frozen
 class Start:
@@ -32,6 +34,9 @@ class Start:
 
         Call it before any key is loaded, and before the event loop runs: it may block for seconds.
         """
+        # the store's thread and the event loop hand the interpreter over to each other a thousand times a second: with
+        # the default of 5 ms either may wait that long for it (10 % of an envelope's way, measured)
+        sys.setswitchinterval(SWITCH_INTERVAL)
         provider = choose_provider(crypto.provider)
         use(provider)
         self_test()

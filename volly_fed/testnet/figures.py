@@ -17,7 +17,7 @@ from volly_fed.client.card import Card
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.seal import Content, seal
 from volly_fed.client.submitter import RefusedLate, Settled
-from volly_fed.codepoints import Extension
+from volly_fed.codepoints import EnvelopeClass, Extension
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
 from volly_fed.daemon.device import DEFAULT_LIFETIME
@@ -29,12 +29,13 @@ from volly_fed.discovery.endpoint import Endpoint
 from volly_fed.errors import LocalError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import DomainName
-from volly_fed.relay.envelope import encode_envelope
+from volly_fed.relay.envelope import Envelope, encode_envelope
 from volly_fed.testnet.devices import BulkReceiver, Device
 from volly_fed.testnet.network import Network
 from volly_fed.testnet.sites import Site
 
 CONTENT_BYTES = 1024
+BODY_BYTES = 1024
 LATENCY_WITHIN = 10.0
 BULK_WITHIN = 60.0
 _SEALERS = 2
@@ -181,6 +182,24 @@ async def seal_many(sender: Device, recipient: Device, count: int) -> list[tuple
         for part in range(_SEALERS):
             nursery.start_soon(some, count // _SEALERS + (part < count % _SEALERS))
     return sealed
+
+
+def opaque_many(recipient: Device, count: int) -> list[tuple[bytes, bytes]]:
+    """(id, encoded envelope) of `count` bodies of 1 KiB: random, as sealed ones look to whoever relays them."""
+    mailbox, domain = recipient.card.address
+    made = []
+    for _ in range(count):
+        envelope = Envelope(
+            mailbox=mailbox,
+            domain=domain,
+            id=os.urandom(16),
+            expiry=int(time.time()) + DEFAULT_LIFETIME,
+            urgency=EnvelopeClass.SIGNAL,
+            capability=recipient.card.capability,
+            body=os.urandom(BODY_BYTES),
+        )
+        made.append((envelope.id, encode_envelope(envelope)))
+    return made
 
 
 async def throughput(sender: Device, recipient: Device, sealed: list[tuple[bytes, bytes]], tally: Tally) -> Throughput:
