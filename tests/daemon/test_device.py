@@ -448,6 +448,9 @@ async def test_acknowledgements_cover_whole_deliveries(
     application = Application()
     nursery.start_soon(Receiving(bob, store, world.way, application.deliver).run)
     await application.texts(20)
+    with trio.fail_after(10):
+        while world.rows:
+            await world.changed("deleted")
     acknowledgements = [m for _, m in world.wire if isinstance(m, Acknowledge)]
     assert [len(m.ids) for m in acknowledgements] == [20]
 
