@@ -88,10 +88,13 @@ class Device:
 
 @attrs.define
 class BulkReceiver:
-    """Counts what arrives at a device, which acknowledges it unopened; `complete` once `expected` have come."""
+    """Counts what arrives at a device, which acknowledges it unopened; `complete` once all of `expected` have come.
+
+    Other ids do not count: what an earlier listener had taken and not acknowledged comes here once more.
+    """
 
     device: Device
-    expected: int
+    expected: frozenset[bytes]
     received: dict[bytes, int] = attrs.field(factory=dict, init=False, repr=False)
     last_at: float = attrs.field(default=0.0, init=False)
     complete: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -102,7 +105,8 @@ class BulkReceiver:
 
     async def _take(self, items: list[Item]) -> None:
         for item in items:
-            self.received[item.envelope.id] = self.received.get(item.envelope.id, 0) + 1
+            if item.envelope.id in self.expected:
+                self.received[item.envelope.id] = self.received.get(item.envelope.id, 0) + 1
         self.last_at = trio.current_time()
-        if len(self.received) >= self.expected:
+        if len(self.received) == len(self.expected):
             self.complete.set()

@@ -204,7 +204,7 @@ def opaque_many(recipient: Device, count: int) -> list[tuple[bytes, bytes]]:
 
 async def throughput(sender: Device, recipient: Device, sealed: list[tuple[bytes, bytes]], tally: Tally) -> Throughput:
     """Hand over `sealed` as fast as the edge takes it, until the last has arrived at the other edge's device."""
-    bulk = BulkReceiver(recipient, len(sealed))
+    bulk = BulkReceiver(recipient, frozenset(identity for identity, _ in sealed))
     async with trio.open_nursery() as nursery:
         await nursery.start(bulk.run)
         submitting = await nursery.start(sender.submitting, _raise_refusal)
