@@ -22,6 +22,7 @@ from tests.federation.harness import (
     Federation,
     Heard,
     Outcomes,
+    eventually,
     federation,
     introduce,
     listening,
@@ -180,7 +181,7 @@ async def test_nothing_in_the_clear_tells_who_or_what_and_the_taps_would_have_to
             await outcomes.wait(1)
         await submit_with_sender(alice, [frame])
         async with listening(bob, Heard()):
-            pass
+            await eventually(lambda: planted(watched, alice) or None, "the planted sender reaches b.test's edge")
         for child in net.network.children:
             await child.stop()
         told = {place for name, place in find(watched.places(), secrets) if name == f"{NAMES['alice']}: fingerprint"}
@@ -196,6 +197,12 @@ async def test_nothing_in_the_clear_tells_who_or_what_and_the_taps_would_have_to
         assert watched.unexpected() == {"Submit field 9"}
         for domain in (A, B):
             assert set(columns(net.store(domain))) == {(table, name) for table in COLUMNS for name in COLUMNS[table]}
+
+
+def planted(watched: "Watched", alice: Device) -> bool:
+    """Whether b.test has passed the planted sender on."""
+    found = find(watched.places(), {"fingerprint": alice.keys.fingerprint})
+    return ("fingerprint", f"b.test: {EDGE.subprotocol}") in found
 
 
 def assert_complete(places: Places, bob: Device) -> None:

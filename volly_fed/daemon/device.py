@@ -249,6 +249,7 @@ class RawReceiving:
                 data = machine.send(r.Confirm(claim=event.claim, items=event.items))
                 if data:
                     await socket.send(data)
+                await self._hand_over()
             case r.Lost():
                 if event.code not in _PASSING:
                     raise Refused(f"the mailbox is not ours any more: {event.text}", code=event.code)
@@ -260,7 +261,7 @@ class RawReceiving:
                 raise ChannelError(event.text)
 
     async def _hand_over(self) -> None:
-        """What is to be done at the start."""
+        """What is to be done at the start and after each delivery was acknowledged."""
 
     def _pause(self, least: float = limits.BACKOFF_FIRST) -> float:
         """Growing, and spread out: an edge that restarts must not meet all its devices at once."""
@@ -273,8 +274,6 @@ class RawReceiving:
 
 class Receiving(RawReceiving):
     """Opens what comes, keeps it in `store`, and hands each message to `deliver`, once, oldest first.
-
-    What is stored is acknowledged after it was handed over; if that fails it comes again, and is known then.
 
     A message counts as taken when `deliver` returns. When it raises, the message stays, and the error ends `run`;
     so does StorageError, when messages cannot be kept.
@@ -298,7 +297,6 @@ class Receiving(RawReceiving):
 
         unopened, self._next = await trio.to_thread.run_sync(open_and_store)
         self.unopened += unopened
-        await self._hand_over()  # before the acknowledgement leaves: people wait for the one and not for the other
 
     async def _hand_over(self) -> None:
         waiting, self._next = self._next, []
