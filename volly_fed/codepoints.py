@@ -6,7 +6,6 @@ in: nothing; out: enumerations and constants. Values are never reused.
 import enum
 from typing import Final
 
-PROTOCOL_VERSION: Final = 1
 MIN_VERSION: Final = 1
 MAX_VERSION: Final = 1
 ENVELOPE_VERSION: Final = 1
@@ -31,6 +30,10 @@ PORT_DEVICE: Final = 5222
 TLS_GROUP: Final = "X25519MLKEM768"
 TLS_SIGNATURE: Final = "mldsa65"
 TLS_VERSION: Final = "TLSv1.3"
+TLS_SIGNATURE_NAME: Final = "ML-DSA-65"
+"""TLS_SIGNATURE as the standard spells it (FIPS 204)."""
+IDENTITY_ALGORITHM: Final = "ML-DSA-65 + Ed25519 (composite)"
+"""The only kind of identity there is in version 1: what AUTH proves."""
 TLS_CIPHERS: Final = ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 TLS_GROUP_CLASSICAL: Final = "X25519"
 """Only for devices, and only if the operator says so."""
@@ -67,7 +70,6 @@ class Label:
     CONTENT: Final = b"volly-fed content v1\0"
     CONTENT_CONTEXT: Final = b"volly-fed/content/v1"
     MESSAGE: Final = b"volly-fed message v1\0"
-    CARD_CONTEXT: Final = b"volly-fed/card/v1"
 
 
 class Role(enum.IntEnum):

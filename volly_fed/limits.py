@@ -32,7 +32,7 @@ TLS_SCRATCH = 1 << 18
 TLS_CERTIFICATE = 3650 * 86400
 """Nobody looks at the dates of our certificates (RFC 7671 §5.1), so they need not run out."""
 MAX_HALF_OPEN = 64
-"""Connections per listener that have not proved an identity; the next one waits in the kernel's backlog."""
+"""Connections per listener that have not proved an identity; further ones are closed at once."""
 MAX_HALF_OPEN_PER_ADDRESS = 8
 
 # --- crypto --------------------------------------------------------------------------------------------------------
@@ -47,7 +47,7 @@ MAX_HANDSHAKE_MESSAGE = 8192
 MAX_EXTENSIONS = 16
 MAX_EXTENSION = 1024
 CLAIMS_PER_DOMAIN_PER_MINUTE = 6
-"""Handshakes that claim one domain and failed to prove it, before that domain's claims are answered BUSY."""
+"""Unproved claims of one domain from one address (or with one known key), before further ones are answered BUSY."""
 CLAIM_WINDOW = 60.0
 CLAIMS_PER_MINUTE = 600
 """Unproved claims of all callers together that did not prove themselves before: 10 discoveries a second at most."""

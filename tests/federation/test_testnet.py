@@ -176,7 +176,7 @@ async def test_up_says_how_to_use_it_that_works_and_ctrl_c_takes_it_down(tmp_pat
         assert server.returncode == 0, server.stdout
         steps = json.loads(server.stdout)["steps"]
         assert {step["verdict"] for step in steps} == {"ok", "secure"}
-        assert "Ed25519 proved" in steps[-1]["reason"]
+        assert "ML-DSA-65 + Ed25519 (composite) proved" in steps[-1]["reason"]
 
         code = await interrupt(process, signal.SIGINT)
         assert_nothing_is_left(process, temporary)

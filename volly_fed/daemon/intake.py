@@ -25,6 +25,7 @@ from volly_fed.errors import BadMessage, StorageError
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.observe.log import Log
 from volly_fed.relay.envelope import Envelope, check_lifetime, parse_envelope
+from volly_fed.relay.queue import queue_room
 from volly_fed.relay.receipt import EXPIRED, OVERLOADED, TOO_LONG
 from volly_fed.router.route import Local, Peer, Refused, Route, Router
 from volly_fed.session import Received
@@ -137,9 +138,12 @@ class Intake:
 
     def _room(self, domain: DomainName) -> int:
         envelopes, size = self.store.outbound_depth(domain)
-        if size >= self.limits.queue_bytes_per_peer or not self.may_queue(domain):
+        if not self.may_queue(domain):
             return 0
-        return max(0, self.limits.queue_envelopes_per_peer - envelopes)
+        most = self.limits
+        return queue_room(
+            envelopes, size, most_envelopes=most.queue_envelopes_per_peer, most_bytes=most.queue_bytes_per_peer
+        )
 
     async def _store_local(
         self, origin: DomainName, level: Policy | TrustLevel, batch: Received, sorted_: _Sorted

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.codepoints import EnvelopeClass, ErrorCode, Role, TrustLevel
+from volly_fed.codepoints import TLS_SIGNATURE_NAME, EnvelopeClass, ErrorCode, Role, TrustLevel
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
@@ -266,7 +266,7 @@ class Peers:
             trust=level,
             fingerprint=fingerprint_text(outcome.fingerprint),
             group=connection.negotiated.group,
-            signature="ML-DSA-65",
+            signature=TLS_SIGNATURE_NAME,
             took_ms=round(connection.took * 1000, 1),
         )
 

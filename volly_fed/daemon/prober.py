@@ -12,6 +12,7 @@ import trio
 
 from volly_fed import limits
 from volly_fed.channel import FEDERATION, Negotiated, check_tlsa
+from volly_fed.codepoints import IDENTITY_ALGORITHM
 from volly_fed.daemon.connection import Connection, Dialled, dial, secure
 from volly_fed.daemon.dns import Resolver
 from volly_fed.daemon.eyeballs import connect_any
@@ -121,7 +122,7 @@ class _Walk:
         self.reached = "WebSocket and identity"
 
     async def confirm(self, outcome: Outcome) -> None:
-        self.step(OK, f"ML-DSA-65 and Ed25519 proved, {fingerprint_text(outcome.fingerprint)}")
+        self.step(OK, f"{IDENTITY_ALGORITHM} proved, {fingerprint_text(outcome.fingerprint)}")
 
     async def proved(self, _connection: Connection) -> None:
         self.reached = "close"

@@ -8,13 +8,14 @@ unknown mailbox from a wrong capability, a scope or a full mailbox; each takes t
 import attrs
 
 from volly_fed import limits
-from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.codepoints import TrustLevel
 from volly_fed.edge.registration import NOTHING, Registration
 from volly_fed.names import DomainName
+from volly_fed.relay.receipt import UNDELIVERABLE
 from volly_fed.trust.gates import Decision, deliver
 from volly_fed.trust.policy import Policy
 
-REFUSAL = (ErrorCode.UNDELIVERABLE, "this envelope cannot be delivered")
+REFUSAL = UNDELIVERABLE
 """What the sender is told, whatever the reason."""
 
 

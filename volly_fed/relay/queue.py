@@ -7,14 +7,18 @@ Never: holds envelopes itself, or lets the order of rows be changed by whether t
 from volly_fed import limits
 
 
-def queue_room(envelopes: int, size: int) -> int:
+def queue_room(
+    envelopes: int,
+    size: int,
+    *,
+    most_envelopes: int = limits.QUEUE_ENVELOPES_PER_PEER,
+    most_bytes: int = limits.QUEUE_BYTES_PER_PEER,
+) -> int:
     """How many more envelopes a peer's queue may take that holds `envelopes` of `size` bytes; 0: refuse (OVERLOADED).
 
     A batch may overshoot the bytes once.
     """
-    if size >= limits.QUEUE_BYTES_PER_PEER:
-        return 0
-    return max(0, limits.QUEUE_ENVELOPES_PER_PEER - envelopes)
+    return max(0, most_envelopes - envelopes) if size < most_bytes else 0
 
 
 class Backlog:

@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from volly_fed.client.inbox import InboxMessage
+from volly_fed.codepoints import IDENTITY_ALGORITHM, TLS_SIGNATURE_NAME
 from volly_fed.crypto.certificate import is_mldsa65
 from volly_fed.discovery.endpoint import Step
 from volly_fed.errors import DiscoveryError, LocalError
@@ -34,7 +35,6 @@ LATENCIES = 300
 BULK = 10_000
 SEALED_BULK = 5000
 ARRIVES_WITHIN = 15.0
-IDENTITY = "ML-DSA-65 + Ed25519 (composite)"
 
 
 @attrs.define(kw_only=True)
@@ -168,12 +168,12 @@ class Story:
         negotiated, report = measured.negotiated, self.report
         report.channel_ms_p50 = percentile(measured.samples_ms, 0.5)
         report.tls_version, report.tls_group = negotiated.version, negotiated.group
-        report.tls_signature = "ML-DSA-65" if is_mldsa65(negotiated.peer_certificate_der) else "not ML-DSA-65"
-        report.identity_algorithm = IDENTITY
+        report.tls_signature = TLS_SIGNATURE_NAME if is_mldsa65(negotiated.peer_certificate_der) else "another"
+        report.identity_algorithm = IDENTITY_ALGORITHM
         self.narrate(
             f"Channel: {negotiated.version}, {negotiated.group}, certificates {report.tls_signature}, "
             f"{negotiated.cipher}\n"
-            f"  both identities proved with {IDENTITY}: {self.network.visitor.domain} and {first}, "
+            f"  both identities proved with {IDENTITY_ALGORITHM}: {self.network.visitor.domain} and {first}, "
             f"{fingerprint_text(measured.outcome.fingerprint)}\n"
             f"  TCP, TLS, WebSocket and both proofs, {CHANNELS} times: p50 {report.channel_ms_p50:.1f} ms"
         )
