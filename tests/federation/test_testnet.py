@@ -192,9 +192,12 @@ async def run_shell(
     return await trio.run_process(["sh", "-c", line], cwd=where, env=surroundings(temporary), task_status=task_status)
 
 
-async def test_up_cleans_up_when_it_is_stopped_before_everything_has_started(temporary: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+async def test_up_cleans_up_when_it_is_stopped_before_everything_has_started(
+    temporary: Path, number: signal.Signals
+) -> None:
     process = await start_up(temporary, "--json")
     with ending(process):
         await read_until(process.stderr, "Starting homeservers")
-        await interrupt(process, signal.SIGTERM)
+        assert await interrupt(process, number) == 130
         assert_nothing_is_left(process, temporary)

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from volly_fed.cli.options import json_option
-from volly_fed.cli.signals import interruptible
+from volly_fed.cli.signals import until_interrupted
 from volly_fed.testnet.demo import MIN_SERVERS, Report, run_demo
 from volly_fed.testnet.up import Up, stay_up
 
@@ -42,8 +42,7 @@ def demo(servers: int, as_json: bool) -> None:
 
     With --json the narration goes to standard error, and standard output gets one JSON document at the end.
     """
-    with interruptible():
-        report = trio.run(run_demo, servers, _narrator(as_json))
+    report = trio.run(until_interrupted, partial(run_demo, servers, _narrator(as_json)))
     if as_json:
         click.echo(json.dumps(report.as_json()))
     else:
@@ -55,8 +54,8 @@ def demo(servers: int, as_json: bool) -> None:
 @json_option
 def up(servers: int, as_json: bool) -> None:
     """Start a federation and keep it running until Ctrl-C; prints how to use it."""
-    with interruptible():
-        trio.run(partial(stay_up, servers, _narrator(as_json), _print_up_json if as_json else _print_up))
+    announce = _print_up_json if as_json else _print_up
+    trio.run(until_interrupted, partial(stay_up, servers, _narrator(as_json), announce))
 
 
 def _narrator(as_json: bool) -> Narrate:

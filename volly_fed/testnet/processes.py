@@ -64,7 +64,12 @@ async def start(name: str, arguments: Sequence[str], log: Path) -> Child:
     began = trio.current_time()
     with log.open("ab") as errors:
         process = await trio.lowlevel.open_process(
-            command(*arguments), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, env=_environment()
+            command(*arguments),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=_environment(),
+            process_group=0,  # Ctrl-C on a terminal reaches us alone, and we stop them in order
         )
     child = Child(name=name, arguments=arguments, log=log, process=process, ready={}, started_in=0.0)
     try:
