@@ -1,23 +1,91 @@
-"""How long a discovery takes: N domains, each cold, from a world server in another process, on loopback.
+"""How long a discovery takes and what it costs, with the round trip to the resolver made in the test world's server.
 
-python -m bench.discovery [domains]   prints milliseconds: p50, p90 and maximum; then warm (cached), and second-domain
-figures (root and top-level domain already validated).
+python -m bench.discovery [--samples N] [--json]   milliseconds (medians) of our own validator, of unbound's AD bit and
+of libunbound, where installed, on the same world; CPU by algorithm (the least of all samples: what else runs on the
+machine only adds to it); a key trap. Exit 1 beyond the limits below.
 """
 
+import argparse
+import json
 import multiprocessing
+import shutil
+import socket
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Final
 
+import attrs
+import dns.flags
+import dns.message
 import trio
 
-from volly_fed.daemon.dns import Resolver, trust_anchors
+from volly_fed.config.model import Validation
+from volly_fed.daemon.dns.resolver import Resolver, trust_anchors
+from volly_fed.discovery.anchors import Anchors
+from volly_fed.errors import LocalError
 from volly_fed.names import DomainName
-from volly_fed.testing.world import World, WorldServer
+from volly_fed.testing.world import Flaw, World, WorldServer
 
-SEED = b"bench"
-DOMAINS = 20
+DELAYS: Final = (0, 20, 50, 100)
+"""Milliseconds of round trip to the resolver."""
+ALGORITHMS: Final = (8, 13, 15, 18)
+LIMITS: Final = {
+    "own cold 50 ms": 130.0,
+    "own warm": 1.0,
+    "CPU algorithm 13": 5.0,
+    "key trap": 250.0,
+}
+"""In milliseconds, all of our own validator."""
+_SAMPLES: Final = 9
+_PATIENCE: Final = 5.0
+_ATTEMPTS: Final = 5
+_STEP: Final = 0.05
+_UNBOUND: Final = """\
+server:
+    directory: "{folder}"
+    chroot: ""
+    username: ""
+    pidfile: ""
+    use-syslog: no
+    interface: 127.0.0.1@{port}
+    do-not-query-localhost: no
+    local-zone: "test." nodefault
+    trust-anchor-file: "{folder}/anchor"
+    discard-timeout: 0
+remote-control:
+    control-enable: no
+forward-zone:
+    name: "."
+    forward-addr: 127.0.0.1@{upstream}
+"""
+
+Address = tuple[str, int]
+Figures = dict[str, float]
+
+
+@attrs.frozen
+class Served:
+    """A world in another process."""
+
+    address: Address
+    anchor: str
+
+    @property
+    def anchors(self) -> Anchors:
+        """Its root's."""
+        return trust_anchors(self.anchor)
+
+    def resolver(self, validate: Validation = Validation.SELF) -> Resolver:
+        """A new one, that knows nothing yet."""
+        return Resolver([self.address], self.anchors, allow_private=True, validate=validate)
 
 
 def domain(index: int) -> DomainName:
@@ -25,9 +93,8 @@ def domain(index: int) -> DomainName:
     return DomainName(f"d{index}.test")
 
 
-def serve(count: int, nsec3: bool, ready: Connection) -> None:
-    """Build the world and serve it until killed."""
-    world = World(seed=SEED, nsec3=nsec3)
+def _serve(count: int, algorithm: int, delay: float, ready: Connection) -> None:
+    world = World(seed=b"bench", algorithm=algorithm)
     for index in range(count):
         world.zone(
             domain(index),
@@ -39,51 +106,203 @@ def serve(count: int, nsec3: bool, ready: Connection) -> None:
                 f"_5223._tcp.fed IN TLSA 3 1 1 {'ab' * 32}",
             ],
         )
+    world.zone("trap.test", ["fed IN A 127.0.0.1"], algorithm=15, flaws=Flaw.KEY_TRAP)
     world.sign()
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            ready.send((await nursery.start(WorldServer(world).serve), world.anchor_text))
+            address = await nursery.start(WorldServer(world, delay=delay / 1000).serve)
+            ready.send(Served(address, world.anchor_text))
 
     trio.run(main)
 
 
-async def measure(address: tuple[str, int], anchors: str, count: int) -> dict[str, list[float]]:
-    """Milliseconds by kind of discovery."""
-    taken: dict[str, list[float]] = {"cold": [], "warm": [], "second domain": []}
+@contextmanager
+def served(count: int, *, algorithm: int = 13, delay: float = 0.0) -> Iterator[Served]:
+    """A world with `count` domains; every answer takes `delay` milliseconds."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_serve, args=(count, algorithm, delay, theirs), daemon=True)
+    process.start()
+    try:
+        yield ours.recv()
+    finally:
+        process.terminate()
+        process.join()
 
-    async def once(kind: str, resolver: Resolver, name: DomainName) -> None:
-        started = time.perf_counter()
-        await resolver.discover(name)
-        taken[kind].append((time.perf_counter() - started) * 1000)
 
-    parsed = trust_anchors(anchors)
-    shared = Resolver([address], parsed, allow_private=True)
-    await shared.discover(domain(count))
-    for index in range(count):
-        resolver = Resolver([address], parsed, allow_private=True)
-        await once("cold", resolver, domain(index))
-        await once("warm", resolver, domain(index))
-        await once("second domain", shared, domain(index))
-    return taken
+async def _timed(work: Callable[[], Awaitable[object]]) -> float:
+    started = time.perf_counter()
+    await work()
+    return (time.perf_counter() - started) * 1000
+
+
+async def validating(world: Served, samples: int, validate: Validation) -> Figures:
+    """Cold (nothing known), warm (the same again), and second domain (root and top-level domain known)."""
+    taken: dict[str, list[float]] = {"cold": [], "second domain": [], "warm": []}
+    shared = world.resolver(validate)
+    await shared.discover(domain(samples))
+    for index in range(samples):
+        resolver, name = world.resolver(validate), domain(index)
+        taken["cold"].append(await _timed(partial(resolver.discover, name)))
+        taken["warm"].append(await _timed(partial(resolver.discover, name)))
+        taken["second domain"].append(await _timed(partial(shared.discover, name)))
+    return {kind: statistics.median(values) for kind, values in taken.items()}
+
+
+def believing(world: Served, samples: int) -> Figures:
+    """The same questions, in the same two rounds, to an unbound in front of the world; its AD bit is believed."""
+    taken: dict[str, list[float]] = {"cold": [], "second domain": [], "warm": []}
+    for index in range(0, samples, 2):
+        with unbound(world) as address:
+            for kind, name in (("cold", index), ("warm", index), ("second domain", index + 1)):
+                taken[kind].append(trio.run(_timed, partial(_believed, address, domain(name))))
+    return {kind: statistics.median(values) for kind, values in taken.items()}
+
+
+async def _believed(address: Address, name: DomainName) -> None:
+    first = [(f"_volly-fed._tcp.{name}", "SRV"), (f"_volly-fed.{name}", "TXT")]
+    second = [(f"fed.{name}", "AAAA"), (f"fed.{name}", "A"), (f"_5223._tcp.fed.{name}", "TLSA")]
+    for questions in (first, second):
+        async with trio.open_nursery() as nursery:
+            for owner, rdtype in questions:
+                nursery.start_soon(_ask_secure, address, owner, rdtype)
+
+
+async def _ask_secure(address: Address, owner: str, rdtype: str) -> None:
+    response = await _ask(address, owner, rdtype)
+    if not response.flags & dns.flags.AD:
+        raise RuntimeError(f"{owner} {rdtype}: not authenticated by unbound")
+
+
+async def _ask(address: Address, owner: str, rdtype: str) -> dns.message.Message:
+    query = dns.message.make_query(owner, rdtype, flags=dns.flags.RD | dns.flags.AD)
+    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagrams:
+        await datagrams.connect(address)
+        await datagrams.send(query.to_wire())
+        return dns.message.from_wire(await datagrams.recv(65535))
+
+
+@contextmanager
+def unbound(world: Served) -> Iterator[Address]:
+    """A new unbound process that forwards everything to the world."""
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(_ATTEMPTS):
+            process, address = _started(world, folder)
+            try:
+                if _answers(process, address):
+                    yield address
+                    return
+            finally:
+                process.terminate()
+                process.wait()
+        raise RuntimeError("unbound does not start")
+
+
+def _started(world: Served, folder: str) -> tuple[subprocess.Popen[bytes], Address]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        address: Address = reserved.getsockname()
+    config = _UNBOUND.format(folder=folder, port=address[1], upstream=world.address[1])
+    Path(folder, "unbound.conf").write_text(config)
+    Path(folder, "anchor").write_text(world.anchor)
+    command = [str(shutil.which("unbound")), "-d", "-c", f"{folder}/unbound.conf"]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL), address
+
+
+def _answers(process: subprocess.Popen[bytes], address: Address) -> bool:
+    """Wait for it. False: it ended, because somebody else has taken the port meanwhile, or is stuck."""
+    deadline = time.monotonic() + _PATIENCE
+    while process.poll() is None and time.monotonic() < deadline:
+        if trio.run(_listens, address):
+            return True
+        time.sleep(_STEP)
+    return False
+
+
+async def _listens(address: Address) -> bool:
+    """Asks for a name of unbound's own, so that its caches stay empty."""
+    with trio.move_on_after(_STEP):
+        try:
+            await _ask(address, "localhost.", "A")
+        except OSError:
+            return False
+        return True
+    return False
+
+
+async def cpu(world: Served, samples: int) -> float:
+    """Milliseconds of this process's time for one cold discovery, sockets included."""
+    await world.resolver().discover(domain(samples))
+    spent = []
+    for index in range(samples):
+        started = time.process_time()
+        await world.resolver().discover(domain(index))
+        spent.append((time.process_time() - started) * 1000)
+    return min(spent)
+
+
+async def key_trap(world: Served) -> float:
+    """A hundred keys with one tag, a hundred signatures: milliseconds until it is given up."""
+    resolver = world.resolver()
+    await resolver.discover(domain(0))
+    return await _timed(partial(resolver.lookup, "fed.trap.test", "A"))
+
+
+def measured(samples: int) -> tuple[dict[str, Figures], Figures]:
+    """Milliseconds by "who at round trip" and kind; and the single figures."""
+    table: dict[str, Figures] = {}
+    single: Figures = {}
+    for delay in DELAYS:
+        with served(samples + 2, delay=delay) as world:
+            table[f"own {delay} ms"] = trio.run(validating, world, samples, Validation.SELF)
+            if shutil.which("unbound"):
+                table[f"unbound AD {delay} ms"] = believing(world, samples)
+            if _has_libunbound(world):
+                table[f"libunbound {delay} ms"] = trio.run(validating, world, samples, Validation.LIBUNBOUND)
+            single[f"own cold {delay} ms"] = table[f"own {delay} ms"]["cold"]
+    single["own warm"] = max(figures["warm"] for who, figures in table.items() if who.startswith("own"))
+    for algorithm in ALGORITHMS:
+        with served(samples + 2, algorithm=algorithm) as world:
+            single[f"CPU algorithm {algorithm}"] = trio.run(cpu, world, samples)
+            if algorithm == ALGORITHMS[1]:
+                single["key trap"] = trio.run(key_trap, world)
+    return table, single
+
+
+def _has_libunbound(world: Served) -> bool:
+    try:
+        world.resolver(Validation.LIBUNBOUND)
+    except LocalError:
+        return False
+    return True
 
 
 def main() -> None:
-    """Measure NSEC and NSEC3 worlds and print a table."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else DOMAINS
-    context = multiprocessing.get_context("spawn")
-    for nsec3 in (False, True):
-        ours, theirs = context.Pipe()
-        server = context.Process(target=serve, args=(count + 1, nsec3, theirs), daemon=True)
-        server.start()
-        address, anchors = ours.recv()
-        for kind, taken in trio.run(measure, address, anchors, count).items():
-            ordered = sorted(taken)
-            p90 = ordered[int(len(ordered) * 0.9)]
-            figures = f"p50 {statistics.median(ordered):.1f} p90 {p90:.1f} max {ordered[-1]:.1f}"
-            print(f"{'NSEC3' if nsec3 else 'NSEC'} {kind}: {figures} ms over {count} domains")
-        server.terminate()
-        server.join()
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--samples", type=int, default=_SAMPLES)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    table, single = measured(options.samples)
+    beyond = {name: single[name] for name, limit in LIMITS.items() if single[name] > limit}
+    if options.json:
+        print(json.dumps({"milliseconds": table, "single": single, "limits": LIMITS, "beyond": beyond}, indent=2))
+    else:
+        _show(table, single)
+    sys.exit(1 if beyond else 0)
+
+
+def _show(table: dict[str, Figures], single: Figures) -> None:
+    print(f"{'validator, round trip':24}{'cold':>10}{'second':>10}{'warm':>10}   ms, medians")
+    for who, figures in table.items():
+        print(f"{who:24}{figures['cold']:10.1f}{figures['second domain']:10.1f}{figures['warm']:10.2f}")
+    for name, value in single.items():
+        if name.startswith("CPU") or name in LIMITS:
+            limit = (
+                f"   limit {LIMITS[name]:.0f}: {'ok' if value <= LIMITS[name] else 'BEYOND'}" if name in LIMITS else ""
+            )
+            print(f"{name:24}{value:10.2f}{limit}")
 
 
 if __name__ == "__main__":

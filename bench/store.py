@@ -20,7 +20,7 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store import OutboundRow, Store, inbound_row
+from volly_fed.daemon.store.store import OutboundRow, Store, inbound_row
 from volly_fed.names import MailboxId, parse_domain
 from volly_fed.relay import Envelope, encode_envelope, parse_envelope
 from volly_fed.session import Acknowledge, Next, Outbound, Received, Session, Settled, StreamOpened

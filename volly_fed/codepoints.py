@@ -9,6 +9,7 @@ from typing import Final
 MIN_VERSION: Final = 1
 MAX_VERSION: Final = 1
 ENVELOPE_VERSION: Final = 1
+CONTINUITY_VERSION: Final = 1
 
 ALPN_FEDERATION: Final = b"volly-fed/1"
 ALPN_EDGE: Final = b"volly-edge/1"
@@ -61,6 +62,9 @@ class Label:
     AUTH_CONTEXT: Final = b"volly-fed/s2s-auth/v1"
     HELLO_HASH: Final = b"volly-fed hello v1\0"
     IDENTITY: Final = b"volly-fed identity v1\0"
+    CONTINUITY_OLD: Final = b"volly-fed identity continuity, by the old key v1\0"
+    CONTINUITY_NEW: Final = b"volly-fed identity continuity, by the new key v1\0"
+    CONTINUITY_CONTEXT: Final = b"volly-fed/continuity/v1"
     MAILBOX: Final = b"volly-fed mailbox v1\0"
     CLAIM: Final = b"volly-fed mailbox claim v1\0"
     CLAIM_KEY: Final = b"volly-pq-signaling-v1/claim"

@@ -42,8 +42,10 @@ LIBOQS_PROBE = 5.0
 # --- handshake -----------------------------------------------------------------------------------------------------
 HANDSHAKE = 15.0
 """HELLO to AUTH, discovery of the caller included (which has its own limit, DISCOVERY)."""
-MAX_HANDSHAKE_MESSAGE = 8192
-"""HELLO carries a 1984-byte identity key, AUTH a 3373-byte signature; extensions get the rest."""
+MAX_HANDSHAKE_MESSAGE = 16384
+"""HELLO carries a 1984-byte identity key and extensions; AUTH a 3373-byte signature and at times a statement."""
+MAX_CONTINUITY = 12288
+"""A continuity statement: two identity keys and two signatures, about 11 000 bytes."""
 MAX_EXTENSIONS = 16
 MAX_EXTENSION = 1024
 CLAIMS_PER_DOMAIN_PER_MINUTE = 6
@@ -55,12 +57,30 @@ KNOWN_CALLERS = 4096
 """Domains remembered with the TLS keys they proved their identity with; such callers pass by CLAIMS_PER_MINUTE."""
 KEYS_PER_KNOWN_CALLER = 8
 
+# --- identities ----------------------------------------------------------------------------------------------------
+COOL_OFF = 72 * 3600.0
+"""From a changed identity, properly announced, to its acceptance: time for both operators to see what happens."""
+CONTINUITY_VALIDITY = 366 * 86400
+"""Of a continuity statement: what a stolen old key has signed must not lie about for ever."""
+PINS = 65_536
+"""Domains whose identity is remembered. Beyond it the shortest acquaintance goes, callers before those we dialled."""
+EVIDENCE_PER_DOMAIN = 8
+IDENTITIES_SHOWN = 2000
+"""In one list for the operator, those first that want a decision."""
+EVIDENCE_ROWS = 8192
+"""Proofs kept in all; one has at most DNS_PROOF_BYTES."""
+
 # --- DNS (docs: dns-dane rule 22) ----------------------------------------------------------------------------------
 DNS_QUERIES = 60
 DNS_VERIFICATIONS = 60
 """RRSIG x DNSKEY operations in one discovery (KeyTrap, CVE-2023-50387)."""
 DNS_RRSIGS_PER_RRSET = 8
 DNS_KEYS_PER_TAG = 2
+DNS_RSA_MIN_BITS = 1024
+DNS_RSA_MAX_BITS = 4096
+"""RFC 5702 §2 allows 512 too, which anybody can factor; above 4096 it allows none."""
+DNS_RSA_EXPONENT_BITS = 64
+"""With a long exponent one verification takes as long as a hundred."""
 DNS_DS_PER_ZONE = 8
 DNS_NSEC3_HASHES = 600
 """SHA-1 rounds in one discovery (CVE-2023-50868)."""
@@ -78,8 +98,16 @@ DNS_ATTEMPTS = 4
 """Per question, over all configured resolvers in turn."""
 DNS_IN_FLIGHT = 64
 """Questions under way at once; each has a socket of its own, for its random port."""
+DNS_PROOF_BYTES = 64 << 10
+"""What is kept of the proof of one discovery; a chain signed with ML-DSA-44 alone has about 45 KiB."""
+DNS_ANCHORS = 64 << 10
+"""Of a file of trust anchors; IANA's has 1 KiB."""
 DNS_MAX_MESSAGE = 16384
 """Bounds the time one answer can cost to parse; a DNSKEY set signed with ML-DSA-44 has about 8 KiB."""
+DNS_RECORDS = 256
+"""In one answer, all sections."""
+DNS_NAME_WORK = 100_000
+"""Sum of the squares of the label counts of all names in one answer, which is what parsing them costs: 0.1 s here."""
 DNS_PREFETCH_ZONES = 6
 """Labels of a name whose DS and DNSKEY are asked for before anybody knows where the zones begin."""
 DNS_INSECURE_TTL = 300
@@ -88,11 +116,29 @@ DISCOVERY = 5.0
 DNS_UDP_PAYLOAD = 1232
 DNS_MAX_TTL = 86400
 DNS_MAX_NEGATIVE_TTL = 900
-DNS_FAILURE_TTL = 5.0
-"""Failures are remembered briefly, so that a flood of claims does not become a flood of queries (RFC 9520)."""
+DNS_FAILURE_TTL = 1.0
+"""A failure is remembered for a moment, so that a flood of claims does not become a flood of queries (RFC 9520 §3.2);
+one that follows soon, for twice as long as the last."""
+DNS_FAILURE_CAP = 30.0
+DNS_TLS_IDLE = 10.0
+"""Silence on a connection to a resolver before it is closed; a discovery's two round trips are long over by then."""
+DNS_PROBE = 6.0
+"""For examining a resolver: all attempts at one question; validating the broken name takes a resolver some time."""
+DNS_PROBE_HURRY = 2.5
+"""The same in the middle of a discovery: half of its time, so that another resolver can still be asked."""
+DNS_PROBE_AGE = 3600.0
+"""A resolver that others trust with validation is examined as often as this."""
+DNS_PROBE_DOUBT = 60.0
+"""The same after an answer that it does not vouch for: unsigned names come often, a broken resolver seldom."""
+DNS_PROBE_AGAIN = 10.0
+"""The same after it has failed the examination."""
 DNS_CLOCK_SKEW = 300
 """Tolerated at both ends of a signature's validity."""
 DNS_CACHE_ENTRIES = 4096
+DNS_SERVERS_POLLED = 32
+"""Addresses of one zone's authoritative servers that are asked directly; the root itself has 26."""
+DNS_SIGNATURE_NEAR = 3 * 86400
+"""Before a signature's end the operator is warned: a long weekend."""
 
 # --- session -------------------------------------------------------------------------------------------------------
 BATCH_ENVELOPES = 256
@@ -151,6 +197,8 @@ DOMAIN_MEMORY = 4096
 # --- queues --------------------------------------------------------------------------------------------------------
 QUEUE_ENVELOPES_PER_PEER = 100_000
 QUEUE_BYTES_PER_PEER = 256 << 20
+DISK_FREE = 1 << 30
+"""Less room than this on the disk of the store is worth a warning."""
 BACKOFF_FIRST = 0.5
 BACKOFF_GROWTH = 2.0
 BACKOFF_JITTER = (0.8, 1.4)
@@ -211,3 +259,25 @@ DEVICE_BACKOFF_CAP = 60.0
 """Between a device's attempts: shorter than between servers, because somebody waits for it to ring."""
 CLAIM_RETRY = 2.0
 """Before a device claims again what it lost through no fault of its own."""
+
+# --- operator ------------------------------------------------------------------------------------------------------
+PROGRESS_AFTER = 1.0
+"""Of silence, before a command says what it is doing."""
+ADMIN_CLIENTS = 16
+"""Commands talking to a running homeserver at once; further ones are told to come again."""
+ADMIN_REQUEST = 64 << 10
+ADMIN_ANSWER = 16 << 20
+"""A full DNS cache or the evidence about one domain, as JSON."""
+ADMIN_TIME = 60.0
+"""For one command, its answer included: a reload reads files, an operator's decision may need a discovery."""
+SELF_CHECK = 86400.0
+"""Between two looks at our own records and trust anchors: longer than any answer is remembered."""
+SELF_CHECK_RETRY = 900.0
+"""The same where nobody could be asked."""
+DNS_UPDATE = 10.0
+"""One exchange with the primary server of a zone, which may sign and write the zone before it answers."""
+DNS_UPDATE_ATTEMPTS = 3
+"""Readings of a zone that others change at the same time."""
+ROLL_TTLS = 2
+"""How many TTLs of the TLSA records a roll of keys waits before the switch, and again before it removes the old record
+(RFC 7671 §8.1)."""

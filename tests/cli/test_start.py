@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from volly_fed.cli.app import run
+from volly_fed.daemon.files import write_text
 from volly_fed.daemon.setup import create_edge, create_homeserver
 from volly_fed.names import Fingerprint
 
@@ -54,6 +55,18 @@ HOMESERVER = common("volly-fed.toml") | {
     "missing policy": (remove("trust.toml"), ["trust policy", "does not exist"]),
     "broken policy": (rewrite("trust.toml", '"selective"$', '"most"'), ["trust.toml: default"]),
     "missing anchors": (rewrite("volly-fed.toml", "^# anchors_file", "anchors_file"), ["anchors.ds does not exist"]),
+    "resolver that may not be believed": (
+        rewrite("volly-fed.toml", r"^# resolvers = .*$", 'resolvers = ["192.0.2.53"]\nvalidate = "resolver-ad"'),
+        ["192.0.2.53", "which anybody on the way can forge", "note: use a resolver on a loopback address"],
+    ),
+    "resolver that does not validate": (
+        rewrite("volly-fed.toml", r"^# resolvers = .*$", 'resolvers = ["127.0.0.1:1"]\nvalidate = "resolver-ad"'),
+        ["127.0.0.1:1 cannot be trusted with validation", "note: use another resolver"],
+    ),
+    "file in the way of the admin socket": (
+        lambda folder: write_text(folder / "data" / "admin.sock", ""),
+        ["admin.sock is in the way of the admin socket", "note: move it away"],
+    ),
     "wrong anchors": (wrong_anchors, ["anchors", "IN DS"]),
 }
 EDGE = common("edge.toml") | {

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from volly_fed import limits
 from volly_fed.config.load import _structure, parse_edge, parse_homeserver, parse_toml
-from volly_fed.config.model import HomeserverConfig, LogLevel, ProviderChoice
-from volly_fed.config.values import HostPort
+from volly_fed.config.model import AnchorSource, Dns, HomeserverConfig, LogLevel, ProviderChoice, Validation
+from volly_fed.config.values import HostPort, Port, Resolver, Server
 from volly_fed.errors import ConfigError
-from volly_fed.names import Fingerprint, fingerprint_text
+from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 
 MINIMAL = '[server]\ndomain = "Example.COM."\n[federation]\nhost = "fed.example.com"\n'
 IDENTITY = fingerprint_text(Fingerprint(bytes(range(32))))
@@ -46,7 +46,9 @@ def test_everything_set() -> None:
         '[server]\ndomain = "a.test"\ndata_dir = "/var/lib/v"\ntrust_file = "t.toml"\n'
         '[federation]\nlisten = "[2001:db8::1]:0"\nhost = "f.a.test"\nport = 1\n'
         '[edges]\nlisten = "localhost:7"\n[devices]\nhost = "s.a.test"\nport = 2\ntls_certificate = "c.pem"\n'
-        '[dns]\nresolvers = ["::1", "127.0.0.1:5300"]\nanchors_file = "a.ds"\nvalidate = "self"\n'
+        '[dns]\nresolvers = ["::1", "127.0.0.1:5300", "192.0.2.1#dns.a.test"]\nanchors_file = "a.ds"\n'
+        'validate = "resolver-ad"\nanchors = "system"\nrequire_mldsa44 = true\nprobe_secure = "s.test"\n'
+        'probe_bogus = "b.test"\nprobe_unsigned = "u.test"\ntls_ca_file = "ca.pem"\nauthoritative_port = 5353\n'
         'allow_private_addresses = true\n[crypto]\nprovider = "openssl"\n'
         "[limits]\nqueue_envelopes_per_peer = 1\nqueue_bytes_per_peer = 2\nmailbox_envelopes = 3\n"
         'mailbox_bytes = 4\nbackoff_cap = 5\n[log]\nlevel = "debug"\nformat = "json"\n'
@@ -56,8 +58,23 @@ def test_everything_set() -> None:
     assert config.server.trust_file == Path("/e/t.toml")
     assert str(config.federation.listen) == "[2001:db8::1]:0"
     assert config.edges.listen.is_loopback
-    assert config.dns.resolvers == (("::1", 53), ("127.0.0.1", 5300))
-    assert config.dns.anchors_file == Path("/e/a.ds")
+    assert config.dns == Dns(
+        resolvers=(
+            Resolver(Server("::1", 53)),
+            Resolver(Server("127.0.0.1", 5300)),
+            Resolver(Server("192.0.2.1", 853, "dns.a.test")),
+        ),
+        anchors_file=Path("/e/a.ds"),
+        validate=Validation.RESOLVER_AD,
+        anchors=AnchorSource.SYSTEM,
+        require_mldsa44=True,
+        probe_secure=DomainName("s.test"),
+        probe_bogus=DomainName("b.test"),
+        probe_unsigned=DomainName("u.test"),
+        tls_ca_file=Path("/e/ca.pem"),
+        authoritative_port=Port(5353),
+        allow_private_addresses=True,
+    )
     assert config.log.level is LogLevel.DEBUG
     assert config.limits.mailbox_bytes == 4
 

@@ -1,8 +1,9 @@
-import dns.zone
+import attrs
+import pytest
 
 from volly_fed.config.load import parse_homeserver
-from volly_fed.config.records import Published, json_records, records_of, zone_text
-from volly_fed.names import Fingerprint
+from volly_fed.config.records import Published, opt_out, quoted, records_of, tlsa_owner
+from volly_fed.names import DomainName, Fingerprint
 
 TEXT = '[server]\ndomain = "a.test"\n[federation]\nhost = "fed.a.test"\nport = 7001\n'
 DEVICES = '[devices]\nhost = "s.a.test"\nport = 7002\n'
@@ -38,28 +39,50 @@ def test_the_next_identity_is_announced() -> None:
     assert len(text) < 255
 
 
-def test_a_zone_file_reader_takes_both_forms() -> None:
+def test_during_a_roll_the_retiring_key_stays() -> None:
+    published = attrs.evolve(PUBLISHED, tls=tuple(bytes([number]) * 32 for number in range(1, 5)))
+    purposes = [r.purpose.partition(":")[0] for r in records_of(parse_homeserver(TEXT, "x"), published)[2:]]
+    assert purposes == ["the current TLS key", "the next TLS key, the spare", *["a retiring TLS key"] * 2]
+
+
+def test_ttl_priority_and_weight_are_the_operators() -> None:
     config = parse_homeserver(TEXT + DEVICES, "x")
-    records = records_of(config, PUBLISHED)
-    head = "@ 1 IN SOA a. b. 1 1 1 1 1\n@ 1 IN NS a.\n"
-    zones = [
-        dns.zone.from_text(head + zone_text(config, records, generic=generic), origin="a.test.", relativize=False)
-        for generic in (False, True)
+    records = records_of(config, PUBLISHED, ttl=300, priority=10, weight=0)
+    assert {record.ttl for record in records} == {300}
+    assert [record.data for record in records if record.type == "SRV"] == [
+        "10 0 7001 fed.a.test.",
+        "0 5 7002 s.a.test.",  # another service, another choice
     ]
-    assert zones[0] == zones[1]
-    tlsa = zones[0].find_rdataset("_7001._tcp.fed.a.test.", "TLSA")
-    assert {rdata.to_text() for rdata in tlsa} == {f"3 1 1 {'01' * 32}", f"3 1 1 {'02' * 32}"}
-    assert "TYPE52 \\# 35 030101" in zone_text(config, records, generic=True)
+    assert records[0].line().split() == [
+        "_volly-fed._tcp.a.test.",
+        "300",
+        "IN",
+        "SRV",
+        "10",
+        "0",
+        "7001",
+        "fed.a.test.",
+    ]
 
 
-def test_as_json() -> None:
-    config = parse_homeserver(TEXT, "x")
-    plain = json_records(records_of(config, PUBLISHED))
-    assert plain[0] == {
-        "owner": "_volly-fed._tcp.a.test.",
-        "ttl": 3600,
-        "type": "SRV",
-        "data": "0 5 7001 fed.a.test.",
-        "purpose": "where other homeservers connect",
-    }
-    assert plain[2]["generic"] == f"TYPE52 \\# 35 030101{'01' * 32}"
+def test_the_opt_out_is_a_target_of_nothing() -> None:
+    record = opt_out(DomainName("a.test"), ttl=60)
+    assert record.line().split() == ["_volly-fed._tcp.a.test.", "60", "IN", "SRV", "0", "0", "0", "."]
+
+
+def test_the_owner_of_tlsa_is_the_target_and_its_port() -> None:
+    assert tlsa_owner(DomainName("fed.a.test"), 7001) == "_7001._tcp.fed.a.test."
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("", '""'),
+        ("v=vf1", '"v=vf1"'),
+        ('a"b\\', '"a\\"b\\\\"'),
+        ("x" * 255, f'"{"x" * 255}"'),
+        ("x" * 600, f'"{"x" * 255}" "{"x" * 255}" "{"x" * 90}"'),
+    ],
+)
+def test_a_long_text_is_several_strings(text: str, data: str) -> None:
+    assert quoted(text) == data

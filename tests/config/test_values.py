@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volly_fed.config.values import READERS, HostPort, parse_host_port, read_listen, read_resolver
+from volly_fed.config.values import READERS, HostPort, Server, parse_host_port, read_listen, read_resolver
 
 
 @pytest.mark.parametrize(
@@ -37,9 +37,28 @@ def test_who_can_reach_it() -> None:
 
 
 def test_resolvers_have_a_port_of_their_own() -> None:
-    assert read_resolver("2001:db8::53") == ("2001:db8::53", 53)
-    assert read_resolver("[2001:db8::53]:5300") == ("2001:db8::53", 5300)
     assert read_listen("localhost:1").bind_host == "localhost"
+
+
+@pytest.mark.parametrize(
+    ("text", "server"),
+    [
+        ("2001:db8::53", Server("2001:db8::53", 53)),
+        ("[2001:db8::53]:5300", Server("2001:db8::53", 5300)),
+        ("9.9.9.9#dns.Quad9.net", Server("9.9.9.9", 853, "dns.quad9.net")),
+        ("[2620:fe::fe]:8853#dns.quad9.net", Server("2620:fe::fe", 8853, "dns.quad9.net")),
+        ("2620:fe::fe#dns.quad9.net", Server("2620:fe::fe", 853, "dns.quad9.net")),
+    ],
+)
+def test_resolvers_are_literal_addresses_and_may_have_a_name(text: str, server: Server) -> None:
+    assert read_resolver(text) == server
+    assert read_resolver(str(server)) == server
+
+
+@pytest.mark.parametrize("text", ["dns.example", "dns.example:53", "9.9.9.9#", "9.9.9.9#-", "127.0.0.1:0", "#a.test"])
+def test_what_is_no_resolver(text: str) -> None:
+    with pytest.raises(ValueError, match=r"must|empty"):
+        read_resolver(text)
 
 
 @given(st.sampled_from(list(READERS.values())), st.none() | st.booleans() | st.integers() | st.floats() | st.text())

@@ -15,7 +15,7 @@ from volly_fed.channel import DEVICE
 from volly_fed.client import DeviceKeys
 from volly_fed.client.seal import Content, seal
 from volly_fed.codepoints import ErrorCode, TrustLevel
-from volly_fed.daemon.device_link import PlainEdge
+from volly_fed.daemon.device.link import PlainEdge
 from volly_fed.daemon.tls import TlsContext
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.daemon.websocket import Socket, accept_websocket

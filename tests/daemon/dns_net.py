@@ -6,7 +6,7 @@ import trio
 import trio.testing
 
 from tests.discovery.harness import DIGEST, IDENTITY, NOW, service_records
-from volly_fed.daemon.dns import Resolver, trust_anchors
+from volly_fed.daemon.dns.resolver import Resolver, trust_anchors
 from volly_fed.discovery.endpoint import Service
 from volly_fed.errors import DiscoveryError
 from volly_fed.names import DomainName

@@ -22,14 +22,14 @@ from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.config.model import Federation, HomeserverConfig, Limits, Server
 from volly_fed.crypto.certificate import TlsKey
 from volly_fed.crypto.signature import IdentityKey, fingerprint
+from volly_fed.daemon.credentials import Credentials
 from volly_fed.daemon.homeserver import Homeserver
 from volly_fed.daemon.listener import Listener
 from volly_fed.daemon.material import Material, TlsMaterial
-from volly_fed.daemon.store import Store
+from volly_fed.daemon.store.store import Store
 from volly_fed.discovery.dane import TlsaRecord
 from volly_fed.discovery.endpoint import Endpoint, Service, Target
 from volly_fed.edge.registration import encode_registration, make_registration
-from volly_fed.handshake import Party
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.observe.log import Log
 from volly_fed.relay.envelope import Envelope, encode_envelope
@@ -152,9 +152,11 @@ class Site:
             federation=Federation(host=DomainName(f"fed.{self.name}")),
             limits=self.limits,
         )
-        party = Party(name=self.name, key=keys.identity)
         self.server = Homeserver(
-            config=config, keys=keys, log=Log("debug", "json", self.log), resolver=self.resolver, party=party
+            config=config,
+            credentials=Credentials.of(self.name, keys),
+            log=Log("debug", "json", self.log),
+            resolver=self.resolver,
         )
         self.server._assemble(store)
         self.server.judge.policy = self.server.intake.policy = self.policy

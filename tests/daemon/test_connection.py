@@ -13,7 +13,7 @@ from volly_fed import limits
 from volly_fed.channel import FEDERATION, Negotiated
 from volly_fed.codepoints import ErrorCode, Role
 from volly_fed.daemon.connection import Accepted, Connection, Dialled, accept, dial
-from volly_fed.daemon.homeserver import tls_identity
+from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.tls import TlsContext, make_context
 from volly_fed.errors import (
     Bogus,

@@ -18,7 +18,7 @@ from volly_fed.cli.app import run
 from volly_fed.cli.device_output import shown
 from volly_fed.client import DeviceKeys, parse_card
 from volly_fed.client.mailbox import parse_device
-from volly_fed.daemon.device_home import DeviceHome
+from volly_fed.daemon.device.home import DeviceHome
 from volly_fed.daemon.tls import make_context
 from volly_fed.names import DomainName
 from volly_fed.testing.world import World, WorldServer

@@ -12,8 +12,8 @@ from tests.daemon.device_world import DeviceWorld
 from volly_fed.channel import DEVICE
 from volly_fed.client import Content, DeviceKeys
 from volly_fed.crypto.certificate import spki_of
-from volly_fed.daemon.device import Sent, send
-from volly_fed.daemon.device_link import FoundEdge, NamedEdge, PlainEdge, Way, parse_edge
+from volly_fed.daemon.device.device import Sent, send
+from volly_fed.daemon.device.link import FoundEdge, NamedEdge, PlainEdge, Way, parse_edge
 from volly_fed.daemon.tls import TlsFiles, make_context
 from volly_fed.discovery.dane import TlsaRecord
 from volly_fed.discovery.endpoint import Endpoint, Service, Target

@@ -1,5 +1,6 @@
 """Discovery over real sockets on loopback, against a signed world."""
 
+from functools import partial
 from pathlib import Path
 
 import dns.flags
@@ -15,10 +16,13 @@ import trio.testing
 from tests.daemon.dns_net import A, Net, fails, start_net
 from tests.discovery.harness import DIGEST, IDENTITY, NOW, service_records
 from volly_fed import limits
-from volly_fed.daemon.dns import system_resolvers
+from volly_fed.daemon.dns.resolver import system_resolvers
+from volly_fed.daemon.dns.transport import Server
 from volly_fed.discovery.endpoint import NO_IDENTITY, Endpoint, Service, Status, Step
-from volly_fed.errors import Bogus, ConfigError, DiscoveryError, Insecure, NoRecords
+from volly_fed.errors import Bogus, ConfigError, DiscoveryError, Indeterminate, Insecure, NoRecords
 from volly_fed.names import DomainName, fingerprint_text
+from volly_fed.testing.world import WorldServer
+from volly_fed.testing.world_server import Later, Reply
 
 
 @pytest.fixture
@@ -150,13 +154,25 @@ async def test_failures_are_kept_briefly(net: Net) -> None:
     resolver = net.resolver()
     await fails(resolver, "bad.test")
     asked = net.server.queries
-    net.now += limits.DNS_FAILURE_TTL - 1
+    net.now += limits.DNS_FAILURE_TTL - 0.1
     await fails(resolver, "bad.test")
     assert net.server.queries == asked
     net.world.zone("bad.test", service_records())
     net.world.sign(NOW)
-    net.now += 1
+    net.now += 0.1
     assert (await resolver.discover(DomainName("bad.test"))).targets
+
+
+async def test_repeated_failures_are_kept_longer_each_time(net: Net) -> None:
+    resolver, began = net.resolver(), net.now
+    asked_at: list[float] = []
+    for _ in range(100):
+        before = net.server.queries
+        await fails(resolver, "bad.test")
+        if net.server.queries > before:
+            asked_at.append(net.now - began)
+        net.now += 1
+    assert asked_at == [0, 1, 3, 7, 15, 31, 61, 91]
 
 
 async def test_an_expired_signature_ends_the_cache(net: Net) -> None:
@@ -238,10 +254,127 @@ async def test_lookup_of_one_name(net: Net) -> None:
         await resolver.lookup("x" * 64, "A")
 
 
+# --- view and flush --------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_remembered_can_be_seen(net: Net) -> None:
+    resolver = net.resolver()
+    await resolver.discover(A)
+    await fails(resolver, "bare.test")
+    await fails(resolver, "expired.test")
+    await fails(resolver, "unsigned.test")
+    entries = {(entry.name, entry.type): entry for entry in resolver.entries()}
+    address = entries["fed.a.test.", "A"]
+    assert (address.status, address.records, address.expires) == (Status.SECURE, ("192.0.2.1",), NOW + 3600)
+    absent = entries["_volly-fed._tcp.bare.test.", "SRV"]
+    assert (absent.status, absent.records, absent.expires) == (Status.SECURE, (), NOW + 300)
+    assert "no such record" in absent.reason or "does not exist" in absent.reason
+    bogus = entries["_volly-fed._tcp.expired.test.", "SRV"]
+    assert (bogus.status, bogus.expires) == (Status.BOGUS, NOW + limits.DNS_FAILURE_TTL)
+    zone = entries["a.test.", "zone"]
+    assert zone.status is Status.SECURE
+    assert "algorithm 13" in zone.records[0]
+    assert "unsigned delegation" in entries["unsigned.test.", "zone"].reason
+    failure = entries["expired.test.", "federation"]
+    assert (failure.status, "note" in failure.reason) == (Status.BOGUS, False)
+    assert entries["bare.test.", "federation"].status is Status.SECURE
+    assert resolver.entries()[0].name == "."
+    net.now += 3600
+    assert {entry.type for entry in resolver.entries()} <= {"zone"}
+
+
+async def test_forgetting_a_domain_leaves_the_others(net: Net) -> None:
+    resolver = net.resolver()
+    await resolver.discover(A)
+    await fails(resolver, "expired.test")
+    before = len(resolver.entries())
+    asked = net.server.queries
+    assert resolver.forget("expired.test") > 0
+    assert not [entry for entry in resolver.entries() if "expired" in entry.name]
+    await resolver.discover(A)
+    assert net.server.queries == asked
+    assert resolver.forget("a.test") == 6  # five answers, one zone
+    await resolver.discover(A)
+    assert net.server.queries == asked + 7
+    await fails(resolver, "expired.test")
+    assert len(resolver.entries()) == before
+    assert resolver.forget() == before
+    assert (resolver.forget(), resolver.entries()) == (0, [])
+    with pytest.raises(NoRecords):
+        resolver.forget("x" * 64)
+
+
+async def test_resolvers_can_be_changed_while_it_runs(nursery: trio.Nursery, net: Net) -> None:
+    resolver = net.resolver()
+    await resolver.discover(A)
+    other = WorldServer(net.world)
+    address = await nursery.start(other.serve)
+    asked = net.server.queries
+    resolver.use([address])
+    assert resolver.servers == (Server(*address),)
+    await resolver.discover(A)
+    assert (net.server.queries, other.queries) == (asked, 10)
+
+
+async def test_what_the_old_resolvers_still_say_is_not_kept(nursery: trio.Nursery, net: Net) -> None:
+    async def ask_the_old() -> None:
+        assert type(await fails(resolver, "a.test")) is Indeterminate
+
+    class Failing:
+        def reply(self, query: dns.message.Message, *, udp: bool) -> Reply:
+            del udp
+            response = dns.message.make_response(query)
+            response.set_rcode(dns.rcode.SERVFAIL)
+            return Later(0.05, response)
+
+    resolver = net.resolver()
+    resolver.use([await nursery.start(WorldServer(Failing()).serve)])
+    async with trio.open_nursery() as asking:
+        asking.start_soon(ask_the_old)
+        await trio.testing.wait_all_tasks_blocked()
+        resolver.use([net.address])
+        assert resolver.entries() == []
+        assert (await resolver.discover(A)).targets
+    assert {entry.status for entry in resolver.entries()} == {Status.SECURE}
+    assert (await resolver.discover(A)).targets
+
+
+async def test_questions_under_way_are_sent_once_for_all_discoveries(net: Net) -> None:
+    """Two domains of one top-level domain, both unknown: what they share is asked once."""
+    resolver = net.resolver()
+    async with trio.open_nursery() as nursery:
+        for domain in ("a.test", "apex.test", "original.test"):
+            nursery.start_soon(resolver.discover, DomainName(domain))
+    shared = 3  # "." DNSKEY, "test." DS and DNSKEY
+    assert net.server.queries == 3 * 7 + shared + 2  # original.test follows two aliases
+
+
+@pytest.mark.parametrize("days", [-40, 40])
+async def test_a_wrong_clock_is_suspected_where_the_roots_signatures_are_out_of_date(net: Net, days: int) -> None:
+    net.now += days * 86400
+    assert "note: check the clock of this machine" in str(await fails(net.resolver(), "a.test"))
+
+
+async def test_a_domain_of_its_own_fault_says_nothing_of_the_clock(net: Net) -> None:
+    assert "check the clock of this machine" not in str(await fails(net.resolver(), "expired.test"))
+
+
+async def test_a_resolver_on_ipv6(nursery: trio.Nursery, net: Net) -> None:
+    server = WorldServer(net.world)
+    try:
+        address = await nursery.start(partial(server.serve, "::1"))
+    except OSError:
+        pytest.skip("no IPv6 here")
+    resolver = net.resolver()
+    resolver.use([address])
+    assert (await resolver.discover(A)).targets
+    assert server.queries == 10
+
+
 def test_system_resolvers(tmp_path: Path) -> None:
     path = tmp_path / "resolv.conf"
     path.write_text("search a.test\nnameserver 192.0.2.53\nnameserver 2001:db8::53\noptions edns0\n")
-    assert system_resolvers(path) == [("192.0.2.53", 53), ("2001:db8::53", 53)]
+    assert system_resolvers(path) == [Server("192.0.2.53", 53), Server("2001:db8::53", 53)]
     path.write_text("# nothing\n")
     with pytest.raises(ConfigError, match="note:"):
         system_resolvers(path)

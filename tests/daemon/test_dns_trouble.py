@@ -16,9 +16,10 @@ from dns.rdatatype import RdataType
 from tests.daemon.dns_net import A, Net, fails, start_net
 from tests.discovery.harness import DIGEST, NOW, without
 from volly_fed import limits
-from volly_fed.daemon.dns import Resolver, trust_anchors
+from volly_fed.daemon.dns.resolver import Resolver, trust_anchors
 from volly_fed.discovery.endpoint import Status
 from volly_fed.errors import Bogus, Indeterminate
+from volly_fed.testing.world import Datagrams, WorldServer
 from volly_fed.testing.world_sign import Window, ZoneKeys
 
 
@@ -124,6 +125,52 @@ async def test_answers_to_other_queries_are_not_taken(patient_clock: trio.testin
 
     net.world.hook("a.test", misnumber)
     assert type(await fails(net.resolver(), "a.test")) is Indeterminate
+
+
+async def test_forgeries_are_passed_over_until_the_answer_comes(net: Net) -> None:
+    """Wrong id, wrong question, no response at all: none of them ends the wait, and TCP is not needed."""
+    transports: list[bool] = []
+
+    def forge(query: dns.message.Message, response: dns.message.Message, udp: bool) -> Datagrams:
+        transports.append(udp)
+        other = dns.message.make_query("fed.b.test", RdataType.A, id=query.id)
+        forged = dns.message.make_response(other)
+        misnumbered = dns.message.make_response(query)
+        misnumbered.id = query.id ^ 1
+        return Datagrams((misnumbered, forged, query.to_wire()[:2] + b"\xff" * 40, b"\0", response))
+
+    net.world.hook("fed.a.test", forge)
+    assert (await net.resolver().lookup("fed.a.test", "A")).found
+    assert transports == [True]
+
+
+async def test_who_does_not_answer_is_asked_last_from_then_on(patient_clock: trio.testing.MockClock, net: Net) -> None:
+    with trio.socket.socket(trio.socket.AF_INET, trio.socket.SOCK_DGRAM) as silent:
+        await silent.bind(("127.0.0.1", 0))
+        servers = [silent.getsockname(), net.address]
+        resolver = Resolver(servers, trust_anchors(net.world.anchor_text), allow_private=True, clock=lambda: NOW)
+        assert (await resolver.lookup("fed.a.test", "A")).found
+        assert [server[:2] for server in resolver.servers] == [net.address, silent.getsockname()]
+        started = trio.current_time()
+        assert (await resolver.lookup("fed.a.test", "AAAA")).found
+        assert trio.current_time() - started < limits.DNS_RETRANSMIT
+
+
+@pytest.mark.parametrize("rcode", [2, 5])
+async def test_a_server_that_fails_or_refuses_is_followed_by_the_next(
+    nursery: trio.Nursery, net: Net, rcode: int
+) -> None:
+    class Broken:
+        def reply(self, query: dns.message.Message, *, udp: bool) -> dns.message.Message:
+            del udp
+            response = dns.message.make_response(query)
+            response.set_rcode(dns.rcode.Rcode(rcode))
+            return response
+
+    broken = await nursery.start(WorldServer(Broken()).serve)
+    resolver = net.resolver()
+    resolver.use([broken, net.address])
+    assert (await resolver.discover(A)).targets
 
 
 async def test_tlsa_of_wrong_length_is_ignored_alone(net: Net) -> None:

@@ -18,7 +18,7 @@ from volly_fed.codepoints import ErrorCode
 from volly_fed.crypto.kem import MailboxKey, mailbox_id
 from volly_fed.crypto.secret import Secret
 from volly_fed.daemon.connection import Connection, Dialled, dial
-from volly_fed.daemon.homeserver import tls_identity
+from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.tls import TlsContext, make_context
 from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
 from volly_fed.edge.registration import encode_registration, make_registration

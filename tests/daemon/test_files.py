@@ -13,8 +13,11 @@ from volly_fed.daemon.files import (
     PUBLIC_FILE,
     Creation,
     locked,
+    move_over,
+    read_bytes,
     read_private_text,
     read_text,
+    write_bytes,
     write_text,
 )
 from volly_fed.errors import LocalError
@@ -200,3 +203,32 @@ def test_only_one_process_is_inside_a_lock(tmp_path: Path) -> None:
 def test_a_lock_on_nothing_is_explained(tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="no such file"), locked(tmp_path / "nothing"):
         pass
+
+
+def test_bytes_are_written_as_texts_are(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a", b"\xff\x00", PUBLIC_FILE)
+    assert mode(tmp_path / "a") == 0o644
+    assert read_bytes(tmp_path / "a", "statement") == b"\xff\x00"
+    with pytest.raises(LocalError, match=r"statement .* does not exist\nnote: make one"):
+        read_bytes(tmp_path / "b", "statement", "make one")
+
+
+def test_a_file_takes_the_place_of_another(tmp_path: Path) -> None:
+    write_text(tmp_path / "new", "new")
+    write_text(tmp_path / "old", "old")
+    move_over(tmp_path / "new", tmp_path / "old")
+    assert (everything(tmp_path), (tmp_path / "old").read_text()) == (["old"], "new")
+    with pytest.raises(LocalError, match="old: no such file"):
+        move_over(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "new"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_writes_belongs_to_the_daemons_user(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12345, 12346)
+    write_text(tmp_path / "new", "text")
+    (tmp_path / "old").write_text("text")
+    os.chown(tmp_path / "old", 23456, 23457)
+    write_text(tmp_path / "old", "other text")
+    owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
+    assert owners == {"new": (12345, 12346), "old": (23456, 23457)}

@@ -2,11 +2,15 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import attrs
+import dns.name
 import pytest
 
-from volly_fed.config.model import HomeserverConfig
+from volly_fed.config.model import AnchorSource, HomeserverConfig, Validation
+from volly_fed.config.values import read_resolver
 from volly_fed.crypto.certificate import TlsKey
 from volly_fed.daemon import material
+from volly_fed.daemon.dns.configured import make_resolver
 from volly_fed.daemon.setup import create_edge, create_homeserver
 from volly_fed.errors import ConfigError, LocalError
 from volly_fed.names import Fingerprint
@@ -184,3 +188,42 @@ def test_a_missing_configuration(tmp_path: Path) -> None:
         material.read_homeserver_config(tmp_path / "x")
     with pytest.raises(LocalError, match="note: run `volly-fed edge init`"):
         material.read_edge_config(tmp_path / "x")
+
+
+def test_anchors_come_from_the_file_the_system_or_this_program(
+    config: HomeserverConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named, kept = tmp_path / "anchors.ds", tmp_path / "root.key"
+    system = attrs.evolve(config, dns=attrs.evolve(config.dns, anchors=AnchorSource.SYSTEM))
+    monkeypatch.setattr(material, "SYSTEM_ANCHORS", (tmp_path / "missing", kept, named))
+    with pytest.raises(
+        LocalError, match=r"no trust anchors can be read in .*missing, .*root\.key.*\nnote: install dns-"
+    ):
+        material.load_anchors(system)
+    kept.write_text("kept")
+    named.write_text("named")
+    assert material.load_anchors(config) is None
+    assert material.load_anchors(system) == ("kept", kept)
+    both = attrs.evolve(system, dns=attrs.evolve(system.dns, anchors_file=named))
+    assert material.load_anchors(both) == ("named", named)
+
+
+def test_the_resolver_is_made_as_the_configuration_says(config: HomeserverConfig, tmp_path: Path) -> None:
+    anchors = tmp_path / "anchors.ds"
+    anchors.write_text(". IN DS 1 13 2 " + "00" * 32 + "\n")
+    asked = read_resolver("192.0.2.53:5353")
+    made = make_resolver(
+        attrs.evolve(
+            config,
+            dns=attrs.evolve(config.dns, resolvers=(asked,), anchors_file=anchors, allow_private_addresses=True),
+        )
+    )
+    assert made.servers == (asked,)
+    assert made.allow_private
+    assert [ds.key_tag for ds in made.anchors[dns.name.root]] == [1]
+    unfit = attrs.evolve(config.dns, resolvers=(asked,), validate=Validation.RESOLVER_AD)
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.53"):
+        make_resolver(attrs.evolve(config, dns=unfit))
+    anchors.write_text("nothing\n")
+    with pytest.raises(ConfigError, match=r"anchors\.ds"):
+        make_resolver(attrs.evolve(config, dns=attrs.evolve(config.dns, anchors_file=anchors)))

@@ -11,7 +11,7 @@ from tests.daemon.sites import A, B, C, Site, endpoint, material, sites
 from volly_fed.channel import FEDERATION
 from volly_fed.codepoints import Extension, TrustLevel
 from volly_fed.crypto.certificate import TlsKey
-from volly_fed.daemon.homeserver import tls_identity
+from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.prober import FAILED, OK, SKIPPED, Caller, ProbeStep, probe
 from volly_fed.daemon.tls import TlsIdentity, make_context
 from volly_fed.discovery.endpoint import Endpoint, Status, Step, Target

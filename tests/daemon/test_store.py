@@ -5,6 +5,7 @@ import random
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -13,10 +14,10 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store import Backoff, InboundRow, OutboundRow, Store
+from volly_fed.daemon.store.store import Backoff, InboundRow, OutboundRow, Store
 from volly_fed.errors import StorageError
 from volly_fed.names import Fingerprint, MailboxId, parse_domain
-from volly_fed.trust.pins import Pin
+from volly_fed.trust.pins import IdentityVerdict, Judgement, Pin, Standing
 
 A, B = parse_domain("a.test"), parse_domain("b.test")
 NOW = 1_800_000_000.0
@@ -269,13 +270,18 @@ async def test_the_sweep_works_in_steps(tmp_path: Path, monkeypatch: pytest.Monk
         assert (swept.outbound, swept.inbound, swept.forgotten) == (5, 5, 5)
 
 
+def _always(judgement: Judgement, _: Standing) -> Judgement:
+    return judgement
+
+
 async def test_pins_and_backoff(tmp_path: Path) -> None:
     pin = Pin(domain=A, fingerprint=Fingerprint(bytes(32)), first_seen=1.5, last_seen=2.5)
     async with Store.open(tmp_path / "s", clock=clock) as store:
         assert await store.pin(A) is None
         assert await store.backoff(A) is None
-        await store.put_pin(pin)
-        await store.put_pin(pin.seen(9.5))
+        for kept in (pin, pin.seen(9.5)):
+            judgement = Judgement(verdict=IdentityVerdict.MATCH, reason="", standing=Standing(pin=kept))
+            await store.decide_standing(A, partial(_always, judgement))
         await store.put_backoff(A, Backoff(failures=1, next_attempt=3.5))
         await store.put_backoff(A, Backoff(failures=2, next_attempt=4.5))
         await store.put_backoff(B, Backoff(failures=1, next_attempt=4.5))
@@ -302,7 +308,7 @@ async def test_files_are_private(tmp_path: Path) -> None:
 _HOLD = """
 import sys, trio
 from pathlib import Path
-from volly_fed.daemon.store import Store
+from volly_fed.daemon.store.store import Store
 async def main():
     async with Store.open(Path(sys.argv[1])):
         print("open", flush=True)

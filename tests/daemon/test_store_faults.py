@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from volly_fed.daemon.store import InboundRow, OutboundRow, Store
+from volly_fed.daemon.store.store import InboundRow, OutboundRow, Store
 from volly_fed.errors import StorageError
 from volly_fed.names import MailboxId, parse_domain
 
@@ -83,7 +83,7 @@ async def test_a_job_that_does_not_fit_leaves_its_neighbours_alone(tmp_path: Pat
 _HAMMER = """
 import os, struct, sys, trio
 from pathlib import Path
-from volly_fed.daemon.store import InboundRow, OutboundRow, Store
+from volly_fed.daemon.store.store import InboundRow, OutboundRow, Store
 from volly_fed.names import MailboxId, parse_domain
 A, BOX = parse_domain("a.test"), MailboxId(bytes(32))
 async def hammer(store, lane):

@@ -42,13 +42,15 @@ class Judge:
     anchors: Anchors | None = None
     mutate: Mutate | None = None
     verifications: int = limits.DNS_VERIFICATIONS
+    require_mldsa44: bool = False
     asked: list[Question] = attrs.field(factory=list)
     budget: Budget = attrs.field(factory=Budget)
 
     def __call__(self, name: str, rdtype: str) -> Answer:
         anchors = self.anchors if self.anchors is not None else read_anchors(self.world.anchor_text)
         self.budget = Budget(verifications=self.verifications)
-        walk = Walk(zones=Zones(anchors), now=self.now, budget=self.budget)
+        zones = Zones(anchors, require_mldsa44=self.require_mldsa44)
+        walk = Walk(zones=zones, now=self.now, budget=self.budget)
         asking = look_up(walk, Question(dns.name.from_text(name), RdataType.make(rdtype)))
         question = next(asking)
         while True:

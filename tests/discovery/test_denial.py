@@ -143,6 +143,14 @@ def test_nsec_wildcard_that_is_a_delegation_denies_nothing() -> None:
         denial_nsec.judge([wildcard, cover], question("missing.test"))
 
 
+def test_nsec_denies_a_closer_name_only_below_the_wildcards_parent() -> None:
+    cover = [Span(name("a.w.test."), name("z.w.test."), _types("A"))]
+    denial_nsec.check_expansion(cover, name("x.w.test"), 2)
+    for labels in (1, 3):  # *.test, where w.test exists; *.x.w.test, where x.w.test is denied
+        with pytest.raises(Bogus, match="from a wildcard"):
+            denial_nsec.check_expansion(cover, name("x.w.test"), labels)
+
+
 def test_nsec3_controls() -> None:
     nxdomain = hashed(ZONE, covering=["missing.test", "*.test"])
     assert denial_nsec3.judge(nxdomain, question("missing.test")).absence is Absence.NXDOMAIN

@@ -179,6 +179,86 @@ def test_a_denial_lives_no_longer_than_the_soa_says(world: World) -> None:
     assert Judge(world)("missing.a.test", "A").expires == NOW + 300
 
 
+def test_a_signature_with_a_shorter_ttl_shortens_the_answers_life() -> None:
+    """RFC 4035 §5.3.3: the TTL of the RRSIG itself counts too."""
+
+    def shorten(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        for rrset in response.answer:
+            if rrset.rdtype == RdataType.RRSIG:
+                rrset.ttl = 7
+        return response
+
+    assert Judge(hooked(shorten, "fed.a.test"))("fed.a.test", "A").expires == NOW + 7
+
+
+@pytest.mark.parametrize(("zone", "rdtype"), [("test", RdataType.DNSKEY), ("a.test", RdataType.DS)])
+@pytest.mark.parametrize("name", ["fed.a.test", "missing.a.test", "x.wild.a.test"])
+def test_an_answer_does_not_outlive_its_chain(zone: str, rdtype: RdataType, name: str) -> None:
+    def shorten(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        asked = query.question[0]
+        if (asked.name, asked.rdtype) == (dns.name.from_text(zone), rdtype):
+            response.answer = [dns.rrset.from_rdata_list(asked.name, 9, list(rrset)) for rrset in response.answer]
+        return response
+
+    answer = Judge(hooked(shorten, zone))(name, "A")
+    assert answer.status is Status.SECURE
+    assert answer.expires == NOW + 9
+
+
+def test_a_wildcards_answer_lives_no_longer_than_its_proof(world: World) -> None:
+    assert Judge(world)("x.wild.a.test", "A").expires == NOW + 300
+
+
+# --- ML-DSA-44 required -----------------------------------------------------------------------------------------------
+
+
+def _both() -> World:
+    world = World(seed=b"both")
+    world.zone("both.test", [*service_records(), "*.wild IN A 192.0.2.9"], algorithm=(13, 18))
+    world.zone("classical.test", service_records())
+    world.sign(NOW)
+    return world
+
+
+def _strip_mldsa44(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+    for section in (response.answer, response.authority):
+        for rrset in section:
+            for rdata in list(rrset):
+                if rdata.rdtype == RdataType.RRSIG and rdata.algorithm == Algorithm.MLDSA44:
+                    rrset.remove(rdata)  # type: ignore[no-untyped-call]  # dnspython's gap
+    return response
+
+
+@pytest.mark.parametrize("name", ["fed.both.test", "missing.both.test", "x.wild.both.test", "both.test"])
+def test_required_mldsa44_must_hold(name: str) -> None:
+    for required in (False, True):
+        assert Judge(_both(), require_mldsa44=required)(name, "A").status is Status.SECURE
+        stripped = _both()
+        stripped.hook(name, _strip_mldsa44)
+        answer = Judge(stripped, require_mldsa44=required)(name, "A")
+        assert answer.status is (Status.BOGUS if required else Status.SECURE)
+        assert ("require_mldsa44 asks for" in answer.reason) == required
+
+
+def test_required_mldsa44_must_sign_the_keys_too() -> None:
+    world = _both()
+    world.hook(
+        "both.test",
+        lambda query, response, udp: (
+            _strip_mldsa44(query, response, udp) if query.question[0].rdtype == RdataType.DNSKEY else response
+        ),
+    )
+    assert Judge(world)("fed.both.test", "A").found
+    answer = Judge(world, require_mldsa44=True)("fed.both.test", "A")
+    assert answer.status is Status.BOGUS
+    assert "require_mldsa44" in answer.reason
+
+
+def test_required_mldsa44_asks_nothing_of_zones_without_it() -> None:
+    assert Judge(_both(), require_mldsa44=True)("fed.classical.test", "A").found
+    assert Judge(build(algorithm=18), require_mldsa44=True)("fed.a.test", "A").found
+
+
 # --- NSEC3 particulars -----------------------------------------------------------------------------------------------
 
 

@@ -149,6 +149,68 @@ def test_wildcard_cannot_answer_below_an_existing_name() -> None:
         assert Judge(build(nsec3=nsec3))("q.b.a.test", "A").found
 
 
+def shown_by(world: World, name: str, rdtype: str) -> dns.message.Message:
+    response = world.respond(dns.message.make_query(name, rdtype, want_dnssec=True))
+    assert isinstance(response, dns.message.Message)
+    return response
+
+
+@pytest.mark.parametrize("nsec3", [False, True])
+def test_the_zone_above_cannot_vouch_for_a_wildcards_answer(nsec3: bool) -> None:
+    """By hash, a zone above "denies" every name of the zones below it: the proof must be of the wildcard's own zone."""
+
+    def build_small() -> World:
+        world = World(seed=b"above", nsec3=nsec3)
+        world.zone("a.test", ["*.b IN A 192.0.2.66", "real.b IN A 192.0.2.1"])
+        world.sign(NOW)
+        return world
+
+    other = build_small()
+
+    def expand(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        name = query.question[0].name
+        made = shown_by(other, "q.b.a.test", "A")
+        response.answer = [dns.rrset.from_rdata_list(name, 60, list(rrset)) for rrset in made.answer]
+        denials = [rrset for asked in "bcdefghi" for rrset in shown_by(other, f"{asked}.test", "TXT").authority]
+        response.authority = list({(rrset.name, rrset.covers): rrset for rrset in denials}.values())
+        return response
+
+    world = build_small()
+    assert Judge(world)("real.b.a.test", "A").rdatas[0].to_text() == "192.0.2.1"
+    world.hook("real.b.a.test", expand)
+    assert Judge(world)("real.b.a.test", "A").status is Status.BOGUS
+    assert Judge(build_small())("q.b.a.test", "A").rdatas[0].to_text() == "192.0.2.66"
+
+
+@pytest.mark.parametrize("nsec3", [False, True])
+@pytest.mark.parametrize("first", ["above", "own"])
+@pytest.mark.parametrize(
+    ("name", "own", "above"),
+    [
+        ("missing.sub.a.test", "missing.sub.a.test", "missing.a.test"),
+        ("www.sub.a.test", "missing.sub.a.test", "missing.a.test"),
+        ("www.sub.a.test", "sub.a.test", "zzz.a.test"),
+    ],
+)
+def test_denials_of_two_zones_in_one_answer_are_not_added_up(
+    name: str, own: str, above: str, first: str, nsec3: bool
+) -> None:
+    other = build(nsec3=nsec3)
+    truth = Judge(build(nsec3=nsec3))(name, "A")
+
+    def mix(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
+        proofs = [shown_by(other, own, "MX").authority, shown_by(other, above, "MX").authority]
+        merged = [rrset for proof in (proofs if first == "own" else proofs[::-1]) for rrset in proof]
+        response.answer, response.authority = [], merged
+        response.set_rcode(dns.rcode.NXDOMAIN)
+        return response
+
+    answer = Judge(hooked(mix, name, nsec3=nsec3))(name, "A")
+    # the records of the zone above are ignored: those of the zone itself say what they say alone
+    expected = Status.SECURE if truth.absent else Status.BOGUS
+    assert answer.status is expected, answer.reason
+
+
 def test_two_aliases_at_one_name_are_bogus() -> None:
     world = build()
     world.zone("twice.test", ["x IN CNAME fed.a.test."])

@@ -1,3 +1,5 @@
+import struct
+
 import dns.flags
 import dns.message
 import dns.name
@@ -101,3 +103,81 @@ def test_mutated_responses_raise_bad_message_only(data: st.DataObject) -> None:
         parse_response(bytes(wire), QUESTION)
     except BadMessage:
         return
+
+
+# --- shape ------------------------------------------------------------------------------------------------------------
+
+
+def crafted(owner: bytes, rdtype: int, rdata: bytes, count: int, question: dns.name.Name) -> bytes:
+    """A response with `count` equal records; `owner` and `rdata` may hold pointers, the question's name is at 12."""
+    asked = question.to_wire()
+    assert asked is not None
+    head = struct.pack("!6H", 1, 0x8180, 1, count, 0, 0) + asked + struct.pack("!HH", RdataType.A, IN)
+    return head + (owner + struct.pack("!HHIH", rdtype, IN, 60, len(rdata)) + rdata) * count
+
+
+DEEP = dns.name.from_text(".".join("a" * 126))
+POINTER = b"\xc0\x0c"
+
+
+@pytest.mark.parametrize(
+    ("rdtype", "rdata"),
+    [
+        (RdataType.CNAME, POINTER),
+        (RdataType.NS, POINTER),
+        (RdataType.DNAME, POINTER),
+        (RdataType.SRV, bytes(6) + POINTER),
+        (RdataType.SOA, POINTER + POINTER + bytes(20)),
+        (RdataType.A, bytes(4)),
+        (RdataType.TLSA, b"\3\1\1"),
+    ],
+)
+def test_pointers_to_a_deep_name_are_refused_before_they_are_followed(
+    rdtype: RdataType, rdata: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dns.message, "from_wire", _never)  # it would take seconds
+    with pytest.raises(BadMessage, match="so many names"):
+        parse_response(crafted(POINTER, rdtype, rdata, 200, DEEP), Question(DEEP, RdataType.A))
+
+
+def _never(*_: object, **__: object) -> None:
+    pytest.fail("the message should not have been parsed")
+
+
+def test_a_few_deep_names_are_no_trouble() -> None:
+    question = Question(DEEP, RdataType.A)
+    message = parse_response(crafted(POINTER, RdataType.A, bytes(4), 3, DEEP), question)
+    assert find(message.answer, DEEP, RdataType.A) is not None
+
+
+def test_records_have_a_limit() -> None:
+    name = dns.name.from_text("a.test")
+    question = Question(name, RdataType.A)
+    parse_response(crafted(POINTER, RdataType.A, bytes(4), limits.DNS_RECORDS - 1, name), question)
+    with pytest.raises(BadMessage, match="more than 256 records"):
+        parse_response(crafted(POINTER, RdataType.A, bytes(4), limits.DNS_RECORDS, name), question)
+
+
+@pytest.mark.parametrize(
+    ("owner", "rdtype", "reason"),
+    [
+        (b"\xc0\xff", RdataType.A, "points forward"),
+        (b"\1a\xc0\x1a", RdataType.A, "points forward"),  # to itself
+        (b"\1a" * 128 + b"\0", RdataType.A, "too long"),
+        (POINTER, RdataType.RP, "no use"),  # two names, which the count does not know
+    ],
+)
+def test_names_that_cannot_be_counted_are_refused(owner: bytes, rdtype: RdataType, reason: str) -> None:
+    name = dns.name.from_text("a.test")
+    with pytest.raises(BadMessage, match=reason):
+        parse_response(crafted(owner, rdtype, bytes(4), 1, name), Question(name, RdataType.A))
+
+
+def test_unknown_types_are_bytes() -> None:
+    name = dns.name.from_text("a.test")
+    parse_response(crafted(POINTER, 65280, bytes(4), 1, name), Question(name, RdataType.A))
+
+
+def test_a_message_too_long_says_so() -> None:
+    with pytest.raises(BadMessage, match="61440 bytes is refused"):
+        parse_response(bytes(61440), QUESTION)

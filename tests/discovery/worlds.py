@@ -32,7 +32,7 @@ def build(*, nsec3: bool = False, algorithm: int = 13) -> World:
     world.zone("sub.a.test", ["www IN A 192.0.2.3"])
     world.zone("lame.sub.a.test", signed=False)
     world.zone("bad.test", service_records(), flaws=Flaw.BAD_SIGNATURE)
-    for flaw in Flaw:
+    for flaw in ~Flaw.KEY_TRAP:  # which takes long to sign; the matrix has it
         world.zone(f"{str(flaw.name).lower().replace('_', '-')}.test", service_records(), flaws=flaw)
     world.sign(NOW)
     return world

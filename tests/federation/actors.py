@@ -21,7 +21,7 @@ from volly_fed.crypto.secret import Secret
 from volly_fed.crypto.signature import IdentityKey
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
-from volly_fed.daemon.homeserver import tls_identity
+from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.link import End, Link, Pending
 from volly_fed.daemon.tls import TlsIdentity, make_context
 from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge

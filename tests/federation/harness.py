@@ -19,8 +19,8 @@ import trio
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.codepoints import ErrorCode, TrustLevel
-from volly_fed.daemon.device import Submitting
-from volly_fed.daemon.device_link import PlainEdge
+from volly_fed.daemon.device.device import Submitting
+from volly_fed.daemon.device.link import PlainEdge
 from volly_fed.errors import ChannelError
 from volly_fed.names import DomainName
 from volly_fed.testing.world import World, WorldServer

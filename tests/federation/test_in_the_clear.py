@@ -33,7 +33,7 @@ from volly_fed import limits
 from volly_fed.channel import DEVICE, EDGE, FEDERATION
 from volly_fed.client.card import Card, encode_card
 from volly_fed.codepoints import EnvelopeClass, MessageType
-from volly_fed.daemon.device_link import with_socket
+from volly_fed.daemon.device.link import with_socket
 from volly_fed.daemon.websocket import Socket
 from volly_fed.names import fingerprint_text, mailbox_text
 from volly_fed.observe.log import Log

@@ -56,6 +56,32 @@ def test_extensions_reach_the_other_side_and_unknown_ones_do_no_harm() -> None:
     assert dict(played.accepted.extensions) == offered
 
 
+def test_a_statement_reaches_the_other_side_unread_with_the_proof() -> None:
+    longest = b"s" * limits.MAX_CONTINUITY
+    played = pair(
+        dialler=attrs.evolve(A, statement=longest), acceptor=attrs.evolve(B, statement=b"not read here")
+    ).run()
+    assert played.dialled is not None
+    assert played.accepted is not None
+    assert (played.accepted.statement, played.dialled.statement) == (longest, b"not read here")
+    assert all(len(data) <= limits.MAX_HANDSHAKE_MESSAGE for data in played.line)
+    plain = pair().run()
+    assert plain.dialled is not None
+    assert plain.dialled.statement == b""
+    assert len(plain.line[2]) < 3400  # nothing is sent where there is nothing to say
+
+
+def test_a_statement_over_the_limit_is_our_bug_here_and_malformed_there() -> None:
+    with pytest.raises(ValueError, match="Length"):
+        attrs.evolve(A, statement=bytes(limits.MAX_CONTINUITY + 1))
+
+    def too_long(number: int, data: bytes) -> bytes:
+        fields: Any = codec.decode(data)
+        return codec.encode(fields | {2: bytes(limits.MAX_CONTINUITY + 1)}) if number == 2 else data
+
+    assert run_to_failure(pair(too_long)).code is ErrorCode.MALFORMED
+
+
 def test_unknown_hello_fields_are_ignored_and_signed() -> None:
     def with_unknown_field(data: bytes) -> bytes:
         fields: Any = codec.decode(data)
@@ -130,7 +156,8 @@ def test_no_altered_field_leads_to_an_established_pair(number: int, field: int, 
         assume(field not in fields or fields[field] != value)
         return codec.encode(fields | {field: value})
 
-    if number >= 2 and field > 1:  # AUTH signs nothing of itself: unknown fields in it are ignored like in any message
+    # AUTH signs nothing of itself: unknown fields in it are ignored like in any message, a statement proves itself
+    if number >= 2 and (field > 2 or (field == 2 and isinstance(value, bytes))):
         pair(alter).run()
     else:
         run_to_failure(pair(alter))
@@ -262,7 +289,7 @@ def test_a_message_over_the_limit_is_not_read() -> None:
 
 
 def test_extensions_that_do_not_fit_are_our_bug() -> None:
-    wide = attrs.evolve(A, extensions={n: bytes(limits.MAX_EXTENSION) for n in range(8)})
+    wide = attrs.evolve(A, extensions={n: bytes(limits.MAX_EXTENSION) for n in range(limits.MAX_EXTENSIONS)})
     with pytest.raises(LocalProtocolError, match="fit"):
         pair(dialler=wide).initiator.send(Start())
 

@@ -92,7 +92,7 @@ def test_what_is_no_name_is_not_written_as_one() -> None:
     stream = io.StringIO()
     log = Log("info", "json", stream)
     log.claim_refused(peer="alice@evil.example\nfake", code=ErrorCode.POLICY, reason="no")
-    log.identity_changed(peer="a.test", fingerprint="short", previous="x")
+    log.identity_changed(peer="a.test", fingerprint="short", previous="x", reason="no statement")
     lines = written(stream)
     assert lines[0]["peer"] == "[removed]"
     assert lines[1]["fingerprint"] == "[removed]"

@@ -3,11 +3,11 @@ import pytest
 from volly_fed import limits
 from volly_fed.codepoints import TrustLevel
 from volly_fed.names import DomainName, Fingerprint
-from volly_fed.trust import Evidence, Pin, Policy, gates
+from volly_fed.trust import Evidence, Policy, gates
 from volly_fed.trust.levels import RIGHTS
 
 PEER, OWN, OTHER = DomainName("peer.example"), DomainName("own.example"), DomainName("other.example")
-OLD, NEW, FOREIGN = (Fingerprint(bytes([n]) * 32) for n in (1, 2, 3))
+OLD, NEW = (Fingerprint(bytes([n]) * 32) for n in (1, 2))
 FULL, SELECTIVE, METADATA, NONE = TrustLevel.FULL, TrustLevel.SELECTIVE, TrustLevel.METADATA, TrustLevel.NONE
 
 # level: link, relay out, relay in, deliver when named, deliver when not named
@@ -36,7 +36,7 @@ def test_every_level_has_a_row() -> None:
 def test_the_table(level: TrustLevel, row: tuple[bool, ...]) -> None:
     link, out, into, named, unnamed = row
     asked = policy(level)
-    shown = gates.establish(asked, PEER, evidence(), shown=OLD, pin=None, now=1000)
+    shown = gates.establish(asked, PEER, evidence(), now=1000)
     assert (gates.dial(asked, PEER).allowed, gates.accept(asked, PEER).allowed, shown.allowed) == (link, link, link)
     for source in (asked, level):  # the policy, or the level frozen into a session
         assert gates.relay(source, PEER, "out").allowed is out
@@ -75,33 +75,8 @@ def test_an_unknown_direction_is_our_bug() -> None:
         gates.relay(FULL, PEER, "sideways")
 
 
-def pin(fingerprint: Fingerprint) -> Pin:
-    return Pin(domain=PEER, fingerprint=fingerprint, first_seen=1, last_seen=2)
-
-
-@pytest.mark.parametrize(
-    ("shown", "held", "allowed", "words"),
-    [
-        (OLD, None, True, "first contact"),
-        (NEW, None, True, "first contact"),
-        (OLD, pin(OLD), True, "pinned one"),
-        (NEW, pin(NEW), True, "pinned one"),
-        (NEW, pin(OLD), False, "quarantined"),
-        (OLD, pin(NEW), False, "quarantined"),
-        (FOREIGN, None, False, "not the one"),
-        (FOREIGN, pin(FOREIGN), False, "not the one"),  # pinned, but withdrawn from the zone
-        (OLD, pin(FOREIGN), False, "quarantined"),
-    ],
-)
-def test_establish_judges_the_identity(shown: Fingerprint, held: Pin | None, allowed: bool, words: str) -> None:
-    decision = gates.establish(policy(FULL), PEER, evidence(), shown=shown, pin=held, now=1000)
-    assert decision.allowed is allowed
-    assert words in decision.reason
-    assert decision.level is FULL
-
-
 def test_establish_refuses_evidence_about_somebody_else() -> None:
-    decision = gates.establish(policy(FULL), PEER, evidence(domain=OTHER), shown=OLD, pin=None, now=1000)
+    decision = gates.establish(policy(FULL), PEER, evidence(domain=OTHER), now=1000)
     assert not decision.allowed
     assert "other.example" in decision.reason
 
@@ -111,11 +86,23 @@ def test_establish_refuses_evidence_about_somebody_else() -> None:
     [(60, 1060, True), (60, 1060.5, False), (0, 1000 + limits.HANDSHAKE, True), (0, 1001 + limits.HANDSHAKE, False)],
 )
 def test_establish_refuses_stale_evidence(ttl: float, now: float, allowed: bool) -> None:
-    decision = gates.establish(policy(FULL), PEER, evidence(ttl=ttl), shown=OLD, pin=None, now=now)
+    decision = gates.establish(policy(FULL), PEER, evidence(ttl=ttl), now=now)
     assert decision.allowed is allowed
 
 
-def test_no_next_identity_admits_nothing_more() -> None:
-    single = evidence(identity_next=None)
-    assert single.expected == {OLD}
-    assert not gates.establish(policy(FULL), PEER, single, shown=NEW, pin=None, now=1000).allowed
+def test_what_may_be_shown() -> None:
+    assert evidence().expected == {OLD, NEW}
+    assert evidence(identity_next=None).expected == {OLD}
+
+
+def test_the_digest_is_about_identities_and_keys_only() -> None:
+    first = evidence(spki_sha256=(b"a", b"b"))
+    assert evidence(spki_sha256=(b"b", b"a"), ttl=7, obtained_at=5, text="x").digest() == first.digest()
+    others = [
+        evidence(spki_sha256=(b"ab",)),
+        evidence(spki_sha256=(b"a",)),
+        evidence(spki_sha256=(b"a", b"b"), identity_next=None),
+        evidence(spki_sha256=(b"a", b"b"), identity=NEW),
+        evidence(spki_sha256=(b"a", b"b"), domain=OTHER),
+    ]
+    assert len({each.digest() for each in (first, *others)}) == len(others) + 1

@@ -26,16 +26,16 @@ from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.mailbox import EVERYBODY
 from volly_fed.client.seal import Content
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.config.values import HostPort, read_resolver
-from volly_fed.daemon.device import DEFAULT_LIFETIME, Receiving, send
-from volly_fed.daemon.device_home import DeviceHome
-from volly_fed.daemon.device_link import FoundEdge, Way, parse_edge
+from volly_fed.config.values import Server, read_resolver
+from volly_fed.daemon.device.device import DEFAULT_LIFETIME, Receiving, send
+from volly_fed.daemon.device.home import DeviceHome
+from volly_fed.daemon.device.link import FoundEdge, Way, parse_edge
 from volly_fed.daemon.files import read_text
 from volly_fed.errors import BadMessage, LocalError
 from volly_fed.names import DomainName, fingerprint_text, parse_domain
 
 F = TypeVar("F", bound=Callable[..., Any])
-RESOLVER: Parsed[HostPort] = Parsed("HOST[:PORT]", read_resolver)
+RESOLVER: Parsed[Server] = Parsed("ADDRESS[:PORT][#NAME]", read_resolver)
 _LABEL = "Whom the card is for; a card of its own can be revoked without the others noticing."
 
 
@@ -45,7 +45,7 @@ class Options:
 
     home: Path
     edge: str | None = None
-    resolvers: tuple[HostPort, ...] = ()
+    resolvers: tuple[Server, ...] = ()
     anchors: Path | None = None
     roots: Path | None = None
     allow_private: bool = False
@@ -55,10 +55,10 @@ class Options:
         if self.edge is not None:
             return parse_edge(self.edge, self.roots)
         # imported here: validating DNS is the heaviest thing a device may need, and only this way needs it
-        from volly_fed.daemon.dns import Resolver, system_resolvers, trust_anchors
+        from volly_fed.daemon.dns.resolver import Resolver, system_resolvers, trust_anchors
 
         anchors = trust_anchors(read_text(self.anchors, "trust anchors"), str(self.anchors)) if self.anchors else None
-        servers = [(server.host, server.port) for server in self.resolvers] or system_resolvers()
+        servers = list(self.resolvers) or system_resolvers()
         return FoundEdge(domain, Resolver(servers, anchors, allow_private=self.allow_private), self.roots)
 
 

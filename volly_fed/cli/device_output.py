@@ -14,7 +14,7 @@ import segno
 
 from volly_fed.client.card import Card, encode_card
 from volly_fed.client.inbox import InboxMessage
-from volly_fed.daemon.device import Sent
+from volly_fed.daemon.device.device import Sent
 from volly_fed.names import fingerprint_text
 
 _SHORT = 12

@@ -11,7 +11,8 @@ import click
 from volly_fed.cli.options import DOMAIN, HOMESERVER_FILE, LISTEN, PATH, PORT, json_option, print_json
 from volly_fed.cli.signals import interruptible
 from volly_fed.config.model import HomeserverConfig
-from volly_fed.config.records import Record, json_records, records_of, zone_text
+from volly_fed.config.record_text import json_records, zone_text
+from volly_fed.config.records import Record, records_of
 from volly_fed.config.values import ANY_HOST, HostPort, Listen
 from volly_fed.daemon.material import load_published
 from volly_fed.daemon.setup import create_homeserver

@@ -1,4 +1,4 @@
-"""`volly-fed keys`: the public side of the keys of a homeserver or an edge node.
+"""`volly-fed keys`: the public side of the keys of a homeserver or an edge node, and the change of an identity.
 
 in: a volly-fed.toml or an edge.toml; out: fingerprints and digests, as records, enrolments and peers show them.
 Never: shows anything secret.
@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import click
 
+from volly_fed.cli.keys_rotate import rotate
 from volly_fed.cli.options import config_option, json_option, print_json
 from volly_fed.config.load import parse_edge, parse_homeserver, parse_toml
 from volly_fed.daemon import material
@@ -18,7 +19,10 @@ from volly_fed.names import fingerprint_text
 
 @click.group()
 def keys() -> None:
-    """The public side of the keys."""
+    """The public side of the keys; changing the identity."""
+
+
+keys.add_command(rotate)
 
 
 @attrs.frozen(kw_only=True)

@@ -16,12 +16,13 @@ from rich.text import Text
 from volly_fed.channel import FEDERATION
 from volly_fed.cli.options import DOMAIN, PATH, Parsed, json_option, print_json
 from volly_fed.codepoints import Extension
-from volly_fed.config.values import HostPort, read_resolver
+from volly_fed.config.values import Server, read_resolver
 from volly_fed.crypto.certificate import TlsKey
 from volly_fed.daemon import material
-from volly_fed.daemon.dns import Resolver, system_resolvers, trust_anchors
+from volly_fed.daemon.credentials import tls_identity
+from volly_fed.daemon.dns.configured import make_resolver
+from volly_fed.daemon.dns.resolver import Resolver, system_resolvers, trust_anchors
 from volly_fed.daemon.files import read_text
-from volly_fed.daemon.homeserver import make_resolver, tls_identity
 from volly_fed.daemon.prober import FAILED, OK, SKIPPED, Caller, ProbeStep
 from volly_fed.daemon.prober import probe as run_probe
 from volly_fed.daemon.tls import TlsIdentity, make_context
@@ -30,7 +31,7 @@ from volly_fed.names import DomainName
 
 _STRANGER = "probe.invalid"
 _STYLES = {OK: "green", "secure": "green", FAILED: "red", "bogus": "red", SKIPPED: "yellow"}
-RESOLVER: Parsed[HostPort] = Parsed("HOST[:PORT]", read_resolver)
+RESOLVER: Parsed[Server] = Parsed("ADDRESS[:PORT][#NAME]", read_resolver)
 
 
 @click.command()
@@ -43,7 +44,7 @@ RESOLVER: Parsed[HostPort] = Parsed("HOST[:PORT]", read_resolver)
 def probe(
     domain: DomainName,
     config_path: Path | None,
-    resolvers: tuple[HostPort, ...],
+    resolvers: tuple[Server, ...],
     anchors: Path | None,
     allow_private: bool,
     as_json: bool,
@@ -78,9 +79,9 @@ def _as_homeserver(config_path: Path) -> tuple[Resolver, Caller]:
     return make_resolver(config), Caller(context=context, party=party)
 
 
-def _as_stranger(resolvers: tuple[HostPort, ...], anchors: Path | None, allow_private: bool) -> Resolver:
+def _as_stranger(resolvers: tuple[Server, ...], anchors: Path | None, allow_private: bool) -> Resolver:
     trusted = trust_anchors(read_text(anchors, "trust anchors"), str(anchors)) if anchors else trust_anchors()
-    servers = [(server.host, server.port) for server in resolvers] or system_resolvers()
+    servers = list(resolvers) or system_resolvers()
     return Resolver(servers, trusted, allow_private=allow_private)
 
 

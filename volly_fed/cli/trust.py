@@ -1,21 +1,31 @@
-"""`volly-fed trust`: whom to federate with and how far, and why.
+"""`volly-fed trust`: whom to federate with and how far, and why; which identity each domain is held to.
 
-in: trust.toml; out: its rules, the one that decides about a domain, or the file with one rule changed.
-Never: loses the operator's comments, or writes a file that would not load.
+in: trust.toml; the running homeserver, or its store where none runs; out: the rules, the one that decides about a
+domain, the file with one rule changed; identities, what was proved about them, a new one accepted.
+Never: loses the operator's comments, writes a file that would not load, or accepts an identity without being told to.
 """
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import click
+import trio
 
-from volly_fed.cli.options import DOMAIN, PATTERN, config_option, json_option, print_json
+from volly_fed.cli.options import DOMAIN, FINGERPRINT, PATTERN, config_option, json_option, print_json
 from volly_fed.codepoints import TrustLevel
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.policy import set_level
+from volly_fed.daemon.admin import client as admin_client
+from volly_fed.daemon.dns.configured import make_resolver
 from volly_fed.daemon.files import PUBLIC_FILE, locked, read_text, write_text
+from volly_fed.daemon.homeserver import STORE
+from volly_fed.daemon.identities import Identities, handlers
 from volly_fed.daemon.material import load_policy, read_homeserver_config
-from volly_fed.names import DomainName
+from volly_fed.daemon.store.store import Store
+from volly_fed.errors import LocalError
+from volly_fed.names import DomainName, Fingerprint, fingerprint_text
+from volly_fed.observe.log import Log
 from volly_fed.trust.levels import RIGHTS
 
 _RELOAD = f"A running homeserver takes it over on {signal.SIGHUP.name}."
@@ -23,7 +33,7 @@ _RELOAD = f"A running homeserver takes it over on {signal.SIGHUP.name}."
 
 @click.group()
 def trust() -> None:
-    """Whom to federate with, and how far: full, selective, metadata, none."""
+    """Whom to federate with, how far (full, selective, metadata, none), and held to which identity."""
 
 
 @trust.command("list")
@@ -81,6 +91,104 @@ def explain(domain: DomainName, config_path: Path, as_json: bool) -> None:
     print(f"  a link to or from it             {_yes(rights.link)}, once it has proved its identity")
     print(f"  envelopes of our users to it     {_yes(rights.relay_out)}")
     print(f"  envelopes from it to our users   {_yes(rights.relay_in)}, to {rights.deliver.value}")
+
+
+@trust.command()
+@config_option()
+@json_option
+def identities(config_path: Path, as_json: bool) -> None:
+    """List the identities that other domains are held to, those first that change or want a decision."""
+    answer = _ask(read_homeserver_config(config_path), "identities")
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["identities"]:
+        print("No other domain has proved an identity yet.")
+    for known in answer["identities"]:
+        print(f"{known['domain']:<40} {known['identity']}  {known['state']}")
+        if known["change"]:
+            print(f"  changes to {known['change']['identity']}, accepted from {known['change']['ready_at']} on")
+        if known["quarantine"]:
+            print(f"  shows      {known['quarantine']['identity']} since {known['quarantine']['since']}")
+            print(f"  refused:   {known['quarantine']['reason']}")
+    if not answer["complete"]:
+        print("There are more; what changes or wants a decision stands first.")
+
+
+@trust.command()
+@click.argument("domain", type=DOMAIN)
+@config_option()
+@json_option
+def evidence(domain: DomainName, config_path: Path, as_json: bool) -> None:
+    """Print what DNS proved about DOMAIN, and when: records with their signatures, the newest first."""
+    answer = _ask(read_homeserver_config(config_path), "evidence", domain=domain)
+    if as_json:
+        print_json(answer)
+        return
+    if not answer["evidence"]:
+        print(f"Nothing is kept of {domain}: it has not proved an identity to this homeserver.")
+    for row in answer["evidence"]:
+        following = f", next {row['identity_next']}" if row["identity_next"] else ""
+        print(f"; {row['obtained_at']}: identity {row['identity']}{following}")
+        for line in row["proof"]:
+            print(line)
+
+
+@trust.command("accept-key")
+@click.argument("domain", type=DOMAIN)
+@click.option("--fingerprint", type=FINGERPRINT, help="The identity to accept.  [default: the one that waits]")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@config_option()
+@json_option
+def accept_key(
+    domain: DomainName, fingerprint: Fingerprint | None, yes: bool, config_path: Path, as_json: bool
+) -> None:
+    """Hold DOMAIN to another identity from now on, without a statement of its old key and without a cool-off.
+
+    Only an identity that DOMAIN publishes, or has really shown. Ask its operator first, by another way than this link.
+    """
+    if as_json and not yes:
+        raise click.UsageError("--json asks nothing: give --yes too")
+    config = read_homeserver_config(config_path)
+    wanted = None if fingerprint is None else fingerprint_text(fingerprint)
+    if not yes:
+        plan = _ask(config, "accept-key", domain=domain, fingerprint=wanted, only_ask=True)
+        _print_acceptance(plan)
+        wanted = plan["accepted"]
+        click.confirm("Accept it?", abort=True)
+    done = _ask(config, "accept-key", domain=domain, fingerprint=wanted)
+    if as_json:
+        print_json(done)
+        return
+    if yes:
+        _print_acceptance(done)
+    print(f"{domain} is held to the new identity. Envelopes that wait for it leave with the next attempt.")
+
+
+def _print_acceptance(acceptance: dict[str, Any]) -> None:
+    published = {True: "yes", False: "no", None: "DNS does not answer"}[acceptance["published"]]
+    print(f"{acceptance['domain']}")
+    print(f"  held to so far     {acceptance['previous'] or 'nothing'}")
+    print(f"  to be accepted     {acceptance['accepted']}")
+    print(f"  named by its DNS   {published}")
+    print(f"  proved to hold it  {_yes(acceptance['shown'])}")
+
+
+def _ask(config: HomeserverConfig, command: str, **arguments: object) -> dict[str, Any]:
+    """What the running homeserver answers; where none runs, the same from its store."""
+    try:
+        return admin_client.call(config, command, **arguments)
+    except admin_client.NotRunning:
+        return trio.run(_ask_store, config, command, arguments)
+
+
+async def _ask_store(config: HomeserverConfig, command: str, arguments: dict[str, object]) -> dict[str, Any]:
+    path = config.server.data_dir / STORE
+    if not path.exists():
+        raise LocalError(f"there is no store {path} yet\nnote: start the homeserver once with `volly-fed serve`")
+    async with Store.open(path) as store:
+        known = Identities(store=store, discover=make_resolver(config).discover, log=Log(config.log.level))
+        return await handlers(known)[command](arguments)
 
 
 def _change(config_path: Path, name: str, level: TrustLevel | None, as_json: bool) -> None:

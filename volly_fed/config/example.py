@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from volly_fed.config.model import DOC, EXAMPLE, EdgeConfig, HomeserverConfig
-from volly_fed.config.values import HostPort
+from volly_fed.config.values import HostPort, Server
 from volly_fed.names import fingerprint_text
 
 _WIDTH = 100
@@ -68,7 +68,7 @@ def toml_value(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, int | float) and not isinstance(value, enum.Enum):
         return f"{value:_}" if isinstance(value, int) and value >= 100_000 else f"{value:g}"
-    if isinstance(value, HostPort | Path | str):
+    if isinstance(value, HostPort | Server | Path | str):
         return _quoted(str(value))
     if isinstance(value, bytes) and len(value) == _FINGERPRINT_BYTES:
         return _quoted(fingerprint_text(value))  # type: ignore[arg-type]  # the only bytes of the model

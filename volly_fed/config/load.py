@@ -63,6 +63,8 @@ def _homeserver_problems(config: HomeserverConfig) -> Iterator[str]:
         yield "edges.listen: is the same port as federation.listen; each needs its own"
     if config.devices.tls_certificate is not None and config.devices.host is None:
         yield "devices.host: is needed to publish devices.tls_certificate"
+    if config.dns_update.server is not None and config.dns_update.tsig_key_file is None:
+        yield "dns_update.tsig_key_file: is needed: updates that are not signed are not sent"
 
 
 def _edge_problems(config: EdgeConfig) -> Iterator[str]:

@@ -14,7 +14,7 @@ import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import PORT_DEVICE, PORT_FEDERATION
-from volly_fed.config.values import Count, HostPort, Listen, Port, Remote, Resolver, Seconds
+from volly_fed.config.values import DNS_PORT, Count, HostPort, IpLiteral, Listen, Port, Remote, Resolver, Seconds
 from volly_fed.names import DomainName, Fingerprint
 
 T = TypeVar("T")
@@ -35,6 +35,24 @@ class Validation(enum.StrEnum):
     """Who validates DNSSEC."""
 
     SELF = "self"
+    RESOLVER_AD = "resolver-ad"
+    LIBUNBOUND = "libunbound"
+    BOTH = "both"
+
+
+class AnchorSource(enum.StrEnum):
+    """Where the trust anchors come from, unless a file is named."""
+
+    IANA = "iana"
+    SYSTEM = "system"
+
+
+class TsigAlgorithm(enum.StrEnum):
+    """The algorithms of RFC 8945 §6 that are still recommended: neither MD5 nor SHA-1."""
+
+    SHA256 = "hmac-sha256"
+    SHA384 = "hmac-sha384"
+    SHA512 = "hmac-sha512"
 
 
 class LogLevel(enum.StrEnum):
@@ -128,16 +146,89 @@ class Dns:
     """[dns]: how other domains are discovered. Nothing unsigned is ever used."""
 
     resolvers: tuple[Resolver, ...] = optional(
-        "DNS servers to ask, as literal addresses. Empty: those of /etc/resolv.conf. They need not be trusted.", ()
-    )
-    anchors_file: Path | None = optional(
-        "DS records to trust instead of the built-in ones of the root zone. For test networks.", None, "anchors.ds"
+        "DNS servers to ask: ADDRESS[:PORT][#NAME]. One with a name is asked over TLS and must prove it, like "
+        '"9.9.9.9#dns.quad9.net". Empty: those of /etc/resolv.conf. `validate` says whether they must be trusted.',
+        (),
     )
     validate: Validation = optional(
-        'Who validates DNSSEC. "self": this process, up to the anchors, whatever the resolver claims.', Validation.SELF
+        'Who validates DNSSEC. "self": this process, up to the anchors, whatever the resolvers claim. "resolver-ad": '
+        "the resolvers; each must be on a loopback address or have a name, and is examined at the start and hourly. "
+        '"libunbound": the library of that name, in this process. "both": this process and the resolvers must agree.',
+        Validation.SELF,
+    )
+    anchors: AnchorSource = optional(
+        'Which keys of the root to trust. "iana": those that came with this program. "system": those that the '
+        "operating system keeps, in root.key or root-anchors.xml.",
+        AnchorSource.IANA,
+    )
+    anchors_file: Path | None = optional(
+        "A file of trust anchors instead: DS or DNSKEY lines, or root-anchors.xml. For test networks.",
+        None,
+        "anchors.ds",
+    )
+    require_mldsa44: bool = optional(
+        "Whether a zone whose DS set names ML-DSA-44 (algorithm 18) must be signed with it throughout, so that nobody "
+        'can downgrade it to its classical signatures. Not with "resolver-ad" or "libunbound".',
+        False,
+    )
+    probe_secure: DomainName = optional(
+        "A zone that is signed: with it a resolver shows that it validates.", DomainName("iana.org")
+    )
+    probe_bogus: DomainName = optional(
+        "A zone whose signatures are broken on purpose: a validating resolver refuses it.",
+        DomainName("dnssec-failed.org"),
+    )
+    probe_unsigned: DomainName = optional(
+        "A zone that is not signed: a resolver that vouches for it lies.", DomainName("google.com")
+    )
+    tls_ca_file: Path | None = optional(
+        "Certificates (PEM) of the authorities that vouch for resolvers with a name, instead of the system's.",
+        None,
+        "/etc/ssl/resolver-ca.pem",
+    )
+    authoritative_port: Port = optional(
+        "Where authoritative servers listen, for `volly-fed dns check` and `dns roll`. Other than 53 in test networks.",
+        Port(DNS_PORT),
     )
     allow_private_addresses: bool = optional(
         "Whether to connect to loopback and private addresses that DNS hands out. For test networks.", False
+    )
+
+
+@attrs.frozen(kw_only=True)
+class DnsUpdate:
+    """[dns_update]: where `volly-fed dns publish` and `volly-fed dns roll` change the zone (RFC 2136, TSIG)."""
+
+    server: IpLiteral | None = optional(
+        "The primary server of the zone, as a literal address. Without it, records are printed for you to publish.",
+        None,
+        "192.0.2.53",
+    )
+    port: Port = optional("Its port.", Port(DNS_PORT))
+    zone: DomainName | None = optional(
+        "The zone that holds the records. Without it, the server is asked where the zones begin.", None, "example.com"
+    )
+    tsig_key_file: Path | None = optional(
+        "The shared key, mode 0600: as tsig-keygen or keymgr writes it, `name:algorithm:base64`, or base64 alone.",
+        None,
+        "dns-update.key",
+    )
+    tsig_name: str | None = optional(
+        "The name of the key: needed if the file holds base64 alone, or several keys.", None, "volly-fed.example.com"
+    )
+    tsig_algorithm: TsigAlgorithm = optional(
+        "The algorithm of the key where its file does not say: hmac-sha256, hmac-sha384 or hmac-sha512.",
+        TsigAlgorithm.SHA256,
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Trust:
+    """[trust]: how identities of other domains may change. Whom to trust how far stands in `server.trust_file`."""
+
+    cool_off: Seconds = optional(
+        "Seconds from a properly announced change of another domain's identity to its acceptance.",
+        Seconds(limits.COOL_OFF),
     )
 
 
@@ -190,6 +281,10 @@ class HomeserverConfig:
         "Where users' devices find an edge node; only `volly-fed dns print` reads this.", DeviceRecords
     )
     dns: Dns = section("How other domains are discovered. Nothing unsigned is ever used.", Dns)
+    dns_update: DnsUpdate = section(
+        "Where `volly-fed dns publish` and `volly-fed dns roll` send dynamic updates (RFC 2136).", DnsUpdate
+    )
+    trust: Trust = section("How the identities of other domains may change.", Trust)
     crypto: Crypto = section("Which implementation of the post-quantum algorithms to use.", Crypto)
     limits: Limits = section("How much to store, and how patient to be.", Limits)
     log: Log = section("What is written to standard error. Never mailboxes, payloads or users.", Log)
@@ -204,6 +299,11 @@ class Edge:
     homeserver: Remote = required("The address of the homeserver's [edges] listener.", "127.0.0.1:5224")
     homeserver_identity: Fingerprint = required(
         "The homeserver's identity fingerprint: `volly-fed keys show` prints it there.",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    )
+    homeserver_identity_next: Fingerprint | None = optional(
+        "The identity that the homeserver changes to: `volly-fed keys rotate start` prints it there. Either is taken.",
+        None,
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     )
     data_dir: Path = optional(

@@ -1,10 +1,12 @@
-"""The DNS records that make a homeserver reachable, in the forms that zone files, panels and programs take.
+"""The DNS records that make a homeserver reachable: which there are, and how a zone file writes each.
 
-in: the configuration's names and the public digests of the keys; out: records, and text.
-Never: sees a private key or asks the DNS. Source: RFC 2782 (SRV), RFC 6698 §2 (TLSA), RFC 3597 §5 (generic form).
+in: the configuration's names and the public digests of the keys; out: records (`record_text` prints them).
+Never: sees a private key or asks the DNS. Source: RFC 2782 (SRV), RFC 6698 §2 (TLSA), RFC 3597 §5 (generic form),
+RFC 1035 §3.3 (character strings).
 """
 
-from collections.abc import Sequence
+from itertools import chain, repeat
+from typing import Final
 
 import attrs
 
@@ -12,9 +14,13 @@ from volly_fed.codepoints import IDENTITY_OWNER, SERVICE_DEVICE, SERVICE_FEDERAT
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 
-TTL = 3600
-_SRV_WEIGHT = 5
-_TLSA_PREFIX = b"\x03\x01\x01"  # DANE-EE, public key, SHA-256 (RFC 7671 §5.1)
+TTL: Final = 3600
+SRV_PRIORITY: Final = 0
+SRV_WEIGHT: Final = 5
+_TLSA_PREFIX: Final = b"\x03\x01\x01"  # DANE-EE, public key, SHA-256 (RFC 7671 §5.1)
+_STRING: Final = 255  # bytes in one character string, RFC 1035 §3.3
+_KEYS: Final = ("the current TLS key", "the next TLS key, the spare")
+_RETIRING: Final = "a retiring TLS key: `volly-fed dns roll` says when it may go"
 
 
 @attrs.frozen(kw_only=True)
@@ -25,13 +31,16 @@ class Record:
     type: str
     data: str
     generic: str = ""
+    """The data in the form of RFC 3597, where panels may not know the type."""
     purpose: str = ""
+    ttl: int = TTL
+    """Seconds."""
 
     def line(self, *, generic: bool = False) -> str:
         """The line of a zone file; with `generic`, TLSA in the RFC 3597 form for panels that do not know it."""
         use_generic = generic and bool(self.generic)
         kind, data = ("TYPE52", self.generic) if use_generic else (self.type, self.data)
-        return f"{self.owner:<40} {TTL} IN {kind:<6} {data}"
+        return f"{self.owner:<40} {self.ttl} IN {kind:<6} {data}"
 
 
 @attrs.frozen(kw_only=True)
@@ -41,67 +50,81 @@ class Published:
     identity: Fingerprint
     identity_next: Fingerprint | None = None
     tls: tuple[bytes, ...]
-    """SHA-256 over the SPKI of the TLS keys: current, next."""
+    """SHA-256 over the SPKI of the TLS keys: current, next; during a roll also those that retire."""
     device_tls: bytes | None = None
 
 
-def records_of(config: HomeserverConfig, published: Published) -> list[Record]:
-    """The records to publish, SRV and TXT in the domain's zone, TLSA below the hosts' names."""
+def records_of(
+    config: HomeserverConfig,
+    published: Published,
+    *,
+    ttl: int = TTL,
+    priority: int = SRV_PRIORITY,
+    weight: int = SRV_WEIGHT,
+) -> list[Record]:
+    """The records to publish, SRV and TXT in the domain's zone, TLSA below the hosts' names.
+
+    `priority` and `weight` are those of the federation's SRV record (RFC 2782), `ttl` is of all records, in seconds.
+    """
     domain, federation, devices = config.server.domain, config.federation, config.devices
     found = [
-        _srv(SERVICE_FEDERATION, domain, federation.host, federation.port, "where other homeservers connect"),
-        Record(owner=f"{IDENTITY_OWNER}.{domain}.", type="TXT", data=_identity(published), purpose="the identity key"),
+        Record(
+            owner=f"{SERVICE_FEDERATION}.{domain}.",
+            type="SRV",
+            data=f"{priority} {weight} {federation.port} {federation.host}.",
+            purpose="where other homeservers connect",
+        ),
+        Record(
+            owner=f"{IDENTITY_OWNER}.{domain}.",
+            type="TXT",
+            data=quoted(identity_text(published)),
+            purpose="the identity key",
+        ),
     ]
     if devices.host is not None:
-        found.append(_srv(SERVICE_DEVICE, domain, devices.host, devices.port, "where devices connect"))
-    for digest, which in zip(published.tls, ("current", "next"), strict=False):
-        found.append(_tlsa(federation.host, federation.port, digest, f"the {which} TLS key"))
+        data = f"{SRV_PRIORITY} {SRV_WEIGHT} {devices.port} {devices.host}."
+        found.append(
+            Record(owner=f"{SERVICE_DEVICE}.{domain}.", type="SRV", data=data, purpose="where devices connect")
+        )
+    for digest, purpose in zip(published.tls, chain(_KEYS, repeat(_RETIRING)), strict=False):
+        found.append(_tlsa(federation.host, federation.port, digest, purpose))
     if devices.host is not None and published.device_tls is not None:
         found.append(_tlsa(devices.host, devices.port, published.device_tls, "the edge nodes' TLS key"))
-    return found
+    return [attrs.evolve(record, ttl=ttl) for record in found]
 
 
-def zone_text(config: HomeserverConfig, records: Sequence[Record], *, generic: bool = False) -> str:
-    """`records` for a zone file, with what goes wrong most often, and the commands that check it, as comments."""
-    host, port = config.federation.host, config.federation.port
-    lines = [f"; records of {config.server.domain}: publish them in signed (DNSSEC) zones"]
-    for record in records:
-        lines += [f"; {record.purpose}", record.line(generic=generic)]
-    lines += [
-        f"; {host} needs A or AAAA records too, in a signed zone as well",
-        f"; TLSA belongs to _{port}._tcp.{host}, not to {host} itself and not to {config.server.domain}",
-        f"; check with: delv {SERVICE_FEDERATION}.{config.server.domain} SRV",
-        f"; check with: delv {IDENTITY_OWNER}.{config.server.domain} TXT",
-        f"; check with: delv _{port}._tcp.{host} TLSA",
-    ]
-    return "\n".join(lines) + "\n"
+def opt_out(domain: DomainName, *, ttl: int = TTL) -> Record:
+    """The record that says: this domain does not federate (RFC 2782, target "."). It replaces all others."""
+    return Record(
+        owner=f"{SERVICE_FEDERATION}.{domain}.",
+        type="SRV",
+        data="0 0 0 .",
+        purpose="the domain does not federate; publish it in place of the other records",
+        ttl=ttl,
+    )
 
 
-def json_records(records: Sequence[Record]) -> list[dict[str, str | int]]:
-    """`records` as plain values for --json."""
-    plain: list[dict[str, str | int]] = []
-    for record in records:
-        plain.append({"owner": record.owner, "ttl": TTL, "type": record.type, "data": record.data})
-        if record.generic:
-            plain[-1]["generic"] = f"TYPE52 {record.generic}"
-        plain[-1]["purpose"] = record.purpose
-    return plain
+def tlsa_owner(host: DomainName, port: int) -> str:
+    """Where the TLSA records of a port are, with the final dot (RFC 6698 §3): at the target of the SRV record."""
+    return f"_{port}._tcp.{host}."
 
 
-def _srv(service: str, domain: DomainName, host: DomainName, port: int, purpose: str) -> Record:
-    data = f"0 {_SRV_WEIGHT} {port} {host}."
-    return Record(owner=f"{service}.{domain}.", type="SRV", data=data, purpose=purpose)
-
-
-def _identity(published: Published) -> str:
+def identity_text(published: Published) -> str:
+    """What the TXT record says."""
     following = f" next={fingerprint_text(published.identity_next)}" if published.identity_next else ""
-    return f'"v=vf1 id={fingerprint_text(published.identity)}{following}"'
+    return f"v=vf1 id={fingerprint_text(published.identity)}{following}"
+
+
+def quoted(text: str) -> str:
+    """ASCII `text` as a TXT record's data in a zone file, in as many strings as it needs; readers join them."""
+    pieces = [text[start : start + _STRING] for start in range(0, len(text), _STRING)] or [""]
+    return " ".join('"' + piece.replace("\\", "\\\\").replace('"', '\\"') + '"' for piece in pieces)
 
 
 def _tlsa(host: DomainName, port: int, digest: bytes, purpose: str) -> Record:
     wire = _TLSA_PREFIX + digest
     return Record(
-        owner=f"_{port}._tcp.{host}.",
+        owner=tlsa_owner(host, port),
         type="TLSA",
         data=f"3 1 1 {digest.hex()}",
         generic=f"\\# {len(wire)} {wire.hex()}",

@@ -13,6 +13,8 @@ from volly_fed.names import BadName, DomainName, Fingerprint, parse_domain, pars
 _MAX_PORT = 65535
 ANY_HOST = "*"
 DNS_PORT = 53
+DOT_PORT = 853
+"""RFC 7858 §3.1."""
 
 
 class HostPort(NamedTuple):
@@ -38,12 +40,31 @@ class HostPort(NamedTuple):
             return self.host == "localhost"
 
 
+class Server(NamedTuple):
+    """A DNS server: a literal address, a port, and the name it proves over TLS; without a name it is asked in clear."""
+
+    host: str
+    port: int = DNS_PORT
+    name: str = ""
+
+    def __str__(self) -> str:
+        address = str(HostPort(self.host, self.port))
+        return f"{address}#{self.name}" if self.name else address
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether what it says can only come from this machine."""
+        return HostPort(self.host, self.port).is_loopback
+
+
 Listen = NewType("Listen", HostPort)
 """An address to listen on: port 0 (let the system choose) and host `*` are allowed."""
 Remote = NewType("Remote", HostPort)
 """An address to connect to."""
-Resolver = NewType("Resolver", HostPort)
-"""A DNS server: a literal address, port 53 unless said otherwise."""
+Resolver = NewType("Resolver", Server)
+"""A DNS server to ask: `ADDRESS[:PORT][#NAME]`; port 53, or 853 where a name asks for TLS."""
+IpLiteral = NewType("IpLiteral", str)
+"""An IPv4 or IPv6 address as text, in its canonical spelling."""
 Port = NewType("Port", int)
 """1 to 65535."""
 Count = NewType("Count", int)
@@ -132,14 +153,25 @@ def read_remote(value: object) -> Remote:
 
 
 def read_resolver(value: object) -> Resolver:
-    """A DNS server: an address alone, or with a port."""
-    text = read_text(value)
+    """A DNS server: `ADDRESS[:PORT][#NAME]`, as systemd-resolved has it; the name is the one in its certificate."""
+    text, hash_sign, written = read_text(value).partition("#")
+    name = read_domain(written) if hash_sign else ""
     try:
-        return Resolver(HostPort(str(ipaddress.ip_address(text)), DNS_PORT))
+        return Resolver(Server(str(ipaddress.ip_address(text)), DOT_PORT if name else DNS_PORT, name))
     except ValueError:
         address = parse_host_port(text)
     _literal(address.host, "must be a literal address: a DNS server cannot be looked up by name")
-    return Resolver(address)
+    if address.port == 0:
+        raise ValueError("must have a port other than 0")
+    return Resolver(Server(address.host, address.port, name))
+
+
+def read_ip(value: object) -> IpLiteral:
+    """A literal IPv4 or IPv6 address, without brackets."""
+    try:
+        return IpLiteral(str(ipaddress.ip_address(read_text(value))))
+    except ValueError:
+        raise ValueError('must be a literal address, like "192.0.2.53" or "2001:db8::53"') from None
 
 
 def _literal(host: str, complaint: str) -> None:
@@ -156,6 +188,7 @@ READERS: dict[object, Callable[[object], object]] = {
     Fingerprint: read_fingerprint,
     Count: read_count,
     Seconds: read_seconds,
+    IpLiteral: read_ip,
     Port: read_port,
     Listen: read_listen,
     Remote: read_remote,

@@ -15,7 +15,7 @@ import trio
 from volly_fed import limits
 from volly_fed.channel import EDGE, Negotiated
 from volly_fed.codepoints import ErrorCode
-from volly_fed.config.model import EdgeConfig
+from volly_fed.config.model import Edge, EdgeConfig
 from volly_fed.crypto.secret import Secret
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
@@ -29,7 +29,7 @@ from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
 from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
 from volly_fed.errors import RemoteError
 from volly_fed.handshake import Outcome, Party
-from volly_fed.names import fingerprint_text
+from volly_fed.names import Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message
@@ -151,7 +151,7 @@ class EdgeNode:
             party=Party(name=edge.name, key=self.keys.identity),
             host=edge.homeserver.host,
             wanted=edge.domain,
-            expected=frozenset({edge.homeserver_identity}),
+            expected=_identities(edge),
             check_key=_any_key,
             confirm=_confirmed,
             use=converse,
@@ -211,6 +211,12 @@ class _HomeserverHandler:
 
     async def other(self, message: Message) -> None:
         self.node.perform(self.node.registry.receive_homeserver(message))
+
+
+def _identities(edge: Edge) -> frozenset[Fingerprint]:
+    """Those the homeserver may prove: two while its identity changes."""
+    found = (edge.homeserver_identity, edge.homeserver_identity_next)
+    return frozenset(identity for identity in found if identity is not None)
 
 
 def _any_key(_: Negotiated) -> None:

@@ -17,7 +17,7 @@ from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending
-from volly_fed.daemon.store import Store
+from volly_fed.daemon.store.store import Store
 from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, Rejected, ToEdge
 from volly_fed.edge.delivery import Row
 from volly_fed.errors import RemoteError, StorageError

@@ -22,6 +22,9 @@ PRIVATE_FOLDER = 0o700
 PUBLIC_FILE = 0o644
 _OTHERS = 0o077
 _MAX_FILE = 1 << 20
+_SOCKET_PATH = 107
+"""Bytes of sun_path that a name can have (unix(7))."""
+_DESCRIPTORS = "/proc/self/fd"
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
 
 
@@ -38,16 +41,33 @@ def read_private_text(path: Path, what: str, missing: str = "") -> str:
     return _decode(_read(path, what, missing, private=True), path, what)
 
 
+def read_bytes(path: Path, what: str, missing: str = "") -> bytes:
+    """Like `read_text`, for what is no text."""
+    return _read(path, what, missing, private=False)
+
+
 def write_text(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
     """Replace `path` by `text` in one step that survives a crash. Raises LocalError; the old file is then intact."""
+    write_bytes(path, text.encode(), mode)
+
+
+def write_bytes(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Like `write_text`, for what is no text."""
     with _explained(path):
-        temporary = _write_temporary(path, text, mode)
+        temporary = _write_temporary(path, content, mode)
         try:
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         _sync_folder(path.parent)
+
+
+def move_over(source: Path, target: Path) -> None:
+    """Give `source` the name of `target`, which is replaced, in one step that survives a crash. Raises LocalError."""
+    with _explained(target):
+        source.replace(target)
+        _sync_folder(target.parent)
 
 
 @contextlib.contextmanager
@@ -60,6 +80,29 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def socket_address(path: Path) -> Iterator[str]:
+    """What to bind or connect to for the unix socket `path`: the path itself where it fits into a socket address.
+
+    Otherwise its folder is opened and named by the descriptor, while the block runs. Raises LocalError where the
+    system has no such names, and OSError where the folder cannot be opened.
+    """
+    if len(os.fsencode(path)) <= _SOCKET_PATH:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY)
+    try:
+        short = Path(_DESCRIPTORS) / str(folder)
+        if not short.exists():
+            raise LocalError(
+                f"{path} is too long for a socket: {_SOCKET_PATH} bytes is the most\n"
+                "note: choose a shorter server.data_dir, or mount /proc"
+            )
+        yield str(short / path.name)
+    finally:
+        os.close(folder)
 
 
 class Creation:
@@ -92,7 +135,7 @@ class Creation:
     def file(self, path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
         """Write a new file. Raises LocalError if it exists."""
         with _explained(path), _uninterrupted():
-            temporary = _write_temporary(path, text, mode)
+            temporary = _write_temporary(path, text.encode(), mode)
             try:
                 _publish(temporary, path)
             finally:
@@ -142,20 +185,28 @@ def _next_step(path: Path, error: OSError) -> str:
     return "nothing was changed; repair that and try again"
 
 
-def _write_temporary(path: Path, text: str, mode: int) -> Path:
+def _write_temporary(path: Path, content: bytes, mode: int) -> Path:
     """A complete, synced file beside `path`."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)  # whatever the umask is
-            file.write(text)
+            _keep_owner(file.fileno(), path)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
+
+
+def _keep_owner(descriptor: int, path: Path) -> None:
+    """Where root runs a command, the file is its predecessor's owner's, or its folder's: the daemon must read it."""
+    if os.geteuid() == 0:
+        owner = (path if path.exists() else path.parent).stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _publish(temporary: Path, path: Path) -> None:

@@ -1,43 +1,52 @@
 """The homeserver process: everything is put together here, in one root nursery, and taken apart again in order.
 
 in: the configuration file; out: one ready line on standard output, a log on standard error.
-SIGTERM and SIGINT drain and stop, SIGHUP reads the policy and the enrolments again.
+SIGTERM and SIGINT drain and stop; SIGHUP and `volly-fed reload` read policy, enrolments and keys again.
 Never: listens before the channel policy is known to be enforceable and the store is open.
 """
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.channel import EDGE, FEDERATION, Negotiated
-from volly_fed.codepoints import ErrorCode, Extension, TrustLevel
-from volly_fed.config.model import HomeserverConfig
-from volly_fed.crypto.secret import Secret
+from volly_fed.codepoints import ErrorCode
+from volly_fed.config.model import HomeserverConfig, Validation
+from volly_fed.config.values import Server
 from volly_fed.daemon import material
-from volly_fed.daemon.connection import Accepted, Connection
+from volly_fed.daemon.admin.client import socket_path
+from volly_fed.daemon.admin.commands import commands
+from volly_fed.daemon.admin.server import AdminServer, admin_listening
+from volly_fed.daemon.caller import Caller
+from volly_fed.daemon.connection import Accepted
+from volly_fed.daemon.credentials import Credentials
 from volly_fed.daemon.dialer import Dialer
-from volly_fed.daemon.dns import Resolver, system_resolvers, trust_anchors
+from volly_fed.daemon.dns.configured import make_resolver
+from volly_fed.daemon.dns.probe import Examination
+from volly_fed.daemon.dns.resolver import Resolver, system_resolvers
 from volly_fed.daemon.edges import EdgeLinks
+from volly_fed.daemon.identities import handlers
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.judge import Claim, Judge
+from volly_fed.daemon.judge import Judge
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener
 from volly_fed.daemon.peers import Peers
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
-from volly_fed.daemon.store import Store
-from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
-from volly_fed.errors import ConfigError, LocalError, StorageError
-from volly_fed.handshake import Claimed, Outcome, Party
+from volly_fed.daemon.store.store import Store
+from volly_fed.daemon.upkeep import roll
+from volly_fed.daemon.upkeep.selfcheck import SelfCheck
+from volly_fed.errors import LocalError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
-from volly_fed.trust.evidence import Evidence
+from volly_fed.trust.policy import Policy
 
 STORE = "store.db"
 
@@ -52,54 +61,44 @@ def run(config_path: Path) -> None:
     trio.run(server.serve, start)
 
 
-def make_resolver(config: HomeserverConfig) -> Resolver:
-    """The resolver that `config` asks for; raises LocalError."""
-    anchors = material.load_anchors(config)
-    return Resolver(
-        [(server.host, server.port) for server in config.dns.resolvers] or system_resolvers(),
-        trust_anchors(anchors, str(config.dns.anchors_file)) if anchors is not None else trust_anchors(),
-        allow_private=config.dns.allow_private_addresses,
-    )
-
-
-def tls_identity(keys: material.Material) -> TlsIdentity:
-    """The TLS side of `keys`."""
-    return TlsIdentity(certificate=keys.tls.certificate, key=Secret(keys.tls.key.pkcs8_der()))
-
-
 @attrs.define(kw_only=True)
 class Homeserver:
     """One domain's homeserver. `load` reads the files, `serve` runs."""
 
     config: HomeserverConfig
-    keys: material.Material
+    credentials: Credentials
+    """What new connections show; replaced by `reload`."""
     log: Log
     resolver: Resolver
-    party: Party
     submitters: Submitters = attrs.field(factory=Submitters, init=False)
     judge: Judge = attrs.field(init=False)
     peers: Peers = attrs.field(init=False)
     edges: EdgeLinks = attrs.field(init=False)
     intake: Intake = attrs.field(init=False)
+    _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
     def load(cls, config: HomeserverConfig, log: Log) -> "Homeserver":
         """Read every file that is needed; raises LocalError for the first that cannot be used."""
-        keys = material.load_material(config.server.data_dir)
+        credentials = Credentials.load(config.server.domain, config.server.data_dir, time.time())
         material.load_policy(config)  # read here too, so that a broken one is known before anything is opened
         material.load_edges(config)
-        party = Party(name=config.server.domain, key=keys.identity)
-        return cls(config=config, keys=keys, log=log, resolver=make_resolver(config), party=party)
+        return cls(config=config, credentials=credentials, log=log, resolver=make_resolver(config))
 
     async def serve(self, start: Start) -> None:
         """Open the store, listen, say that it is ready, run until SIGTERM or SIGINT, drain, and close."""
         async with Store.open(self.config.server.data_dir / STORE) as store:
             self._assemble(store)
+            await self.resolver.require()
             async with (
+                admin_listening(socket_path(self.config)) as admin,
                 listening(self.config.federation.listen, "federation.listen") as federation,
                 listening(self.config.edges.listen, "edges.listen") as edges,
+                trio.open_nursery() as nursery,
             ):
+                await nursery.start(self._admin().serve, admin)
                 await self._serve(store, federation, edges, partial(self._say_ready, start, federation, edges))
+                nursery.cancel_scope.cancel()
         self.log.stopped()
 
     async def _serve(
@@ -111,8 +110,9 @@ class Homeserver:
     ) -> None:
         to_peers, to_edges = self._listeners()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(reloads, self._reload)
+            nursery.start_soon(reloads, self._reload_on_signal)
             nursery.start_soon(self._sweep, store)
+            nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
             await nursery.start(self.peers.run)
             async with trio.open_nursery() as inbound:
@@ -138,16 +138,18 @@ class Homeserver:
             resolver=self.resolver,
             store=store,
             log=self.log,
+            cool_off=config.trust.cool_off,
         )
         self.edges = EdgeLinks(domain=domain, enrolled=self._enrolled, store=store, log=self.log)
         self.peers = Peers(
             own=domain,
-            dialer=Dialer.create(self.party, self.judge, tls_identity(self.keys)),
+            dialer=self._dialer(),
             store=store,
             log=self.log,
             backoff_cap=config.limits.backoff_cap,
             on_refused=self._refused,
         )
+        self.judge.accepted = self.peers.try_now
         self.intake = Intake(
             domain=domain,
             store=store,
@@ -161,6 +163,29 @@ class Homeserver:
         )
         self.peers.intake = self.edges.intake = self.intake
 
+    def _dialer(self) -> Dialer:
+        shown = self.credentials
+        return Dialer(party=shown.party, judge=self.judge, context=shown.to_peers)
+
+    def _admin(self) -> AdminServer:
+        own = commands(resolver=self.resolver, reload=self.reload)
+        return AdminServer({**own, **handlers(self.judge.register)})
+
+    def _self_check(self) -> SelfCheck:
+        server, validate = self.config.server, self.config.dns.validate
+        return SelfCheck(
+            domain=server.domain,
+            data_dir=server.data_dir,
+            resolver=self.resolver,
+            anchors={} if validate is Validation.RESOLVER_AD else self.resolver.anchors,
+            examine=self.resolver.examine if validate in {Validation.RESOLVER_AD, Validation.BOTH} else _nobody,
+            watch_spare=self._watch_spare,
+            log=self.log,
+        )
+
+    async def _watch_spare(self) -> None:
+        await roll.look(self.config, self.resolver, time.time())
+
     def _enrolled(self) -> list[tuple[DomainName, Fingerprint]]:
         return [(name, edge.fingerprint) for name, edge in material.load_edges(self.config).items()]
 
@@ -171,21 +196,19 @@ class Homeserver:
     # --- listening -------------------------------------------------------------------------------------------------
 
     def _listeners(self) -> tuple[Listener, Listener]:
-        identity = tls_identity(self.keys)
-        to_peers = make_context(FEDERATION, server=True, identity=identity)
-        to_edges = make_context(EDGE, server=True, identity=identity)
-        return (
-            Listener(plan=partial(self._peer_plan, to_peers), log=self.log),
-            Listener(plan=partial(self._edge_plan, to_edges), log=self.log),
+        return Listener(plan=self._peer_plan, log=self.log), Listener(plan=self._edge_plan, log=self.log)
+
+    def _peer_plan(self, address: str) -> Accepted:
+        caller, shown = Caller(judge=self.judge, peers=self.peers, address=address), self.credentials
+        return Accepted(
+            context=shown.for_peers, party=shown.party, admit=caller.admit, confirm=caller.confirm, use=caller.use
         )
 
-    def _peer_plan(self, context: TlsContext, address: str) -> Accepted:
-        caller = _Caller(server=self, address=address)
-        return Accepted(context=context, party=self.party, admit=caller.admit, confirm=caller.confirm, use=caller.use)
-
-    def _edge_plan(self, context: TlsContext, _address: str) -> Accepted:
-        edges = self.edges
-        return Accepted(context=context, party=self.party, admit=edges.admit, confirm=edges.confirm, use=edges.serve)
+    def _edge_plan(self, _address: str) -> Accepted:
+        edges, shown = self.edges, self.credentials
+        return Accepted(
+            context=shown.for_edges, party=shown.party, admit=edges.admit, confirm=edges.confirm, use=edges.serve
+        )
 
     # --- running ---------------------------------------------------------------------------------------------------
 
@@ -193,21 +216,62 @@ class Homeserver:
         facts = {
             "federation_port": local_port(federation),
             "edges_port": local_port(edges),
-            "identity": fingerprint_text(self.keys.fingerprint),
+            "identity": fingerprint_text(self.credentials.keys.fingerprint),
         }
         listen = f"{self.config.federation.listen} {self.config.edges.listen}"
         start.say_ready(self.log, domain=self.config.server.domain, listen=listen, facts=facts)
 
-    async def _reload(self) -> None:
-        try:
-            policy = await trio.to_thread.run_sync(material.load_policy, self.config)
-            enrolled = await trio.to_thread.run_sync(material.load_edges, self.config)
-        except (ConfigError, LocalError) as error:
-            self.log.reload_failed(reason=str(error))
-            return
-        self.judge.policy = self.intake.policy = policy
-        ended = self.peers.judge_again(lambda domain: policy.level_of(domain)[0])
-        self.log.reloaded(count=ended + self.edges.revoke(enrolled))
+    async def reload(self) -> dict[str, Any]:
+        """Read policy, enrolments and keys again: links that are no longer allowed end, new ones show the new keys.
+
+        Raises LocalError for the first file that cannot be used; nothing at all has changed then.
+        """
+        async with self._reloading:
+            try:
+                files = await trio.to_thread.run_sync(self._read_again)
+                self._use_resolvers(files.resolvers)
+            except LocalError as error:
+                self.log.reload_failed(reason=str(error))
+                note = (
+                    "" if "note:" in str(error) else "\nnote: correct it; `volly-fed config check` finds all problems"
+                )
+                raise LocalError(f"nothing was reloaded: {error}{note}") from error
+            self.judge.policy = self.intake.policy = files.policy
+            self._renew(files.credentials)
+            ended = self.peers.judge_again(lambda domain: files.policy.level_of(domain)[0])
+            ended += self.edges.revoke(name for name, _ in files.enrolled)
+            self.log.reloaded(count=ended)
+            keys = files.credentials.keys
+            return {
+                "identity": fingerprint_text(keys.fingerprint),
+                "tls_spki_sha256": keys.tls.key.spki_sha256.hex(),
+                "continuity": bool(files.credentials.party.statement),
+                "ended": ended,
+            }
+
+    def _read_again(self) -> "_Files":
+        server = self.config.server
+        return _Files(
+            policy=material.load_policy(self.config),
+            enrolled=self._enrolled(),
+            credentials=Credentials.load(server.domain, server.data_dir, time.time()),
+            resolvers=self.config.dns.resolvers or tuple(system_resolvers()),
+        )
+
+    def _use_resolvers(self, resolvers: tuple[Server, ...]) -> None:
+        if set(resolvers) != set(self.resolver.servers):  # the system's may have changed: another network
+            self.resolver.use(resolvers)
+
+    def _renew(self, credentials: Credentials) -> None:
+        before, now = self.credentials.keys, credentials.keys
+        self.credentials = credentials
+        self.peers.dialer = self._dialer()
+        if (before.fingerprint, before.tls.key.spki_sha256) != (now.fingerprint, now.tls.key.spki_sha256):
+            self.log.keys_changed(fingerprint=fingerprint_text(now.fingerprint))
+
+    async def _reload_on_signal(self) -> None:
+        with suppress(LocalError):  # said in the log
+            await self.reload()
 
     async def _sweep(self, store: Store) -> None:
         while True:
@@ -221,29 +285,15 @@ class Homeserver:
                 self.log.expired(count=expired.outbound + expired.inbound)
 
 
-@attrs.define(kw_only=True)
-class _Caller:
-    """One caller on the federation port, from its address to its session."""
+@attrs.frozen(kw_only=True)
+class _Files:
+    """What a reload reads."""
 
-    server: Homeserver
-    address: str
-    claim: Claim | None = None
-    level: TrustLevel = TrustLevel.NONE
+    policy: Policy
+    enrolled: list[tuple[DomainName, Fingerprint]]
+    credentials: Credentials
+    resolvers: tuple[Server, ...]
 
-    async def admit(self, claimed: Claimed, negotiated: Negotiated) -> frozenset[Fingerprint]:
-        self.claim = await self.server.judge.admit(claimed, negotiated, self.address)
-        return self._evidence.expected
 
-    async def confirm(self, outcome: Outcome) -> None:
-        assert self.claim is not None
-        self.level = await self.server.judge.establish(outcome, self._evidence)
-        self.server.judge.proved(self.claim)
-
-    async def use(self, connection: Connection) -> None:
-        if Extension.PROBE not in connection.outcome.extensions:
-            await self.server.peers.converse(connection, self.level)
-
-    @property
-    def _evidence(self) -> Evidence:
-        assert self.claim is not None, "nobody proves what was not claimed"
-        return self.claim.evidence
+async def _nobody() -> list[Examination]:
+    return []

@@ -16,8 +16,8 @@ from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.config.model import Limits
 from volly_fed.daemon.link import Pending
-from volly_fed.daemon.store import Enqueued, InboundRow, OutboundRow, Store, Stored, inbound_row, outbound_row
-from volly_fed.daemon.store_rows import MailboxRecord
+from volly_fed.daemon.store.rows import MailboxRecord
+from volly_fed.daemon.store.store import Enqueued, InboundRow, OutboundRow, Store, Stored, inbound_row, outbound_row
 from volly_fed.edge.admission import REFUSAL, Usage, decide_admission
 from volly_fed.edge.delivery import Row
 from volly_fed.edge.registration import Registration, parse_registration

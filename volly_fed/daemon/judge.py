@@ -2,32 +2,46 @@
 
 in: claimed and proved identities of peers; out: the identities a claim may prove, or an error that refuses it.
 The gates `dial`, `accept` and `establish` are asked here and nowhere else.
-Never: lets a discovery that is not secure, or an identity that differs from its pin, pass.
+Never: lets a discovery that is not secure pass, or an identity that differs from its pin without statement, DNS and
+cool-off, or the operator's decision.
 """
 
 import time
+from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
 
+from volly_fed import limits
 from volly_fed.channel import Negotiated
-from volly_fed.codepoints import ErrorCode, TrustLevel
-from volly_fed.daemon.dns import Resolver
-from volly_fed.daemon.store import Store
+from volly_fed.codepoints import ErrorCode, Role, TrustLevel
+from volly_fed.daemon.dns.resolver import Resolver
+from volly_fed.daemon.identities import Identities, evidence_of
+from volly_fed.daemon.store.store import Store
 from volly_fed.discovery import dane
 from volly_fed.discovery.endpoint import Endpoint
-from volly_fed.errors import RemoteError
+from volly_fed.errors import BadMessage, RemoteError
 from volly_fed.handshake import Admission, Claimed, ClaimGuard, Outcome
 from volly_fed.names import DomainName, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.trust import gates
+from volly_fed.trust.continuity import parse_statement
 from volly_fed.trust.evidence import Evidence
-from volly_fed.trust.pins import Pin
+from volly_fed.trust.pins import Change, IdentityVerdict, Judgement, Quarantine, Shown, Standing, judge_identity, utc
 from volly_fed.trust.policy import Policy
 
 # What strangers are told: the rule that decided is in our log, and nobody else's business.
 _NOT_LINKED = "the policy here does not allow this link; note: ask the operator of this server"
-_CHANGED = "this identity is not the one that is pinned here; note: ask the operator of this server to accept it"
+# Both fit into a line of the other end's log (300 characters), unless the names are very long.
+_CHANGED = (
+    "{own} has pinned another identity of yours ({problem}); note: go back to it and use `volly-fed keys rotate`; if "
+    "its key is lost, ask the operator of {own} by another way for `volly-fed trust accept-key {peer}`"
+)
+_COOLING = (
+    "{own} knows your new identity and accepts it from {ready} on; note: leave DNS and statement as they are, "
+    "envelopes wait; `volly-fed trust accept-key {peer}` at {own} ends the wait"
+)
 
 
 @attrs.define
@@ -40,13 +54,20 @@ class Claim:
 
 @attrs.define(kw_only=True)
 class Judge:
-    """One per homeserver; `policy` is replaced when it is reloaded."""
+    """One per homeserver; `policy` is replaced when it is reloaded.
+
+    `cool_off` is in seconds. `accepted` is told when the operator has accepted an identity: the domain may be dialled
+    again at once.
+    """
 
     domain: DomainName
     policy: Policy
     resolver: Resolver
     store: Store
     log: Log
+    cool_off: float = limits.COOL_OFF
+    clock: Callable[[], float] = time.time
+    accepted: Callable[[DomainName], None] = lambda _: None
     _guard: ClaimGuard = attrs.field(factory=ClaimGuard, init=False)
 
     def may_dial(self, peer: DomainName) -> gates.Decision:
@@ -61,7 +82,7 @@ class Judge:
         began = trio.current_time()
         endpoint = await self.resolver.discover(peer)
         self.log.discovered(peer=peer, verdict="secure", took_ms=round((trio.current_time() - began) * 1000, 1))
-        return endpoint, _evidence(endpoint)
+        return endpoint, evidence_of(endpoint, self.clock())
 
     async def admit(self, claimed: Claimed, negotiated: Negotiated, address: str) -> Claim:
         """Judge a caller's claim, cheapest question first: gate `accept`, limits, discovery, TLS key.
@@ -90,28 +111,87 @@ class Judge:
         self._guard.proved(claim.admission)
 
     async def establish(self, outcome: Outcome, evidence: Evidence) -> TrustLevel:
-        """Gate `establish`, then pin: the trust level that is frozen into the session.
+        """Gate `establish`, then the identity against what is remembered: the trust level frozen into the session.
 
-        Raises RemoteError (POLICY, IDENTITY_MISMATCH).
+        What was proved is kept, also about an identity that is refused. Raises RemoteError (POLICY, IDENTITY_MISMATCH).
         """
-        pin = await self.store.pin(outcome.peer)
-        now = time.time()
-        decision = gates.establish(self.policy, outcome.peer, evidence, shown=outcome.fingerprint, pin=pin, now=now)
+        peer, now = outcome.peer, self.clock()
+        decision = gates.establish(self.policy, peer, evidence, now=now)
         if not decision.allowed:
-            self._log_refusal(outcome.peer, "establish", decision)
-            if pin is not None and pin.fingerprint != outcome.fingerprint:
-                self.log.identity_changed(
-                    peer=outcome.peer,
-                    fingerprint=fingerprint_text(outcome.fingerprint),
-                    previous=fingerprint_text(pin.fingerprint),
-                )
-                raise RemoteError(_CHANGED, code=ErrorCode.IDENTITY_MISMATCH)
+            self._log_refusal(peer, "establish", decision)
             raise RemoteError(_NOT_LINKED, code=ErrorCode.POLICY)
-        if pin is None:
-            self.log.pinned(peer=outcome.peer, fingerprint=fingerprint_text(outcome.fingerprint))
-            pin = Pin(domain=outcome.peer, fingerprint=outcome.fingerprint, first_seen=now, last_seen=now)
-        await self.store.put_pin(pin.seen(now))
+        judge = partial(
+            judge_identity,
+            _shown(outcome, evidence),
+            now=now,
+            cool_off=self.cool_off,
+            dialled=outcome.role is Role.DIALLER,
+        )
+        before, judgement = await self.store.decide_standing(peer, judge, evidence)
+        news = self._report(peer, before, judgement, now)
+        if not judgement.verdict.trusted:
+            if news:
+                self._log_refusal(peer, "establish", attrs.evolve(decision, reason=f"{peer}: {judgement.reason}"))
+            raise RemoteError(self._answer(peer, judgement), code=ErrorCode.IDENTITY_MISMATCH)
         return decision.level
+
+    # --- for the operator ------------------------------------------------------------------------------------------
+
+    @property
+    def register(self) -> Identities:
+        """What the operator may see of other domains' identities, and decide about them."""
+        return Identities(
+            store=self.store, discover=self.resolver.discover, log=self.log, clock=self.clock, accepted=self.accepted
+        )
+
+    # --- words -----------------------------------------------------------------------------------------------------
+
+    def _answer(self, peer: DomainName, judgement: Judgement) -> str:
+        """What the other operator is told, and can do."""
+        change, quarantine = judgement.standing.change, judgement.standing.quarantine
+        if judgement.verdict is IdentityVerdict.COOLING and change is not None:
+            return _COOLING.format(own=self.domain, peer=peer, ready=utc(change.ready_at))
+        problem = "it is not published" if quarantine is None else quarantine.reason
+        return _CHANGED.format(own=self.domain, peer=peer, problem=problem)
+
+    def _report(self, peer: DomainName, before: Standing, judgement: Judgement, now: float) -> bool:
+        """One event for each thing that has changed; whether anything has."""
+        after = judgement.standing
+        old, new = before.pin, after.pin
+        if new is None:
+            return before != after
+        if old is None:
+            self.log.pinned(peer=peer, fingerprint=fingerprint_text(new.fingerprint))
+        elif old.fingerprint != new.fingerprint:
+            texts = fingerprint_text(new.fingerprint), fingerprint_text(old.fingerprint)
+            self.log.identity_replaced(peer=peer, fingerprint=texts[0], previous=texts[1], how="statement")
+            return True
+        return self._report_change(peer, before, judgement, fingerprint_text(new.fingerprint), now)
+
+    def _report_change(self, peer: DomainName, before: Standing, judgement: Judgement, pinned: str, now: float) -> bool:
+        after, news = judgement.standing, False
+        if before.change is not None and _other(before.change, after.change):
+            gone = fingerprint_text(before.change.fingerprint)
+            self.log.identity_withdrawn(peer=peer, fingerprint=gone, reason=judgement.reason)
+        if after.change is not None and _other(after.change, before.change):
+            news = True
+            self.log.identity_announced(
+                peer=peer,
+                fingerprint=fingerprint_text(after.change.fingerprint),
+                previous=pinned,
+                how=after.change.how.value,
+                ready_in_s=after.change.ready_at - now,
+            )
+        if after.quarantine is not None and _other(after.quarantine, before.quarantine):
+            news = True
+            self.log.identity_changed(
+                peer=peer,
+                fingerprint=fingerprint_text(after.quarantine.fingerprint),
+                previous=pinned,
+                reason=f"{after.quarantine.reason}; note: ask its operator by another way than this link, then "
+                f"`volly-fed trust accept-key {peer}`",
+            )
+        return news
 
     def _log_refusal(self, peer: DomainName, gate: str, decision: gates.Decision) -> None:
         self.log.decided(peer=peer, gate=gate, verdict="refused", reason=decision.reason)
@@ -127,14 +207,15 @@ def _check_caller(endpoint: Endpoint, negotiated: Negotiated) -> None:
         )
 
 
-def _evidence(endpoint: Endpoint) -> Evidence:
-    now = time.time()
-    return Evidence(
-        domain=endpoint.domain,
-        identity=endpoint.identity,
-        identity_next=endpoint.identity_next,
-        spki_sha256=tuple(record.data for record in endpoint.tlsa),
-        ttl=max(0.0, endpoint.expires - now),
-        obtained_at=now,
-        text=endpoint.evidence,
-    )
+def _other(this: Change | Quarantine, that: Change | Quarantine | None) -> bool:
+    return that is None or this.fingerprint != that.fingerprint
+
+
+def _shown(outcome: Outcome, evidence: Evidence) -> Shown:
+    shown = Shown(domain=outcome.peer, fingerprint=outcome.fingerprint, published=evidence.published)
+    if not outcome.statement:
+        return shown
+    try:
+        return attrs.evolve(shown, statement=parse_statement(outcome.statement))
+    except BadMessage as error:
+        return attrs.evolve(shown, statement_problem=str(error))

@@ -27,6 +27,8 @@ class Peer:
         self.dialled_by_us = False
         self.failing = True
         """The store may hold a back-off."""
+        self.hurried = False
+        """The back-off need not be waited for."""
         self.wanted = trio.Event()
         self._link_changed = trio.Event()
         self._room = trio.Event()
@@ -77,10 +79,17 @@ class Peer:
                 return
             await self._link_changed.wait()
 
+    def hurry(self) -> None:
+        """What the last attempts failed for is settled: the next one is due now."""
+        self.hurried = True
+        self._link_changed.set()
+        self._link_changed = trio.Event()
+
     async def wait_linked(self) -> None:
-        """Until there is a link."""
-        while self.link is None:
+        """Until there is a link, or a reason to try at once."""
+        while self.link is None and not self.hurried:
             await self._link_changed.wait()
+        self.hurried = False
 
     async def wait_room(self) -> None:
         """Until the stream may have room for more, or the disk holds more."""

@@ -20,12 +20,12 @@ from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import Link, Pending
 from volly_fed.daemon.peer import Peer
-from volly_fed.daemon.store import Backoff, OutboundRow, Store
-from volly_fed.errors import DiscoveryError, RemoteError, StorageError
+from volly_fed.daemon.store.store import Backoff, OutboundRow, Store
+from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.session import Received, Session, Settled
-from volly_fed.wire.messages import Message
+from volly_fed.wire.messages import Message, Refuse
 
 
 @attrs.define(kw_only=True)
@@ -107,6 +107,11 @@ class Peers:
                 peer.link.drain(ErrorCode.POLICY, "the trust level has changed")
                 ended += 1
         return ended
+
+    def try_now(self, domain: DomainName) -> None:
+        """What kept `domain` from being linked is settled: if anything is owed to it, do not wait any longer."""
+        if (peer := self._peers.get(domain)) is not None:
+            peer.hurry()
 
     def drain(self) -> None:
         """This process ends: every link says so and lets what is under way be acknowledged; no new one is made."""
@@ -209,7 +214,7 @@ class Peers:
             if simultaneous and by_us is not (self.own < peer.domain):
                 return None
             old.drain(ErrorCode.REPLACED, "another link has taken over")
-        return Session(peer.outbound, now=trio.current_time())
+        return Session(peer.outbound, now=trio.current_time(), extra=frozenset({Refuse}))
 
     async def _feed(self, peer: Peer) -> None:
         """Offer what lies on the disk as the stream has room for it."""
@@ -298,4 +303,6 @@ class _PeerHandler:
             self.peer.later(event.later)
 
     async def other(self, message: Message) -> None:
+        if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
+            raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
         raise RemoteError(f"{type(message).__name__} does not belong on this link")

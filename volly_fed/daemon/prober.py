@@ -14,7 +14,7 @@ from volly_fed import limits
 from volly_fed.channel import FEDERATION, Negotiated, check_tlsa
 from volly_fed.codepoints import IDENTITY_ALGORITHM
 from volly_fed.daemon.connection import Connection, Dialled, dial, secure
-from volly_fed.daemon.dns import Resolver
+from volly_fed.daemon.dns.resolver import Resolver
 from volly_fed.daemon.eyeballs import connect_any
 from volly_fed.daemon.tls import TlsContext
 from volly_fed.discovery.endpoint import Endpoint, Status, Step, Target

@@ -1,8 +1,9 @@
 """Which addresses a name from outside may lead to.
 
 in: A and AAAA rdata; out: literals, IPv6 first. Never: looks anything up.
-Source: RFC 6890 (special-purpose addresses), RFC 6052 and RFC 3056 (IPv4 inside IPv6). Whoever controls a zone can
-point it at our own network (request forgery), so addresses that are not global are refused, except in test networks.
+Source: RFC 6890 (special-purpose addresses), RFC 4291 §2.4, RFC 6052 and RFC 3056 (IPv4 inside IPv6).
+Whoever controls a zone can point it at our own network (request forgery), so addresses that are not global are refused,
+except in test networks.
 """
 
 import ipaddress
@@ -17,6 +18,9 @@ from volly_fed import limits
 
 Address: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 
+_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
+"""All that is global in IPv6. Outside are ::127.0.0.1, fec0::1 and others that Python 3.11 calls global."""
+_DOCUMENTATION: Final = ipaddress.IPv6Network("3fff::/20")  # RFC 9637, younger than Python 3.11
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052 §2.1
 _IPV4_BITS: Final = 0xFFFFFFFF
 
@@ -27,6 +31,8 @@ def is_public(address: Address) -> bool:
         inner = _carried(address)
         if inner is not None:
             return is_public(inner)
+        if address not in _UNICAST or address in _DOCUMENTATION:
+            return False
     return address.is_global and not address.is_multicast
 
 

@@ -7,33 +7,35 @@ Source: RFC 4035 §5, RFC 6840, RFC 4033 §5.
 """
 
 from collections.abc import Generator, Sequence
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import attrs
 import dns.message
 import dns.name
 import dns.rrset
+from dns.dnssectypes import Algorithm
+from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
-from dns.rdtypes.ANY.NSEC import NSEC
-from dns.rdtypes.ANY.NSEC3 import NSEC3
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from volly_fed import limits
-from volly_fed.discovery import denial_nsec, denial_nsec3
-from volly_fed.discovery.anchors import Anchors
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.denial import Denial
-from volly_fed.discovery.message import Question, find, signatures
+from volly_fed.discovery.denial_proof import DenialProof
+from volly_fed.discovery.keys import KeySet
+from volly_fed.discovery.message import Question, find, signatures, signed_ttl
+from volly_fed.discovery.proof import Held, Proof
 from volly_fed.discovery.signature import Verified, is_supported, matches_ds, verify_rrset
+from volly_fed.discovery.zones import ROOT as ROOT
+from volly_fed.discovery.zones import Unsigned, ZoneKeys
+from volly_fed.discovery.zones import Zones as Zones
 from volly_fed.errors import Bogus, Indeterminate, Insecure
 
 T = TypeVar("T")
 Asking: TypeAlias = Generator[Question, dns.message.Message, T]
 """A computation that needs answers to go on."""
-
-ROOT: Final = dns.name.root
 
 
 class NotACut(Exception):
@@ -41,60 +43,27 @@ class NotACut(Exception):
 
 
 @attrs.frozen(kw_only=True)
-class ZoneKeys:
-    """The keys of a zone whose chain holds."""
+class Evidence:
+    """An RRset that a zone signed whose chain holds."""
 
-    keys: tuple[DNSKEY, ...]
-    expires: float
+    zone: dns.name.Name
+    labels: int
+    """As in `Verified`."""
+    ttl: float
+    """Seconds; no longer than the zone's keys hold."""
+    proof: Proof = attrs.field(repr=False)
+    """The RRset's own signature last, the chain before it."""
+    secure: bool = True
+    """False for a proof of absence that opt-out leaves open."""
 
 
 @attrs.frozen(kw_only=True)
-class Unsigned:
-    """A zone that is proved to be insecure."""
+class _Delegation:
+    """The DS set of a zone, or the anchors in its place."""
 
-    reason: str
-    expires: float
-
-
-class Zones:
-    """What is known of zones, shared by all walks of one resolver; at most limits.DNS_CACHE_ENTRIES of them."""
-
-    def __init__(self, anchors: Anchors) -> None:
-        self.anchors = anchors
-        self._known: dict[dns.name.Name, ZoneKeys | Unsigned] = {}
-
-    def get(self, zone: dns.name.Name, now: float) -> ZoneKeys | Unsigned | None:
-        """What is known of `zone`, unless it has expired."""
-        known = self._known.get(zone)
-        return known if known is not None and known.expires > now else None
-
-    def put(self, zone: dns.name.Name, known: ZoneKeys | Unsigned) -> None:
-        """Remember; the oldest entry makes room."""
-        self._known.pop(zone, None)
-        self._known[zone] = known
-        while len(self._known) > limits.DNS_CACHE_ENTRIES:
-            del self._known[next(iter(self._known))]
-
-    def anchor_above(self, name: dns.name.Name) -> dns.name.Name:
-        """The closest anchored zone at or above `name`. Raises Indeterminate where there is none."""
-        while name not in self.anchors:
-            if name == ROOT:
-                raise Indeterminate("no trust anchor covers the name")
-            name = name.parent()
-        return name
-
-    def unknown_above(self, name: dns.name.Name, now: float) -> list[Question]:
-        """What a walk to `name` will probably ask: DS and DNSKEY of every possible zone that is not known yet."""
-        questions: list[Question] = []
-        for _ in range(limits.DNS_PREFETCH_ZONES):
-            if self.get(name, now) is not None:
-                break
-            questions.append(Question(name, RdataType.DNSKEY))
-            if name in self.anchors or name == ROOT:
-                break
-            questions.append(Question(name, RdataType.DS))
-            name = name.parent()
-        return questions
+    ds_set: tuple[DS, ...]
+    ttl: float
+    proof: Proof = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -117,40 +86,51 @@ class Walk:
 
     def _learn(self, zone: dns.name.Name) -> Asking[ZoneKeys | Unsigned]:
         if zone in self.zones.anchors:
-            ds_set, ttl = self.zones.anchors[zone], limits.DNS_MAX_TTL
+            found = _Delegation(ds_set=self.zones.anchors[zone], ttl=limits.DNS_MAX_TTL)
         elif zone == ROOT:
             raise Indeterminate("no trust anchor covers the name")
         else:
-            found = yield from self._ds(zone)
-            if isinstance(found, Unsigned):
-                return found
-            ds_set, ttl = found
-        supported = [ds for ds in ds_set if is_supported(ds)][: limits.DNS_DS_PER_ZONE]
+            delegation = yield from self._ds(zone)
+            if isinstance(delegation, Unsigned):
+                return delegation
+            found = delegation
+        supported = [ds for ds in found.ds_set if is_supported(ds)]
         if not supported:  # RFC 4035 §5.2: as if the zone were unsigned
-            return self._unsigned(f"the DS records of {zone} name only algorithms that are not supported", ttl)
-        return (yield from self._trusted_keys(zone, supported, ttl))
+            return self._unsigned(f"the DS records of {zone} name only algorithms that are not supported", found.ttl)
+        return (yield from self._trusted_keys(zone, supported, found))
 
-    def _trusted_keys(self, zone: dns.name.Name, ds_set: Sequence[DS], ttl: int) -> Asking[ZoneKeys]:
+    def _trusted_keys(self, zone: dns.name.Name, ds_set: Sequence[DS], found: _Delegation) -> Asking[ZoneKeys]:
         message = yield Question(zone, RdataType.DNSKEY)
         rrset = find(message.answer, zone, RdataType.DNSKEY)
+        anchored = zone in self.zones.anchors
         if rrset is None:
-            origin = "a trust anchor" if zone in self.zones.anchors else "a DS"
+            origin = "a trust anchor" if anchored else "a DS"
             raise Bogus(f"{zone} DNSKEY: {origin} says that the zone is signed, but the resolver shows no keys of it")
-        keys = tuple(rdata for rdata in rrset if isinstance(rdata, DNSKEY))
+        required = self._required(ds_set)
+        keys = KeySet((rdata for rdata in rrset if isinstance(rdata, DNSKEY)), required)
         rrsigs = signatures(message.answer, rrset)
-        error = Bogus(f"{zone} DNSKEY: no key matches the {'trust anchor' if zone in self.zones.anchors else 'DS'}")
-        for ds in ds_set:
-            for key in [key for key in keys if matches_ds(zone, key, ds)][: limits.DNS_KEYS_PER_TAG]:
+        error = Bogus(f"{zone} DNSKEY: no key matches the {'trust anchor' if anchored else 'DS'}")
+        for ds in [ds for ds in ds_set if required in (None, ds.algorithm)][: limits.DNS_DS_PER_ZONE]:
+            for key in keys.candidates(ds.algorithm, ds.key_tag):
+                if not matches_ds(zone, key.dnskey, ds):
+                    continue
                 try:
-                    verified = self._verify(rrset, rrsigs, zone, [key])
+                    verified = self._verify(rrset, rrsigs, zone, keys.only(key))
                 except Bogus as failure:
                     error = failure
                 else:
-                    return ZoneKeys(keys=keys, expires=self.now + min(verified.ttl, ttl))
+                    ttl = min(verified.ttl, signed_ttl(message.answer, rrset), found.ttl)
+                    proof = (*found.proof, Held(rrset, verified.rrsig))
+                    return ZoneKeys(keys=keys, expires=self.now + ttl, proof=proof)
         raise error
 
-    def _ds(self, zone: dns.name.Name) -> Asking[tuple[tuple[DS, ...], int] | Unsigned]:
-        """The DS set and its TTL. Raises NotACut where the parent proves that no zone begins here."""
+    def _required(self, ds_set: Sequence[DS]) -> Algorithm | None:
+        """The algorithm that all of the zone's signatures must have, where the operator here asks for it."""
+        named = any(ds.algorithm == Algorithm.MLDSA44 for ds in ds_set)
+        return Algorithm.MLDSA44 if named and self.zones.require_mldsa44 else None
+
+    def _ds(self, zone: dns.name.Name) -> Asking[_Delegation | Unsigned]:
+        """The DS set. Raises NotACut where the parent proves that no zone begins here."""
         question = Question(zone, RdataType.DS)
         message = yield question
         rrset = find(message.answer, zone, RdataType.DS)
@@ -159,20 +139,21 @@ class Walk:
             # who gains "no zone begins here", and with it Bogus where he wants Insecure
             raise NotACut(str(zone))
         if rrset is None:
-            denial, ttl = yield from self.denial(message, question)
+            denial, evidence = yield from self.denial(message, question)
             if denial.delegation or not denial.secure:
-                return self._unsigned(f"{zone} is an unsigned delegation ({denial.reason})", ttl)
+                return self._unsigned(f"{zone} is an unsigned delegation ({denial.reason})", evidence.ttl)
             raise NotACut(str(zone))
-        verified, _ = yield from self.verify_in(message, rrset)
-        if verified.labels != len(zone) - 1:
+        evidence = yield from self.verify_in(message, rrset)
+        if evidence.labels != len(zone) - 1:
             raise Bogus(f"{question}: it comes from a wildcard")
-        return tuple(rdata for rdata in rrset if isinstance(rdata, DS)), verified.ttl
+        ds_set = tuple(rdata for rdata in rrset if isinstance(rdata, DS))
+        return _Delegation(ds_set=ds_set, ttl=evidence.ttl, proof=evidence.proof)
 
-    def _unsigned(self, reason: str, ttl: int) -> Unsigned:
+    def _unsigned(self, reason: str, ttl: float) -> Unsigned:
         return Unsigned(reason=reason, expires=self.now + min(ttl, limits.DNS_INSECURE_TTL))
 
-    def verify_in(self, message: dns.message.Message, rrset: dns.rrset.RRset) -> Asking[tuple[Verified, ZoneKeys]]:
-        """Evidence for an RRset of the answer section, with the keys of the zone that signed it.
+    def verify_in(self, message: dns.message.Message, rrset: dns.rrset.RRset) -> Asking[Evidence]:
+        """Evidence for an RRset of the answer section, from the zone that signed it.
 
         A DS must be signed above its owner. Raises Insecure, Bogus, Indeterminate.
         """
@@ -183,7 +164,13 @@ class Walk:
             raise Bogus(f"{Question(rrset.name, rrset.rdtype)}: the signature is missing in a signed zone")
         zone = rrsigs[0].signer
         keys = yield from self.signer_keys(zone)
-        return self._verify(rrset, rrsigs, zone, keys.keys), keys
+        verified = self._verify(rrset, rrsigs, zone, keys.keys)
+        return Evidence(
+            zone=zone,
+            labels=verified.labels,
+            ttl=min(verified.ttl, signed_ttl(message.answer, rrset), keys.expires - self.now),
+            proof=(*keys.proof, Held(rrset, verified.rrsig)),
+        )
 
     def _from_above(self, rrsigs: Sequence[RRSIG], limit: dns.name.Name) -> list[RRSIG]:
         """Those whose signer is between `limit` and the anchor above it: others cannot be right."""
@@ -206,79 +193,63 @@ class Walk:
             except NotACut:
                 continue
 
-    def denial(self, message: dns.message.Message, question: Question) -> Asking[tuple[Denial, int]]:
-        """What the authority section proves to be absent, and for how many seconds.
+    def denial(self, message: dns.message.Message, question: Question) -> Asking[tuple[Denial, Evidence]]:
+        """What the authority section proves to be absent, and by what.
 
         Raises Insecure below an unsigned delegation, Bogus without proof, Indeterminate.
         """
         limit = _deepest_signer(*question)
-        proof = yield from self._proof(message, limit)
-        if proof is None:
+        found = yield from self._denial_proof(message, limit)
+        if found is None:
             yield from self.prove_insecure(limit)
             raise Bogus(f"{question}: the answer is empty, and its signed proof is missing in a signed zone")
-        return proof.judge(question), min(proof.ttl, _negative_ttl(message))
+        records, keys = found
+        records.ttl = min(records.ttl, _negative_ttl(message))
+        denial = records.judge(question)
+        return denial, self._of(records, keys, labels=len(question.name) - 1, secure=denial.secure)
 
-    def _proof(self, message: dns.message.Message, limit: dns.name.Name) -> Asking["_Proof | None"]:
-        """The denial records that hold, all of one zone at or above `limit`."""
-        proof: _Proof | None = None
-        for rrset in _denial_records(message):
-            rrsigs = self._from_above(signatures(message.authority, rrset), limit)
-            if not rrsigs or (proof is not None and rrsigs[0].signer != proof.zone):
-                continue
-            zone = rrsigs[0].signer
-            keys = yield from self.signer_keys(zone)
-            verified = self._verify(rrset, rrsigs, zone, keys.keys)
-            if verified.labels != len(rrset.name) - 1 - rrset.name.is_wild():
-                continue  # RFC 4035 §5.4: a record that a wildcard made proves nothing about names
-            if proof is None:
-                proof = _Proof(zone=zone, budget=self.budget)
-            proof.add(rrset, verified.ttl)
-        return proof
+    def check_expansion(self, message: dns.message.Message, name: dns.name.Name, made: Evidence) -> Asking[Evidence]:
+        """Evidence that no name closer to `name` exists than the wildcard that `made` is the answer of.
 
-    def check_expansion(self, message: dns.message.Message, name: dns.name.Name, labels: int) -> Asking[bool]:
-        """Whether an answer that a wildcard made is secure (False: opt-out). Raises Bogus without proof."""
-        proof = yield from self._proof(message, name)
-        if proof is None:
+        Only the zone that holds the wildcard can say that the name itself does not exist: one above it would say so
+        of every name here. Raises Bogus without that proof.
+        """
+        found = yield from self._denial_proof(message, made.zone)
+        if found is None or found[0].zone != made.zone:
             raise Bogus(f"{name}: an answer from a wildcard, without proof that the name itself does not exist")
-        return proof.check_expansion(name, labels)
+        records, keys = found
+        return self._of(records, keys, labels=made.labels, secure=records.check_expansion(name, made.labels))
 
-    def _verify(
-        self, rrset: dns.rrset.RRset, rrsigs: Sequence[RRSIG], zone: dns.name.Name, keys: Sequence[DNSKEY]
-    ) -> Verified:
+    def _of(self, records: DenialProof, keys: ZoneKeys, *, labels: int, secure: bool) -> Evidence:
+        proof = (*keys.proof, *records.held)
+        return Evidence(zone=records.zone, labels=labels, ttl=records.ttl, proof=proof, secure=secure)
+
+    def _denial_proof(
+        self, message: dns.message.Message, limit: dns.name.Name
+    ) -> Asking[tuple[DenialProof, ZoneKeys] | None]:
+        """The denial records that hold, all of one zone: the deepest at or above `limit` that signed any."""
+        signed = [
+            (rrset, rrsigs)
+            for rrset in _denial_records(message)
+            if (rrsigs := self._from_above(signatures(message.authority, rrset), limit))
+        ]
+        if not signed:
+            return None
+        zone = max((rrsigs[0].signer for _, rrsigs in signed), key=len)
+        keys = yield from self.signer_keys(zone)
+        records = DenialProof(zone=zone, budget=self.budget)
+        for rrset, rrsigs in signed:
+            if rrsigs[0].signer != zone:
+                continue
+            verified = self._verify(rrset, rrsigs, zone, keys.keys)
+            if verified.labels == len(rrset.name) - 1 - rrset.name.is_wild():
+                # else RFC 4035 §5.4: a record that a wildcard made proves nothing about names
+                ttl = min(verified.ttl, signed_ttl(message.authority, rrset), keys.expires - self.now)
+                records.add(Held(rrset, verified.rrsig), ttl)
+        return records, keys
+
+    def _verify(self, rrset: dns.rrset.RRset, rrsigs: Sequence[RRSIG], zone: dns.name.Name, keys: KeySet) -> Verified:
         return verify_rrset(rrset, rrsigs, zone=zone, keys=keys, now=self.now, budget=self.budget)
-
-
-@attrs.define(kw_only=True)
-class _Proof:
-    """Verified denial records of one zone; NSEC3 counts before NSEC where a response has both."""
-
-    zone: dns.name.Name
-    budget: Budget
-    ttl: int = limits.DNS_MAX_NEGATIVE_TTL
-    spans: list[denial_nsec.Span] = attrs.field(factory=list)
-    hashed: list[tuple[dns.name.Name, NSEC3]] = attrs.field(factory=list)
-
-    def add(self, rrset: dns.rrset.RRset, ttl: int) -> None:
-        self.ttl = min(self.ttl, ttl)
-        for rdata in rrset:
-            if isinstance(rdata, NSEC3):
-                self.hashed.append((rrset.name, rdata))
-            elif isinstance(rdata, NSEC):
-                self.spans.append(denial_nsec.Span.of(rrset.name, rdata))
-
-    def judge(self, question: Question) -> Denial:
-        if self.hashed:
-            return denial_nsec3.judge(self._hashed_zone(), question)
-        return denial_nsec.judge(self.spans, question)
-
-    def check_expansion(self, name: dns.name.Name, labels: int) -> bool:
-        if self.hashed:
-            return denial_nsec3.check_expansion(self._hashed_zone(), name, labels)
-        denial_nsec.check_expansion(self.spans, name, labels)
-        return True
-
-    def _hashed_zone(self) -> denial_nsec3.HashedZone:
-        return denial_nsec3.HashedZone(self.hashed, zone=self.zone, budget=self.budget)
 
 
 def _deepest_signer(name: dns.name.Name, rdtype: RdataType) -> dns.name.Name:
@@ -287,13 +258,14 @@ def _deepest_signer(name: dns.name.Name, rdtype: RdataType) -> dns.name.Name:
 
 
 def _denial_records(message: dns.message.Message) -> list[dns.rrset.RRset]:
-    found = [rrset for rrset in message.authority if rrset.rdtype in (RdataType.NSEC, RdataType.NSEC3)]
+    kinds = (RdataType.NSEC, RdataType.NSEC3)
+    found = [rrset for rrset in message.authority if rrset.rdtype in kinds and rrset.rdclass == IN]
     return found[: limits.DNS_DENIAL_RECORDS]
 
 
 def _negative_ttl(message: dns.message.Message) -> int:
     """RFC 2308 §5; the SOA is not verified, it can only shorten the time."""
     for rrset in message.authority:
-        if rrset.rdtype == RdataType.SOA:
+        if rrset.rdtype == RdataType.SOA and rrset.rdclass == IN:
             return int(min(rrset.ttl, rrset[0].minimum))
     return limits.DNS_MAX_NEGATIVE_TTL

@@ -78,7 +78,7 @@ def judge(spans: Sequence[Span], question: Question) -> Denial:
 def check_expansion(spans: Sequence[Span], name: dns.name.Name, labels: int) -> None:
     """Raises Bogus unless no name closer than the wildcard with `labels` labels exists (RFC 4035 §5.3.4)."""
     for span in spans:
-        # the closest encloser must be the wildcard's parent, else a wildcard further down would have to answer
-        if span.covers(name) and len(span.encloser(name)) - 1 <= labels and not span.next.is_subdomain(name):
+        # the closest encloser must be the wildcard's parent, else another wildcard would have to answer
+        if span.covers(name) and len(span.encloser(name)) - 1 == labels and not span.next.is_subdomain(name):
             return
     raise Bogus(f"{name}: an answer from a wildcard, without proof that the name itself does not exist")

@@ -12,6 +12,7 @@ import dns.message
 import dns.name
 import dns.rdata
 import dns.rrset
+from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
 from volly_fed import limits
@@ -19,6 +20,7 @@ from volly_fed.discovery.chain import Asking, Walk
 from volly_fed.discovery.denial import Absence
 from volly_fed.discovery.endpoint import Status
 from volly_fed.discovery.message import Question, find
+from volly_fed.discovery.proof import Proof, join, proof_lines
 from volly_fed.errors import Bogus, Indeterminate, Insecure
 
 
@@ -48,6 +50,13 @@ class Answer:
     expires: float
     """Seconds since 1970."""
     reason: str = ""
+    proved: Proof = attrs.field(default=(), eq=False, repr=False)
+    """The RRsets that were verified, chains included; an answer that is not secure may have some too."""
+
+    @property
+    def proof(self) -> tuple[str, ...]:
+        """`proved` as zone-file lines, from the anchor down, each RRset followed by the RRSIG that held."""
+        return proof_lines(self.proved)
 
     @property
     def found(self) -> bool:
@@ -104,6 +113,7 @@ class _Search:
         self._status = Status.SECURE
         self._ttl = float(limits.DNS_MAX_TTL)
         self._reason = ""
+        self._proofs: list[Proof] = []
 
     def run(self) -> Asking[Answer]:
         message = yield self._question
@@ -122,7 +132,7 @@ class _Search:
     def _relevant(self, message: dns.message.Message) -> tuple[dns.rrset.RRset | None, dns.rrset.RRset | None]:
         """The RRset that answers or redirects, and the DNAME that makes the redirection, where there is one."""
         rrset = find(message.answer, self._name, self._question.rdtype)
-        if rrset is not None:
+        if rrset is not None and rrset.rdtype != RdataType.CNAME:
             return rrset, None
         alias = find(message.answer, self._name, RdataType.CNAME)
         return alias, None if alias is None else self._dname(message, alias)
@@ -130,7 +140,9 @@ class _Search:
     def _dname(self, message: dns.message.Message, alias: dns.rrset.RRset) -> dns.rrset.RRset | None:
         """RFC 6672 §5.3.1: a CNAME made from a DNAME is not signed; the DNAME is."""
         for rrset in message.answer:
-            if rrset.rdtype == RdataType.DNAME and self._name != rrset.name and self._name.is_subdomain(rrset.name):
+            if rrset.rdtype != RdataType.DNAME or rrset.rdclass != IN:
+                continue
+            if self._name != rrset.name and self._name.is_subdomain(rrset.name):
                 made = self._name.relativize(rrset.name).derelativize(rrset[0].target)
                 if made == alias[0].target:
                     return rrset
@@ -138,11 +150,14 @@ class _Search:
 
     def _check(self, message: dns.message.Message, rrset: dns.rrset.RRset) -> Asking[None]:
         try:
-            verified, keys = yield from self._walk.verify_in(message, rrset)
-            self._ttl = min(self._ttl, verified.ttl, keys.expires - self._walk.now)
-            if verified.labels < len(rrset.name) - 1 - rrset.name.is_wild():
-                secure = yield from self._walk.check_expansion(message, rrset.name, verified.labels)
-                if not secure:
+            evidence = yield from self._walk.verify_in(message, rrset)
+            self._ttl = min(self._ttl, evidence.ttl)
+            self._proofs.append(evidence.proof)
+            if evidence.labels < len(rrset.name) - 1 - rrset.name.is_wild():
+                records = yield from self._walk.check_expansion(message, rrset.name, evidence)
+                self._ttl = min(self._ttl, records.ttl)
+                self._proofs.append(records.proof)
+                if not records.secure:
                     self._weaken(f"{rrset.name}: a wildcard answers where NSEC3 opts names out")
         except Insecure as error:
             self._weaken(str(error))
@@ -161,11 +176,12 @@ class _Search:
 
     def _absence(self, message: dns.message.Message) -> Asking[Answer]:
         try:
-            denial, ttl = yield from self._walk.denial(message, Question(self._name, self._question.rdtype))
+            denial, evidence = yield from self._walk.denial(message, Question(self._name, self._question.rdtype))
         except Insecure as error:
             self._weaken(str(error))
             return self._answer(Outcome.NODATA, ())
-        self._ttl = min(self._ttl, ttl)
+        self._ttl = min(self._ttl, evidence.ttl)
+        self._proofs.append(evidence.proof)
         if not denial.secure:
             self._weaken(f"{self._name}: {denial.reason}")
         elif not self._reason:
@@ -181,4 +197,5 @@ class _Search:
             canonical=self._name,
             expires=self._walk.now + max(0.0, self._ttl),
             reason=self._reason,
+            proved=join(self._proofs),
         )

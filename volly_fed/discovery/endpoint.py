@@ -11,6 +11,7 @@ import attrs
 
 from volly_fed.codepoints import SERVICE_DEVICE, SERVICE_FEDERATION
 from volly_fed.discovery.dane import TlsaRecord
+from volly_fed.discovery.proof import Proof, proof_lines
 from volly_fed.names import DomainName, Fingerprint
 
 NO_IDENTITY: Final = Fingerprint(b"")
@@ -78,6 +79,16 @@ class Endpoint:
     expires: float
     """Seconds since 1970: until then every answer in it may be used without asking again."""
     steps: tuple[Step, ...] = ()
+    proved: Proof = attrs.field(default=(), eq=False, repr=False)
+    """What was verified for it here; empty where another validator was believed."""
+
+    @property
+    def proof(self) -> tuple[str, ...]:
+        """The verified RRsets of all answers, each followed by the RRSIG that held, as zone-file lines.
+
+        From the anchor down, no line twice, at most limits.DNS_PROOF_BYTES. The text is made at every call.
+        """
+        return proof_lines(self.proved)
 
     @property
     def evidence(self) -> str:

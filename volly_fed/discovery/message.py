@@ -4,6 +4,7 @@ in: bytes from a resolver; out: a dns.message.Message that has the right id, que
 Never: trusts anything in it; that is for the validator. Raises only BadMessage. Source: RFC 1035 §4, RFC 5452 §9.1.
 """
 
+import struct
 from typing import Final, NamedTuple
 
 import dns.flags
@@ -19,9 +20,14 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from volly_fed import limits
+from volly_fed.discovery.shape import check_shape
 from volly_fed.errors import BadMessage
 
 _HEADER: Final = 12
+_QUERY: Final = struct.Struct("!6H")
+_ASKED: Final = struct.Struct("!HH")
+_OPT: Final = struct.pack("!BHHIH", 0, RdataType.OPT, limits.DNS_UDP_PAYLOAD, dns.flags.DO, 0)
+"""RFC 6891 §6.1.2: the root's name, the size of UDP answers that we take, DO (RFC 3225), and no options."""
 
 
 class Question(NamedTuple):
@@ -36,11 +42,10 @@ class Question(NamedTuple):
 
 def query_for(question: Question, ident: int) -> bytes:
     """The query's bytes: RD to have it resolved, DO to get signatures, CD because we validate ourselves."""
-    query = dns.message.make_query(
-        question.name, question.rdtype, want_dnssec=True, payload=limits.DNS_UDP_PAYLOAD, id=ident
-    )
-    query.flags |= dns.flags.CD
-    return query.to_wire()
+    head = _QUERY.pack(ident, dns.flags.RD | dns.flags.CD, 1, 0, 0, 1)
+    asked = question.name.to_wire()
+    assert asked is not None  # only with a file to write to
+    return head + asked + _ASKED.pack(question.rdtype, IN) + _OPT
 
 
 def has_ident(wire: bytes, ident: int) -> bool:
@@ -55,7 +60,8 @@ def parse_response(wire: bytes, question: Question) -> dns.message.Message:
     the signature over the set can be checked and only that record is ignored (RFC 6698 §4.1).
     """
     if not _HEADER <= len(wire) <= limits.DNS_MAX_MESSAGE:
-        raise BadMessage(f"a DNS message of {len(wire)} bytes is refused")
+        raise BadMessage(f"an answer of {len(wire)} bytes is refused: {limits.DNS_MAX_MESSAGE} are the most")
+    check_shape(wire)
     try:
         message = dns.message.from_wire(wire, continue_on_error=True)
         malformed = _malformed_tlsa(wire) if message.errors else []
@@ -117,10 +123,20 @@ def find(section: list[dns.rrset.RRset], name: dns.name.Name, rdtype: RdataType)
 
 def signatures(section: list[dns.rrset.RRset], rrset: dns.rrset.RRset) -> list[RRSIG]:
     """The signatures that claim to cover `rrset`; how many of them are tried, `verify_rrset` decides."""
+    return [rdata for held in _signature_sets(section, rrset) for rdata in held if isinstance(rdata, RRSIG)]
+
+
+def signed_ttl(section: list[dns.rrset.RRset], rrset: dns.rrset.RRset) -> int:
+    """The TTL of `rrset` as received, or that of its signatures if it is less (RFC 4035 §5.3.3)."""
+    return min([rrset.ttl, *(held.ttl for held in _signature_sets(section, rrset))])
+
+
+def _signature_sets(section: list[dns.rrset.RRset], rrset: dns.rrset.RRset) -> list[dns.rrset.RRset]:
     return [
-        rdata
-        for candidate in section
-        if candidate.rdtype == RdataType.RRSIG and candidate.covers == rrset.rdtype and candidate.name == rrset.name
-        for rdata in candidate
-        if isinstance(rdata, RRSIG)
+        held
+        for held in section
+        if held.rdtype == RdataType.RRSIG
+        and held.covers == rrset.rdtype
+        and held.rdclass == rrset.rdclass
+        and held.name == rrset.name
     ]

@@ -1,26 +1,27 @@
 """One RRset, its signatures and a zone's keys: does any signature hold, and for how long.
 
 in: an RRset, RRSIGs, DNSKEYs, the time; out: evidence, or Bogus with the reason.
-Never: decides whether the keys are the zone's; `chain` does. Source: RFC 4035 §5.3, RFC 6840 §5, RFC 4034 §3.1.5.
+Never: decides whether the keys are the zone's; `chain` does. Source: RFC 4035 §5.3, RFC 6840 §5, RFC 4034 §3.1.5 and
+§6, RFC 5702 §2 (sizes of RSA keys). The signed data are put together here, once for all signatures over an RRset.
 """
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
 import dns.dnssec
 import dns.name
-import dns.rdataset
 import dns.rdatatype
 import dns.rrset
 from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
-from dns.rdtypes.dnskeybase import Flag
 
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
+from volly_fed.discovery.keys import Key, KeySet
 from volly_fed.errors import Bogus
 
 ALGORITHMS: Final = frozenset(
@@ -37,18 +38,19 @@ ALGORITHMS: Final = frozenset(
 """Others, SHA-1 ones included (RFC 9905), count as unknown, which makes a zone insecure (RFC 4035 §5.2)."""
 DIGESTS: Final = frozenset({DSDigest.SHA256, DSDigest.SHA384})
 
-_PROTOCOL: Final = 3  # RFC 4034 §2.1.2
 _SERIAL: Final = 1 << 32
 _HALF: Final = 1 << 31
+_RRSIG_FIXED: Final = 18  # RFC 4034 §3.1: everything before the signer's name
 
 
 @attrs.frozen(kw_only=True)
 class Verified:
     """A signature that holds."""
 
+    rrsig: RRSIG
     labels: int
     """Of the owner name as signed: fewer than the owner's own where a wildcard was expanded (RFC 4035 §5.3.4)."""
-    ttl: int
+    ttl: float
     """Seconds that the RRset may be used for: the least of its TTL, the signed TTL and the signature's remainder."""
 
 
@@ -57,32 +59,39 @@ def verify_rrset(
     rrsigs: Sequence[RRSIG],
     *,
     zone: dns.name.Name,
-    keys: Sequence[DNSKEY],
+    keys: Iterable[DNSKEY],
     now: float,
     budget: Budget,
 ) -> Verified:
     """Evidence that `zone` signed `rrset`. Raises Bogus with the last reason, or Indeterminate out of budget.
 
-    One signature that holds is enough (RFC 6840 §5.11); unknown algorithms are passed over.
+    One signature that holds is enough (RFC 6840 §5.11), unless `keys` is a KeySet that requires an algorithm; unknown
+    algorithms are passed over. Whoever verifies several RRsets with the same keys makes one KeySet of them.
     """
+    ring = keys if isinstance(keys, KeySet) else KeySet(keys)
     reason = "it has no signature"
+    rdatas: list[bytes] = []
     for rrsig in rrsigs[: limits.DNS_RRSIGS_PER_RRSET]:
-        reason = _objection(rrset, rrsig, zone, now)
+        reason = _objection(rrset, rrsig, zone, now) or ring.objection(rrsig.algorithm, rrsig.key_tag)
         if reason:
             continue
-        candidates = _candidates(keys, rrsig)
-        reason = "" if candidates else f"the zone has no key {rrsig.key_tag} of algorithm {rrsig.algorithm}"
-        for key in candidates:
-            budget.spend_verification()
-            reason = _failure(rrset, rrsig, zone, key)
+        rdatas = rdatas or _canonical(rrset)
+        signed = _signed_data(rrset, rrsig, rdatas)
+        for key in ring.candidates(rrsig.algorithm, rrsig.key_tag):
+            reason = key.objection or _failure(key, rrsig, signed, budget)
             if not reason:
-                return Verified(labels=rrsig.labels, ttl=_ttl(rrset, rrsig, now))
+                return Verified(rrsig=rrsig, labels=rrsig.labels, ttl=_ttl(rrset, rrsig, now))
     raise Bogus(f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)}: {reason}")
 
 
+def _failure(key: Key, rrsig: RRSIG, signed: bytes, budget: Budget) -> str:
+    budget.spend_verification()
+    return "" if key.verifies(rrsig.signature, signed) else "its signature is wrong"
+
+
 def matches_ds(zone: dns.name.Name, key: DNSKEY, ds: DS) -> bool:
-    """Whether `ds` names `key` (RFC 4035 §5.2)."""
-    if not _is_zone_key(key) or (key.algorithm, dns.dnssec.key_id(key)) != (ds.algorithm, ds.key_tag):
+    """Whether `ds` names `key`, and the key may sign the zone's keys (RFC 4035 §5.2)."""
+    if (key.algorithm, dns.dnssec.key_id(key)) != (ds.algorithm, ds.key_tag) or not Key.may_sign(key):
         return False
     try:
         made = dns.dnssec.make_ds(zone, key, DSDigest(ds.digest_type), validating=True)
@@ -96,47 +105,46 @@ def is_supported(ds: DS) -> bool:
     return ds.algorithm in ALGORITHMS and ds.digest_type in DIGESTS
 
 
-def _is_zone_key(key: DNSKEY) -> bool:
-    # RFC 5011 §2.1: a revoked key is good for nothing but its own revocation, which is not followed here
-    return bool(key.flags & Flag.ZONE) and not key.flags & Flag.REVOKE and key.protocol == _PROTOCOL
-
-
-def _candidates(keys: Sequence[DNSKEY], rrsig: RRSIG) -> list[DNSKEY]:
-    wanted = (rrsig.algorithm, rrsig.key_tag)
-    found = [key for key in keys if _is_zone_key(key) and (key.algorithm, dns.dnssec.key_id(key)) == wanted]
-    return found[: limits.DNS_KEYS_PER_TAG]
-
-
 def _objection(rrset: dns.rrset.RRset, rrsig: RRSIG, zone: dns.name.Name, now: float) -> str:
-    """Why `rrsig` cannot hold, before any cryptography; "" where nothing speaks against it."""
-    labels = len(rrset.name) - 1
+    """Why `rrsig` cannot hold, before any cryptography; "" where nothing speaks against it (RFC 4035 §5.3.1)."""
+    if rrsig.type_covered != rrset.rdtype or rrsig.rdclass != rrset.rdclass:
+        return "its signature covers another type"
     if rrsig.signer != zone or not rrset.name.is_subdomain(zone):
         return f"it is signed by {rrsig.signer}, not by {zone}"
     if rrsig.algorithm not in ALGORITHMS:
         return f"it is signed with algorithm {rrsig.algorithm}, which is not supported"
-    if not len(zone) - 1 <= rrsig.labels <= labels:
+    # RFC 4034 §3.1.3: neither the root nor a leading "*" counts, so a wildcard's own RRset has exactly one label less
+    labels = len(rrset.name) - 1 - rrset.name.is_wild()
+    if not len(zone) - 1 <= rrsig.labels <= labels or (rrset.name.is_wild() and rrsig.labels != labels):
         return "its signature is over another name"
-    if _distance(rrsig.expiration, now - limits.DNS_CLOCK_SKEW) < 0:
-        return f"its signature expired {-_distance(rrsig.expiration, now)} seconds ago"
-    if _distance(rrsig.inception, now + limits.DNS_CLOCK_SKEW) > 0:
-        return f"its signature is not valid for another {_distance(rrsig.inception, now)} seconds"
+    if seconds_until(rrsig.expiration, now - limits.DNS_CLOCK_SKEW) < 0:
+        return f"its signature expired {-seconds_until(rrsig.expiration, now)} seconds ago"
+    if seconds_until(rrsig.inception, now + limits.DNS_CLOCK_SKEW) > 0:
+        return f"its signature is not valid for another {seconds_until(rrsig.inception, now)} seconds"
     return ""
 
 
-def _distance(stamp: int, now: float) -> int:
-    """Seconds from `now` to `stamp`, by serial arithmetic (RFC 4034 §3.1.5)."""
+def seconds_until(stamp: int, now: float) -> int:
+    """Seconds from `now` to a signature's time, by serial arithmetic (RFC 4034 §3.1.5); negative if it is past."""
     return (stamp - int(now) + _HALF) % _SERIAL - _HALF
 
 
-def _failure(rrset: dns.rrset.RRset, rrsig: RRSIG, zone: dns.name.Name, key: DNSKEY) -> str:
-    try:
-        # the time was checked above, with tolerance and serial arithmetic; here any moment inside will do
-        dns.dnssec.validate_rrsig(rrset, rrsig, {zone: dns.rdataset.from_rdata(0, key)}, now=rrsig.inception)
-    except Exception:  # keys and signatures are hostile bytes, and several libraries deep the errors are many
-        return "its signature is wrong"
-    return ""
+def _canonical(rrset: dns.rrset.RRset) -> list[bytes]:
+    """The RDATA in canonical form and order, none twice, each after its length (RFC 4034 §6.2 and §6.3)."""
+    return [struct.pack("!H", len(rdata)) + rdata for rdata in sorted({rdata.to_digestable() for rdata in rrset})]
+
+
+def _signed_data(rrset: dns.rrset.RRset, rrsig: RRSIG, rdatas: Sequence[bytes]) -> bytes:
+    """What the signature is over (RFC 4034 §3.1.8.1); for an expanded wildcard, its own name (RFC 4035 §5.3.2)."""
+    owner = rrset.name.to_digestable()
+    if rrsig.labels < len(rrset.name) - 1 - rrset.name.is_wild():
+        owner = b"\x01*" + rrset.name.split(rrsig.labels + 1)[1].to_digestable()
+    head = owner + struct.pack("!HHI", rrset.rdtype, rrset.rdclass, rrsig.original_ttl)
+    fixed = rrsig.to_wire()
+    assert fixed is not None  # only with a file to write to
+    return fixed[:_RRSIG_FIXED] + rrsig.signer.to_digestable() + b"".join(head + rdata for rdata in rdatas)
 
 
 def _ttl(rrset: dns.rrset.RRset, rrsig: RRSIG, now: float) -> int:
     """RFC 4035 §5.3.3, and never more than a day."""
-    return max(0, min(rrset.ttl, rrsig.original_ttl, _distance(rrsig.expiration, now), limits.DNS_MAX_TTL))
+    return max(0, min(rrset.ttl, rrsig.original_ttl, seconds_until(rrsig.expiration, now), limits.DNS_MAX_TTL))

@@ -27,12 +27,16 @@ from volly_fed.wire.messages import NONCE_BYTES, Auth, Hello, Refuse
 
 @attrs.frozen(kw_only=True)
 class Party:
-    """What this end brings to every handshake: its name, its identity, what it speaks and offers."""
+    """What this end brings to every handshake: its name, its identity, what it speaks and offers.
+
+    `statement`: while our identity changes, the continuity statement to show (at most limits.MAX_CONTINUITY bytes).
+    """
 
     name: DomainName
     key: IdentityKey
     versions: tuple[int, int] = (MIN_VERSION, MAX_VERSION)
     extensions: Mapping[int, bytes] = attrs.field(factory=dict)
+    statement: bytes = attrs.field(default=b"", repr=False, validator=attrs.validators.max_len(limits.MAX_CONTINUITY))
 
 
 def refusal(error: RemoteError) -> bytes:
@@ -136,7 +140,8 @@ class Exchange(abc.ABC):
             self._outcome = self._claim(message)
             self._take_hello(message)
         elif isinstance(message, Auth):
-            self._take_proof(self._check_auth(message))
+            self._outcome = self._check_auth(message)
+            self._take_proof(self._outcome)
 
     def _claim(self, hello: Hello) -> Outcome:
         """What the peer's HELLO claims; whether it is true, AUTH will tell."""
@@ -193,12 +198,12 @@ class Exchange(abc.ABC):
 
     def _auth(self) -> bytes:
         signature = self._own.key.sign(self._transcript(self._role), Label.AUTH_CONTEXT)
-        return encode_message(Auth(signature=signature))
+        return encode_message(Auth(signature=signature, statement=self._own.statement))
 
     def _check_auth(self, auth: Auth) -> Outcome:
         claimed = self._claimed()
         verify_identity(claimed.identity, auth.signature, self._transcript(_other(self._role)), Label.AUTH_CONTEXT)
-        return claimed
+        return attrs.evolve(claimed, statement=auth.statement)
 
     def _transcript(self, signer: Role) -> bytes:
         hellos = hello_hash(self._hellos[Role.DIALLER], self._hellos[Role.ACCEPTOR])

@@ -16,7 +16,10 @@ from volly_fed.wire.messages import Hello
 
 @attrs.frozen(kw_only=True)
 class Outcome:
-    """Who is at the other end. `role` is ours; `extensions` are what the peer offered, by number."""
+    """Who is at the other end. `role` is ours; `extensions` are what the peer offered, by number.
+
+    `statement`: the continuity statement that came with the peer's proof, unread; empty where there was none.
+    """
 
     peer: DomainName
     identity: bytes = attrs.field(repr=False)
@@ -24,6 +27,7 @@ class Outcome:
     version: int
     extensions: Mapping[int, bytes]
     role: Role
+    statement: bytes = attrs.field(default=b"", repr=False)
 
 
 @attrs.frozen(kw_only=True)

@@ -60,6 +60,7 @@ FIELDS: Mapping[str, Callable[[object], object]] = {
     "fingerprint": fingerprint,
     "previous": fingerprint,
     "listen": scrub,
+    "subject": scrub,  # our own records, zones of trust anchors, resolvers
     "reason": scrub,
     "edge": word,
     "device": word,
@@ -78,6 +79,7 @@ FIELDS: Mapping[str, Callable[[object], object]] = {
     "count": number,
     "bytes": number,
     "retry_in_s": number,
+    "ready_in_s": number,
     "took_ms": number,
 }
 """Every field there is. A new one needs a reason why it tells nothing about a user."""

@@ -67,12 +67,21 @@ class Log:
         self._log.info("stopped")
 
     def reloaded(self, *, count: int) -> None:
-        """The policy was read again; `count` sessions were judged anew."""
+        """Policy, enrolments and keys were read again; `count` sessions ended."""
         self._log.info("reloaded", count=count)
 
     def reload_failed(self, *, reason: str) -> None:
-        """The new policy has problems; the old one stays in force."""
+        """One of the files has problems; nothing has changed, what was read before stays in force."""
         self._log.error("reload_failed", reason=reason)
+
+    def keys_changed(self, *, fingerprint: str) -> None:
+        """A reload found another identity or TLS key: new links show these; `fingerprint` is the identity's."""
+        self._log.info("keys_changed", fingerprint=fingerprint)
+
+    def self_checked(self, *, subject: str, verdict: str, reason: str = "") -> None:
+        """What this homeserver sees of its own records, its trust anchors and its resolver; `reason` has the note."""
+        emit = self._log.debug if verdict in {"ok", "info"} else self._log.warning
+        emit("self_checked", subject=subject, verdict=verdict, reason=reason or None)
 
     def self_tested(self, *, provider: str, group: str, signature: str, took_ms: float) -> None:
         """This machine can enforce the channel policy."""
@@ -120,9 +129,31 @@ class Log:
         """First contact: this identity is remembered from now on."""
         self._log.info("pinned", peer=peer, fingerprint=fingerprint)
 
-    def identity_changed(self, *, peer: str, fingerprint: str, previous: str) -> None:
+    def identity_changed(self, *, peer: str, fingerprint: str, previous: str, reason: str) -> None:
         """`peer` shows another identity than the pinned one; it waits in quarantine for the operator."""
-        self._log.error("identity_changed", peer=peer, fingerprint=fingerprint, previous=previous)
+        self._log.error("identity_changed", peer=peer, fingerprint=fingerprint, previous=previous, reason=reason)
+
+    def identity_announced(self, *, peer: str, fingerprint: str, previous: str, how: str, ready_in_s: float) -> None:
+        """DNS and a statement of `peer` name a new identity: accepted in `ready_in_s` seconds unless withdrawn.
+
+        `how`: it still showed the old one (announced), or the new one already (switched).
+        """
+        self._log.warning(
+            "identity_announced",
+            peer=peer,
+            fingerprint=fingerprint,
+            previous=previous,
+            verdict=how,
+            ready_in_s=ready_in_s,
+        )
+
+    def identity_withdrawn(self, *, peer: str, fingerprint: str, reason: str) -> None:
+        """The announced identity `fingerprint` will not be accepted: the old one was shown again, or time ran out."""
+        self._log.warning("identity_withdrawn", peer=peer, fingerprint=fingerprint, reason=reason)
+
+    def identity_replaced(self, *, peer: str, fingerprint: str, previous: str | None, how: str) -> None:
+        """`peer` is held to a new identity, by its statement after the cool-off or by the operator's decision."""
+        self._log.warning("identity_replaced", peer=peer, fingerprint=fingerprint, previous=previous, verdict=how)
 
     # --- envelopes --------------------------------------------------------------------------------------------------
     def envelope_refused(self, *, code: object, size: int, age_s: float, peer: str | None = None) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import trio
 
-from volly_fed.daemon.dns import Resolver, Trace
+from volly_fed.daemon.dns.resolver import Resolver, Trace
 from volly_fed.discovery.endpoint import Endpoint, Service
 from volly_fed.errors import DiscoveryError, NoRecords
 from volly_fed.names import DomainName

@@ -95,6 +95,8 @@ class ZoneView:
 
     def _at(self, name: dns.name.Name) -> RRsets:
         """The denial record of `name`; for one that has none (empty non-terminal, opt-out), those around it."""
+        if not self._chain:
+            return []
         owner = self._nsec3.owner(name, self.origin) if self._nsec3 else name
         found = self.rrset(owner, self._denial)
         if found or not self._nsec3:
@@ -137,6 +139,8 @@ class Responder:
         response = dns.message.make_response(query, recursion_available=True, our_payload=limits.DNS_UDP_PAYLOAD)
         if wants_dnssec:
             response.ednsflags |= dns.flags.DO  # RFC 3225 §3: copied; dnspython does not
+        if not query.flags & dns.flags.RD:
+            response.flags |= dns.flags.AA  # without recursion it is the zone's own server that is asked
         response.set_rcode(reply.rcode)
         for section, rrsets in ((response.answer, reply.answer), (response.authority, reply.authority)):
             section.extend(_chosen(rrsets, question.rdtype, wants_dnssec))

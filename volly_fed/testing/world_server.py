@@ -1,12 +1,16 @@
-"""Serves a test world's names on loopback, UDP and TCP on one port.
+"""Serves a test world's names on loopback, UDP and TCP on one port, at once or after a delay.
 
-in: a responder (messages in, messages out) and an address; out: a running server until cancelled.
-Never: binds anything but what it is told to. Source: RFC 1035 §4.2, RFC 6891.
+in: a responder (messages in, replies out) and an address; out: a running server until cancelled.
+Never: binds anything but what it is told to, or holds more than `_IN_FLIGHT` answers back at once.
+Source: RFC 1035 §4.2, RFC 6891, RFC 7766 §6.2.1.1 (answers on one connection come in any order).
 """
 
 import socket
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, Protocol, TypeAlias
 
+import attrs
 import dns.exception
 import dns.flags
 import dns.message
@@ -14,26 +18,55 @@ import trio
 
 from volly_fed import limits
 
+Response: TypeAlias = dns.message.Message | bytes | None
+"""A message, bytes to send as they are, or None for silence."""
+
+
+@attrs.frozen
+class Later:
+    """`response`, but not before `seconds` have passed; other questions are answered meanwhile."""
+
+    seconds: float
+    response: Response
+
+
+@attrs.frozen
+class Datagrams:
+    """Several datagrams for one question, in this order; over TCP only the last of them."""
+
+    responses: tuple[Response, ...]
+
+
+Reply: TypeAlias = Response | Later | Datagrams
+"""What a server can do about one question."""
+
 _LENGTH: Final = 2  # RFC 1035 §4.2.2
 _PLAIN_UDP: Final = 512  # without EDNS, RFC 1035 §2.3.4
 _MAX_UDP: Final = 65535
 _PORT_ATTEMPTS: Final = 20
+_IN_FLIGHT: Final = 1024
+_Send: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 
 class Names(Protocol):
     """Whoever knows the answers: `World`."""
 
-    def respond(self, query: dns.message.Message, *, udp: bool) -> dns.message.Message | bytes | None:
-        """The response, raw bytes to send as they are, or None for silence."""
+    def reply(self, query: dns.message.Message, *, udp: bool) -> Reply:
+        """What to do about `query`."""
         ...
 
 
 class WorldServer:
     """A name server for `names`; `queries` counts what was asked, for tests of caches."""
 
-    def __init__(self, names: Names) -> None:
+    def __init__(self, names: Names, *, delay: float = 0.0) -> None:
+        """`delay`: seconds by which every answer is held back, as by a round trip; questions do not wait in line.
+
+        A TCP handshake is the kernel's, and takes no such time.
+        """
         self.queries = 0
         self._names = names
+        self._delay = delay
 
     async def serve(
         self,
@@ -47,39 +80,86 @@ class WorldServer:
         address = (host, int(datagrams.getsockname()[1]))
         with datagrams:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve_datagrams, datagrams)
-                nursery.start_soon(trio.serve_listeners, self._serve_stream, [listener])
+                room = trio.Semaphore(_IN_FLIGHT)
+                nursery.start_soon(self._serve_datagrams, datagrams, nursery, room)
+                nursery.start_soon(trio.serve_listeners, lambda stream: self._serve_stream(stream, room), [listener])
                 task_status.started(address)
 
-    async def _serve_datagrams(self, datagrams: trio.socket.SocketType) -> None:
+    async def _serve_datagrams(
+        self, datagrams: trio.socket.SocketType, nursery: trio.Nursery, room: trio.Semaphore
+    ) -> None:
         while True:
             wire, sender = await datagrams.recvfrom(_MAX_UDP)
-            answer = self._answer(wire, udp=True)
-            if answer is not None:
-                await datagrams.sendto(answer, sender)
+            send = partial(_send_datagram, datagrams, sender)
+            await self._handle(wire, send, nursery, room, udp=True)
 
-    async def _serve_stream(self, stream: trio.SocketStream) -> None:
-        received = bytearray()
-        try:
-            async for chunk in stream:
-                received += chunk
-                while (wire := _take(received)) is not None:
-                    answer = self._answer(wire, udp=False)
-                    if answer is not None:
-                        await stream.send_all(len(answer).to_bytes(_LENGTH) + answer)
-        except trio.BrokenResourceError:
-            return  # the other end went away: a name server does not mind
+    async def _serve_stream(self, stream: trio.SocketStream, room: trio.Semaphore) -> None:
+        received, send = bytearray(), partial(_send_on, stream, trio.Lock())
+        async with trio.open_nursery() as nursery:
+            try:
+                async for chunk in stream:
+                    received += chunk
+                    while (wire := _take(received)) is not None:
+                        await self._handle(wire, send, nursery, room, udp=False)
+            except trio.BrokenResourceError:
+                return  # the other end went away: a name server does not mind
 
-    def _answer(self, wire: bytes, *, udp: bool) -> bytes | None:
+    async def _handle(
+        self, wire: bytes, send: _Send, nursery: trio.Nursery, room: trio.Semaphore, *, udp: bool
+    ) -> None:
+        """Answer one question: at once, or in a task of its own."""
+        seconds, answers = self._answers(wire, udp=udp)
+        if not (seconds and answers):
+            for answer in answers:
+                await send(answer)
+            return
+        await room.acquire()
+
+        async def later() -> None:
+            try:
+                await trio.sleep(seconds)
+                for answer in answers:
+                    await send(answer)
+            finally:
+                room.release()
+
+        nursery.start_soon(later)
+
+    def _answers(self, wire: bytes, *, udp: bool) -> tuple[float, list[bytes]]:
+        """How long to wait, and what to send then."""
         self.queries += 1
         try:
             query = dns.message.from_wire(wire)
         except dns.exception.DNSException:
-            return None
-        response = self._names.respond(query, udp=udp) if query.question else None
-        if response is None or isinstance(response, bytes):
-            return response
-        return _encode(query, response, udp=udp)
+            return 0, []
+        reply = self._names.reply(query, udp=udp) if query.question else None
+        seconds = self._delay
+        if isinstance(reply, Later):
+            seconds, reply = seconds + reply.seconds, reply.response
+        responses = reply.responses if isinstance(reply, Datagrams) else (reply,)
+        chosen = [response for response in (responses if udp else responses[-1:]) if response is not None]
+        return seconds, [
+            response if isinstance(response, bytes) else _encode(query, response, udp=udp) for response in chosen
+        ]
+
+
+async def _send_datagram(datagrams: trio.socket.SocketType, to: tuple[object, ...], answer: bytes) -> None:
+    await datagrams.sendto(answer, to)
+
+
+async def _send_on(stream: trio.SocketStream, lock: trio.Lock, answer: bytes) -> None:
+    async with lock:
+        try:
+            await stream.send_all(len(answer).to_bytes(_LENGTH) + answer)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return  # as in `_serve_stream`
+
+
+def settled(reply: Reply) -> Response:
+    """What one who waits, and is not fooled by what comes first, gets in the end."""
+    if isinstance(reply, Later):
+        return reply.response
+    return reply.responses[-1] if isinstance(reply, Datagrams) else reply
 
 
 def _encode(query: dns.message.Message, response: dns.message.Message, *, udp: bool) -> bytes:

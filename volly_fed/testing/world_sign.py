@@ -5,6 +5,7 @@ Never for real zones: keys come from a seed and lie in memory. Source: RFC 4034,
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import attrs
@@ -14,7 +15,6 @@ import dns.rdata
 import dns.rdatatype
 import dns.rrset
 import dns.zone
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa
 from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
@@ -23,13 +23,14 @@ from dns.rdtypes.ANY.DS import DS
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.dnskeybase import Flag
 
-PrivateKey: TypeAlias = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | mldsa.MLDSA44PrivateKey
+from volly_fed.testing.world_keys import RSA, PrivateKey, private_key
+
 Types: TypeAlias = set[RdataType]
 
-_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _NSEC3_SHA1: Final = 1  # the only hash RFC 5155 §11 defines
 _OPT_OUT: Final = 1  # RFC 5155 §3.1.2.1
-_KEY_TTL: Final = 3600
+KEY_TTL: Final = 3600
+"""Of DNSKEY sets, in seconds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,48 +58,83 @@ class Window:
     expiration: int
 
 
+KeyPair: TypeAlias = tuple[PrivateKey, DNSKEY]
+
+
 @attrs.frozen(kw_only=True)
 class ZoneKeys:
-    """A key-signing and a zone-signing key of one zone; the same seed, origin and algorithm give the same keys."""
+    """The keys of one zone; the same seed, origin and algorithms give the same keys."""
 
     origin: dns.name.Name
-    signing: tuple[PrivateKey, DNSKEY] = attrs.field(repr=False)
-    zone: tuple[PrivateKey, DNSKEY] = attrs.field(repr=False)
+    pairs: tuple[tuple[KeyPair, KeyPair], ...] = attrs.field(repr=False)
+    """For each algorithm a key-signing and a zone-signing key."""
 
     @classmethod
-    def derive(cls, seed: bytes, origin: dns.name.Name, algorithm: Algorithm) -> "ZoneKeys":
-        """Keys for ECDSAP256SHA256 (13), ED25519 (15) or MLDSA44 (18); ValueError for other algorithms."""
-        place = origin.to_digestable()
-        ksk = _private_key(hashlib.sha256(seed + b"|ksk|" + place).digest(), algorithm)
-        zsk = _private_key(hashlib.sha256(seed + b"|zsk|" + place).digest(), algorithm)
-        sep = dns.dnssec.make_dnskey(ksk.public_key(), algorithm, flags=Flag.ZONE | Flag.SEP)
-        return cls(
-            origin=origin,
-            signing=(ksk, sep),
-            zone=(zsk, dns.dnssec.make_dnskey(zsk.public_key(), algorithm, flags=Flag.ZONE)),
-        )
+    def derive(cls, seed: bytes, origin: dns.name.Name, algorithms: int | Sequence[int]) -> "ZoneKeys":
+        """Keys for one algorithm or several (see `world_keys.private_key`); ValueError for those it does not know."""
+        chosen = [algorithms] if isinstance(algorithms, int) else algorithms
+        pairs = tuple(_pair(seed, origin, Algorithm.make(algorithm)) for algorithm in chosen)
+        return cls(origin=origin, pairs=pairs)
+
+    @property
+    def signing(self) -> KeyPair:
+        """The key-signing key of the first algorithm."""
+        return self.pairs[0][0]
+
+    @property
+    def zone(self) -> KeyPair:
+        """The zone-signing key of the first algorithm."""
+        return self.pairs[0][1]
+
+    @property
+    def dnskeys(self) -> list[DNSKEY]:
+        """All public keys."""
+        return [public for pair in self.pairs for _, public in pair]
 
     @property
     def ds(self) -> DS:
-        """What the parent publishes, or what an anchors file holds (SHA-256)."""
-        return dns.dnssec.make_ds(self.origin, self.signing[1], DSDigest.SHA256)
+        """That of the first algorithm, with SHA-256."""
+        return self.ds_set()[0]
+
+    def ds_set(self, digest: DSDigest = DSDigest.SHA256) -> list[DS]:
+        """What the parent publishes, or what an anchors file holds: one for each algorithm."""
+        return [
+            dns.dnssec.make_ds(self.origin, public, digest, policy=dns.dnssec.allow_all_policy)
+            for (_, public), _ in self.pairs
+        ]
 
     def sign(self, rrset: dns.rrset.RRset, window: Window) -> RRSIG:
-        """The signature over `rrset`: DNSKEY sets by the key-signing key, others by the zone-signing key."""
-        private, public = self.signing if rrset.rdtype == RdataType.DNSKEY else self.zone
-        return dns.dnssec.sign(
-            rrset, private, self.origin, public, inception=window.inception, expiration=window.expiration
-        )
+        """The first of `signatures`."""
+        return self.signatures(rrset, window)[0]
+
+    def signatures(self, rrset: dns.rrset.RRset, window: Window) -> list[RRSIG]:
+        """One for each algorithm: DNSKEY sets are signed by the key-signing key, others by the zone-signing key."""
+        is_keys = rrset.rdtype == RdataType.DNSKEY
+        signers = [signing if is_keys else zone for signing, zone in self.pairs]
+        return [
+            dns.dnssec.sign(
+                rrset,
+                private,
+                self.origin,
+                public,
+                inception=window.inception,
+                expiration=window.expiration,
+                policy=dns.dnssec.allow_all_policy,  # SHA-1 ones are for tests of validators that refuse them
+            )
+            for private, public in signers
+        ]
 
 
-def _private_key(seed: bytes, algorithm: Algorithm) -> PrivateKey:
-    if algorithm == Algorithm.ECDSAP256SHA256:
-        return ec.derive_private_key(int.from_bytes(seed) % (_P256_ORDER - 1) + 1, ec.SECP256R1())
-    if algorithm == Algorithm.ED25519:
-        return ed25519.Ed25519PrivateKey.from_private_bytes(seed)
-    if algorithm == Algorithm.MLDSA44:
-        return mldsa.MLDSA44PrivateKey.from_seed_bytes(seed)
-    raise ValueError(f"the test world signs with algorithms 13, 15 and 18, not {algorithm}")
+def _pair(seed: bytes, origin: dns.name.Name, algorithm: Algorithm) -> tuple[KeyPair, KeyPair]:
+    place = origin.to_digestable()
+    ksk = private_key(hashlib.sha256(seed + b"|ksk|" + place).digest(), algorithm)
+    # RSA keys take long to find, so there one does both; its two DNSKEY records differ in their flags and tags
+    zsk = ksk if algorithm in RSA else private_key(hashlib.sha256(seed + b"|zsk|" + place).digest(), algorithm)
+    return (ksk, _public(ksk, algorithm, Flag.ZONE | Flag.SEP)), (zsk, _public(zsk, algorithm, Flag.ZONE))
+
+
+def _public(private: PrivateKey, algorithm: Algorithm, flags: int) -> DNSKEY:
+    return dns.dnssec.make_dnskey(private.public_key(), algorithm, flags=flags)
 
 
 def sign_zone(zone: dns.zone.Zone, keys: ZoneKeys, window: Window, nsec3: Nsec3 | None) -> None:
@@ -106,8 +142,8 @@ def sign_zone(zone: dns.zone.Zone, keys: ZoneKeys, window: Window, nsec3: Nsec3 
     assert zone.origin is not None
     soa = zone.find_rdataset(zone.origin, RdataType.SOA)
     negative_ttl = min(soa.ttl, soa[0].minimum)
-    _add(zone, zone.origin, _KEY_TTL, keys.signing[1])
-    _add(zone, zone.origin, _KEY_TTL, keys.zone[1])
+    for dnskey in keys.dnskeys:
+        _add(zone, zone.origin, KEY_TTL, dnskey)
     if nsec3:
         salt = nsec3.salt.hex() or "-"
         text = f"{_NSEC3_SHA1} 0 {nsec3.iterations} {salt}"
@@ -118,7 +154,8 @@ def sign_zone(zone: dns.zone.Zone, keys: ZoneKeys, window: Window, nsec3: Nsec3 
     for owner, rdata in denial.items():
         rrset = dns.rrset.from_rdata(owner, negative_ttl, rdata)
         _add(zone, owner, negative_ttl, rdata)
-        _add(zone, owner, negative_ttl, keys.sign(rrset, window))
+        for signature in keys.signatures(rrset, window):
+            _add(zone, owner, negative_ttl, signature)
 
 
 def _add(zone: dns.zone.Zone, name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> None:
@@ -144,7 +181,8 @@ def _sign_records(zone: dns.zone.Zone, keys: ZoneKeys, window: Window) -> None:
             if name in cuts and rdataset.rdtype != RdataType.DS:
                 continue
             rrset = dns.rrset.from_rdata(name, rdataset.ttl, *rdataset)
-            _add(zone, name, rdataset.ttl, keys.sign(rrset, window))
+            for signature in keys.signatures(rrset, window):
+                _add(zone, name, rdataset.ttl, signature)
 
 
 def _chain(zone: dns.zone.Zone, nsec3: Nsec3 | None) -> dict[dns.name.Name, Types]:

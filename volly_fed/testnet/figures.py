@@ -20,10 +20,10 @@ from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.codepoints import EnvelopeClass, Extension
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
-from volly_fed.daemon.device import DEFAULT_LIFETIME
-from volly_fed.daemon.dns import Resolver, trust_anchors
+from volly_fed.daemon.credentials import tls_identity
+from volly_fed.daemon.device.device import DEFAULT_LIFETIME
+from volly_fed.daemon.dns.resolver import Resolver, trust_anchors
 from volly_fed.daemon.eyeballs import connect_any
-from volly_fed.daemon.homeserver import tls_identity
 from volly_fed.daemon.tls import make_context
 from volly_fed.discovery.endpoint import Endpoint
 from volly_fed.errors import LocalError

@@ -1,9 +1,10 @@
-"""How far each domain is trusted: levels, evidence, policy, pins, gates. Asked by every stage, asks nobody."""
+"""How far each domain is trusted: levels, evidence, policy, pins, continuity, gates. Asked by all, asks nobody."""
 
+from volly_fed.trust.continuity import Statement, make_statement, parse_statement
 from volly_fed.trust.evidence import Evidence
 from volly_fed.trust.gates import Decision
 from volly_fed.trust.levels import RIGHTS, Direction, Rights
-from volly_fed.trust.pins import IdentityVerdict, Pin, judge_identity
+from volly_fed.trust.pins import IdentityVerdict, Pin, Shown, Standing, accept_identity, judge_identity
 from volly_fed.trust.policy import Policy, Ruling, parse_policy
 
 __all__ = [
@@ -16,6 +17,12 @@ __all__ = [
     "Policy",
     "Rights",
     "Ruling",
+    "Shown",
+    "Standing",
+    "Statement",
+    "accept_identity",
     "judge_identity",
+    "make_statement",
     "parse_policy",
+    "parse_statement",
 ]

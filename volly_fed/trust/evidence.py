@@ -4,6 +4,9 @@ in: an endpoint from discovery, put into these terms by the daemon; out: a froze
 Never: fetches or renews anything.
 """
 
+import hashlib
+from collections.abc import Callable
+
 import attrs
 
 from volly_fed import limits
@@ -25,6 +28,8 @@ class Evidence:
     ttl: float
     obtained_at: float
     text: str = ""
+    proof: Callable[[], tuple[str, ...]] = attrs.field(default=tuple, repr=False, eq=False)
+    """Makes the lines of the proof, signatures included; asked for only when it is stored."""
 
     @property
     def published(self) -> tuple[Fingerprint, Fingerprint | None]:
@@ -35,6 +40,11 @@ class Evidence:
     def expected(self) -> frozenset[Fingerprint]:
         """The same as a set, as the handshake wants it."""
         return frozenset(f for f in self.published if f is not None)
+
+    def digest(self) -> bytes:
+        """32 bytes over what it proves: the domain's identities and TLS keys. Signatures and times may differ."""
+        parts = (self.domain.encode(), self.identity, self.identity_next or b"", *sorted(self.spki_sha256))
+        return hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).digest()
 
     def fresh(self, now: float) -> bool:
         """Whether it may still be relied on at `now`; a TTL of 0 still serves the handshake it was obtained for."""

@@ -10,10 +10,9 @@ from collections.abc import Collection
 import attrs
 
 from volly_fed.codepoints import TrustLevel
-from volly_fed.names import DomainName, Fingerprint
+from volly_fed.names import DomainName
 from volly_fed.trust.evidence import Evidence
 from volly_fed.trust.levels import RIGHTS, Direction, Reach
-from volly_fed.trust.pins import Pin, judge_identity
 from volly_fed.trust.policy import Policy, Ruling
 
 EVERYBODY = "*"
@@ -39,12 +38,11 @@ def accept(policy: Policy, domain: DomainName) -> Decision:
     return _link(policy, domain, "accepted")
 
 
-def establish(
-    policy: Policy, domain: DomainName, evidence: Evidence, *, shown: Fingerprint, pin: Pin | None, now: float
-) -> Decision:
-    """Whether the peer that proved to hold `shown` becomes an established session, with which level.
+def establish(policy: Policy, domain: DomainName, evidence: Evidence, *, now: float) -> Decision:
+    """Whether a peer that proved its identity becomes an established session, with which level.
 
-    `now` is on the clock of `evidence.obtained_at`. A changed identity is refused here (quarantine).
+    `now` is on the clock of `evidence.obtained_at`. What the identity itself is worth, `pins.judge_identity` says of
+    the same evidence; both have to agree.
     """
     linked = _link(policy, domain, "established")
     if not linked.allowed:
@@ -53,8 +51,7 @@ def establish(
         return Decision(False, f"the evidence is about {evidence.domain}, not {domain}", linked.level)
     if not evidence.fresh(now):
         return Decision(False, f"the evidence about {domain} is out of date", linked.level)
-    verdict = judge_identity(shown, evidence.published, pin)
-    return Decision(verdict.trusted, f"{domain}: {verdict.value} ({linked.reason})", linked.level)
+    return linked
 
 
 def relay(policy: Policy | TrustLevel, domain: DomainName, direction: Direction | str) -> Decision:

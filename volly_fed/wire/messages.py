@@ -71,10 +71,15 @@ class Hello(Message):
 
 @attrs.frozen(kw_only=True)
 class Auth(Message):
-    """The composite signature over the transcript: ML-DSA-65 (3309) followed by Ed25519 (64)."""
+    """The composite signature over the transcript: ML-DSA-65 (3309) followed by Ed25519 (64).
+
+    `statement`: while the signer's identity changes, its continuity statement (trust.continuity), which has signatures
+    of its own; not parsed here, since a bad one is no reason to refuse an identity that has not changed.
+    """
 
     TYPE = MessageType.AUTH
     signature: bytes = field(1, bstr(size=IDENTITY_SIGNATURE_BYTES))
+    statement: bytes = field(2, bstr(limit=limits.MAX_CONTINUITY), default=b"")
 
 
 @attrs.frozen(kw_only=True)

@@ -1,0 +1,1 @@
+"""Commands to a running homeserver over a unix socket, and what answers them."""

@@ -1,0 +1,1 @@
+"""The daemon's resolver: transport, caches, and the ways to validate."""

@@ -1,0 +1,1 @@
+"""What is durable: envelopes, cursors, pins, evidence; one SQLite file, one writer."""

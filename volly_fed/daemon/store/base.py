@@ -1,0 +1,57 @@
+"""What the parts of the store share: the writer thread, the clock, and a few statements.
+
+in: jobs; out: their results.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import apsw
+
+from volly_fed.daemon.store.writer import Job, Writer
+
+T = TypeVar("T")
+Clock = Callable[[], float]
+"""Unix seconds."""
+
+
+class StoreBase:
+    """The writer thread and the clock."""
+
+    def __init__(self, writer: Writer, clock: Clock) -> None:
+        self._writer = writer
+        self._clock = clock
+
+    def _begin(self, run: Callable[[apsw.Connection], T], after: Callable[[T], None] | None = None) -> Job[T]:
+        job = Job(run, after)
+        self._writer.put(job)
+        return job
+
+    async def _do(self, run: Callable[[apsw.Connection], T], after: Callable[[T], None] | None = None) -> T:
+        return await self._begin(run, after).wait()
+
+
+def fetch(database: apsw.Connection, query: str, bindings: tuple[int | str | bytes, ...] = ()) -> list[Any]:
+    """All rows of `query` as tuples; Any, since their types are the schema's and not the type checker's."""
+    return database.execute(query, bindings).fetchall()
+
+
+def delete_rows(database: apsw.Connection, table: str, rows: Iterable[int]) -> list[tuple[int, int, int]]:
+    """Delete `rows` of "outbound" or "inbound"; what was there, as (number of the owner, rows, bytes)."""
+    select, delete = _DELETE[table]
+    keys = [(row,) for row in rows]
+    found: list[Any] = list(database.executemany(select, keys))
+    database.executemany(delete, keys)
+    counts: Counter[int] = Counter()
+    sizes: Counter[int] = Counter()
+    for number, size in found:
+        counts[number] += 1
+        sizes[number] += size
+    return [(number, count, sizes[number]) for number, count in counts.items()]
+
+
+_DELETE: Final = {
+    "outbound": ("SELECT peer, length(frame) FROM outbound WHERE row = ?", "DELETE FROM outbound WHERE row = ?"),
+    "inbound": ("SELECT mailbox, length(frame) FROM inbound WHERE row = ?", "DELETE FROM inbound WHERE row = ?"),
+}

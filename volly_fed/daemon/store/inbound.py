@@ -1,0 +1,271 @@
+"""Envelopes for our mailboxes, the mailboxes themselves, stream cursors, and the set of ids seen.
+
+in: a batch's rows with the cursor after it, in one transaction; out: which of them are new.
+Never: stores for a mailbox nobody claimed, or an id twice while its envelope could still be valid.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import apsw
+import attrs
+
+from volly_fed import limits
+from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch
+from volly_fed.daemon.store.outbound import next_row, within
+from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, StoredEnvelope
+from volly_fed.daemon.store.writer import Job, Writer
+from volly_fed.names import DomainName, MailboxId
+from volly_fed.relay.replay import forget_before
+
+_Values: TypeAlias = list[tuple[int, int, bytes, int, int, bytes]]
+"""(row, mailbox number, id, expiry, class, frame)."""
+_Sums: TypeAlias = list[tuple[int, int, int]]
+"""(mailbox number, rows, bytes)."""
+
+
+@attrs.frozen
+class Stored:
+    """Inbound rows on their way to the disk. `keys`: per row its key; None: nobody has claimed its mailbox."""
+
+    keys: list[int | None]
+    _job: Job[set[int]]
+
+    async def wait(self) -> list[int | None]:
+        """The keys, after the commit; None also where the id was seen already, and is durable or was delivered.
+
+        Raises StorageError: nothing was stored, and nothing may be acknowledged.
+        """
+        skipped = await self._job.wait()
+        return [None if key in skipped else key for key in self.keys] if skipped else self.keys
+
+
+class InboundStore(StoreBase):
+    """The part of the store that holds what our devices have not fetched yet."""
+
+    def __init__(self, writer: Writer, clock: Clock) -> None:
+        super().__init__(writer, clock)
+        self._mailboxes: OrderedDict[MailboxId, MailboxRecord] = OrderedDict()
+        self._numbers: dict[int, MailboxRecord] = {}
+        self._next_inbound = 1  # grows throughout a process, so that no row comes to lie before a reader's position
+
+    async def _load_inbound(self) -> None:
+        self._next_inbound = await self._do(lambda database: next_row(database, "inbound"))
+
+    async def mailbox(self, mailbox: MailboxId) -> MailboxRecord | None:
+        """The record of `mailbox`, or None: nobody has claimed it."""
+        return (await self.mailboxes([mailbox])).get(mailbox)
+
+    async def mailboxes(self, wanted: Iterable[MailboxId]) -> dict[MailboxId, MailboxRecord]:
+        """The records of those of `wanted` that were claimed; no thread is asked for those asked for lately."""
+        wanted = set(wanted)
+        unknown: set[MailboxId] = set()
+        # until all are at hand at one moment: row keys are given out from these records, without waiting again
+        while missing := [mailbox for mailbox in wanted - unknown if mailbox not in self._mailboxes]:
+            loaded = await self._do(partial(_load_mailboxes, wanted=missing), self._remember)
+            unknown.update(set(missing).difference(record.mailbox for record in loaded))
+        found = {mailbox: self._mailboxes[mailbox] for mailbox in wanted - unknown}
+        for mailbox in found:
+            self._mailboxes.move_to_end(mailbox)
+        return found
+
+    def _remember(self, records: list[MailboxRecord]) -> None:
+        for record in records:
+            if record.mailbox not in self._mailboxes:
+                self._mailboxes[record.mailbox] = self._numbers[record.number] = record
+        while len(self._mailboxes) > limits.STORE_MAILBOX_MEMORY:
+            _, old = self._mailboxes.popitem(last=False)
+            self._forget(old)
+
+    def _forget(self, record: MailboxRecord) -> None:
+        self._mailboxes.pop(record.mailbox, None)
+        self._numbers.pop(record.number, None)
+
+    async def put_mailbox(self, mailbox: MailboxId, registration: bytes, now: float) -> MailboxRecord:
+        """Note that `mailbox` was claimed at `now` with `registration`; its record.
+
+        Raises StorageError: then the claim does not hold.
+        """
+
+        def run(database: apsw.Connection) -> list[MailboxRecord]:
+            database.execute(
+                "INSERT INTO mailbox(id, claimed, registration) VALUES(?, ?, ?)"
+                " ON CONFLICT(id) DO UPDATE SET claimed = excluded.claimed, registration = excluded.registration",
+                (mailbox, int(now), registration),
+            )
+            return _load_mailboxes(database, [mailbox])
+
+        def after(records: list[MailboxRecord]) -> None:
+            self._remember(records)
+            known = self._mailboxes[mailbox]
+            known.claimed, known.registration = records[0].claimed, records[0].registration
+
+        (record,) = await self._do(run, after)
+        return self._mailboxes.get(mailbox, record)
+
+    async def begin_inbound(self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]) -> "Stored":
+        """Hand `rows` and the cursor of (`peer`, `stream`) to the disk, in one transaction, and return.
+
+        They can be delivered while the disk works; acknowledge nothing before `Stored.wait` has returned.
+        Raises StorageError if the store is closed.
+        """
+        known = await self.mailboxes({row.mailbox for row in rows})
+        keys: list[int | None] = []
+        values: _Values = []
+        for mailbox, identity, expiry, urgency, frame in rows:
+            record = known.get(mailbox)
+            if record is None:
+                keys.append(None)
+                continue
+            values.append((self._next_inbound, record.number, identity, expiry, urgency, frame))
+            keys.append(self._next_inbound)
+            self._next_inbound += 1
+        now = int(self._clock())
+
+        def run(database: apsw.Connection) -> set[int]:
+            _put_cursor(database, peer, stream, cursor, now)
+            return _insert_new(database, values)
+
+        def after(skipped: set[int]) -> None:
+            for row, number, _, _, _, frame in values:
+                if row not in skipped:
+                    self._count(number, 1, len(frame))
+
+        return Stored(keys, self._begin(run, after))
+
+    async def store_inbound(
+        self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]
+    ) -> list[int | None]:
+        """`begin_inbound`, and wait for the commit: per row its key; None as `Stored.wait` has it."""
+        return await (await self.begin_inbound(peer, stream, cursor, rows)).wait()
+
+    def _count(self, number: int, envelopes: int, size: int) -> None:
+        record = self._numbers.get(number)
+        if record is not None:
+            record.envelopes += envelopes
+            record.bytes += size
+
+    def _uncount(self, sums: _Sums) -> None:
+        for number, count, size in sums:
+            self._count(number, -count, -size)
+
+    async def cursor(self, peer: DomainName, stream: bytes) -> int:
+        """The highest sequence number of `stream` up to which all is settled here; 0 for a stream unknown."""
+
+        def run(database: apsw.Connection) -> int:
+            rows = fetch(database, "SELECT cursor FROM stream WHERE peer = ? AND id = ?", (peer, stream))
+            return int(rows[0][0]) if rows else 0
+
+        return await self._do(run)
+
+    async def read_mailbox(
+        self, mailbox: MailboxId, after_row: int = 0, limit: int = limits.DELIVERY_WINDOW
+    ) -> list[StoredEnvelope]:
+        """Up to `limit` envelopes and limits.WINDOW_BYTES (at least one) of `mailbox` after `after_row`, in order."""
+        record = await self.mailbox(mailbox)
+        if record is None:
+            return []
+        bounds = (record.number, after_row, limit)
+
+        def run(database: apsw.Connection) -> list[StoredEnvelope]:
+            query = (
+                "SELECT row, id, expiry, class, frame FROM inbound WHERE mailbox = ? AND row > ? ORDER BY row LIMIT ?"
+            )
+            return list(within(fetch(database, query, bounds), limits.WINDOW_BYTES))
+
+        return await self._do(run)
+
+    async def delete_inbound(self, rows: Iterable[int]) -> int:
+        """Delete `rows`, whose devices have acknowledged them; how many were there.
+
+        Rows that are gone are not an error. Their ids stay in the duplicate set.
+        """
+        gone = list(rows)
+        if not gone:
+            return 0
+        deleted = await self._do(lambda database: delete_rows(database, "inbound", gone), self._uncount)
+        return sum(count for _, count, _ in deleted)
+
+    async def _expire_inbound(self, now: float) -> Expired:
+        """One step of the sweep: at most limits.STORE_SWEEP_ROWS rows."""
+
+        def run(database: apsw.Connection) -> tuple[int, _Sums]:
+            horizon = (forget_before(now), limits.STORE_SWEEP_ROWS)
+            query = "SELECT expiry, id, row FROM seen WHERE expiry < ? ORDER BY expiry LIMIT ?"
+            old = fetch(database, query, horizon)
+            # the row may be long acknowledged and its key given to a younger envelope: then that one is not expired
+            live = "SELECT row FROM inbound WHERE expiry = ? AND id = ? AND row = ?"
+            rows: list[Any] = list(database.executemany(live, old))
+            database.executemany("DELETE FROM seen WHERE expiry = ? AND id = ?", [entry[:2] for entry in old])
+            return len(old), delete_rows(database, "inbound", [row for (row,) in rows])
+
+        forgotten, sums = await self._do(run, lambda result: self._uncount(result[1]))
+        return Expired(inbound=sum(count for _, count, _ in sums), forgotten=forgotten)
+
+    async def _expire_mailboxes(self, now: float) -> int:
+        """Forget up to limits.STORE_SWEEP_ROWS mailboxes nobody has claimed for limits.MAILBOX_IDLE."""
+
+        def run(database: apsw.Connection) -> list[int]:
+            query = "SELECT number FROM mailbox WHERE claimed < ? LIMIT ?"
+            idle = fetch(database, query, (int(now) - limits.MAILBOX_IDLE, limits.STORE_SWEEP_ROWS))
+            for (number,) in idle:
+                database.execute("DELETE FROM inbound WHERE mailbox = ?", (number,))
+                database.execute("DELETE FROM mailbox WHERE number = ?", (number,))
+            return [number for (number,) in idle]
+
+        numbers: list[int] = await self._do(run, self._forget_numbers)
+        return len(numbers)
+
+    def _forget_numbers(self, numbers: list[int]) -> None:
+        for number in numbers:
+            record = self._numbers.get(number)
+            if record is not None:
+                self._forget(record)
+
+
+def _load_mailboxes(database: apsw.Connection, wanted: list[MailboxId]) -> list[MailboxRecord]:
+    records = []
+    sums = "SELECT count(*), total(length(frame)) FROM inbound WHERE mailbox = ?"
+    for mailbox in wanted:
+        query = "SELECT number, registration, claimed FROM mailbox WHERE id = ?"
+        for number, registration, claimed in fetch(database, query, (mailbox,)):
+            ((count, size),) = fetch(database, sums, (number,))
+            records.append(MailboxRecord(mailbox, number, registration, claimed, count, int(size)))
+    return records
+
+
+def _insert_new(database: apsw.Connection, values: _Values) -> set[int]:
+    """Insert those of `values` whose (expiry, id) is new; the keys of the others."""
+    if not values:
+        return set()
+    query = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
+    database.execute("SAVEPOINT batch")
+    before = database.total_changes()
+    database.executemany(query, [(expiry, identity, row) for row, _, identity, expiry, _, _ in values])
+    skipped = set()
+    if database.total_changes() - before != len(values):  # rare: find out which
+        database.execute("ROLLBACK TO batch")
+        for row, _, identity, expiry, _, _ in values:
+            before = database.total_changes()
+            database.execute(query, (expiry, identity, row))
+            if database.total_changes() == before:
+                skipped.add(row)
+        values = [value for value in values if value[0] not in skipped]
+    database.execute("RELEASE batch")
+    database.executemany("INSERT INTO inbound VALUES(?, ?, ?, ?, ?, ?)", values)
+    return skipped
+
+
+def _put_cursor(database: apsw.Connection, peer: str, stream: bytes, cursor: int, now: int) -> None:
+    # never backwards: a batch of a link that broke may be committed after the same batch of the link that replaced it
+    query = "UPDATE stream SET cursor = max(cursor, ?), updated = ? WHERE peer = ? AND id = ?"
+    database.execute(query, (cursor, now, peer, stream))
+    if not database.changes():
+        database.execute("INSERT INTO stream VALUES(?, ?, ?, ?)", (peer, stream, cursor, now))
+        database.execute(
+            "DELETE FROM stream WHERE peer = ?1 AND id NOT IN"
+            " (SELECT id FROM stream WHERE peer = ?1 ORDER BY updated DESC, id = ?2 DESC LIMIT ?3)",
+            (peer, stream, limits.STREAMS_PER_PEER),
+        )

@@ -1,0 +1,131 @@
+"""The store's file: its tables, its version, and opening it so that nobody else can.
+
+in: a path; out: an open connection with the current schema, locked for this process until it is closed.
+Never: opens what a newer version wrote, leaves the file readable to others, or changes a table without a migration.
+Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_locking_mode.
+"""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import apsw
+
+from volly_fed import limits
+from volly_fed.errors import StorageError
+
+APPLICATION: Final = 0x566F6C46
+"""SQLite's application id: tells our file from any other database ("VolF")."""
+
+PAGE: Final = 8192
+"""Bytes. Rows of little more than 1 KiB fill it better than 4096; single commits still write little."""
+
+MIGRATIONS: Final = (
+    """
+    CREATE TABLE peer(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE outbound(row INTEGER PRIMARY KEY, peer INTEGER NOT NULL, id BLOB NOT NULL, expiry INTEGER NOT NULL,
+        class INTEGER NOT NULL, queued INTEGER NOT NULL, frame BLOB NOT NULL);
+    CREATE INDEX outbound_peer ON outbound(peer);
+    CREATE UNIQUE INDEX outbound_once ON outbound(expiry, id);
+
+    CREATE TABLE mailbox(number INTEGER PRIMARY KEY AUTOINCREMENT, id BLOB NOT NULL UNIQUE,
+        claimed INTEGER NOT NULL, registration BLOB NOT NULL);
+    CREATE TABLE inbound(row INTEGER PRIMARY KEY, mailbox INTEGER NOT NULL, id BLOB NOT NULL,
+        expiry INTEGER NOT NULL, class INTEGER NOT NULL, frame BLOB NOT NULL);
+    CREATE INDEX inbound_mailbox ON inbound(mailbox);
+    CREATE TABLE seen(expiry INTEGER NOT NULL, id BLOB NOT NULL, row INTEGER NOT NULL,
+        PRIMARY KEY(expiry, id)) WITHOUT ROWID;
+
+    CREATE TABLE stream(peer TEXT NOT NULL, id BLOB NOT NULL, cursor INTEGER NOT NULL, updated INTEGER NOT NULL,
+        PRIMARY KEY(peer, id)) WITHOUT ROWID;
+    CREATE TABLE pin(domain TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, first_seen REAL NOT NULL,
+        last_seen REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE backoff(peer TEXT PRIMARY KEY, failures INTEGER NOT NULL, next_attempt REAL NOT NULL) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE pin ADD COLUMN sequence INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pin ADD COLUMN known INTEGER NOT NULL DEFAULT 1;
+    CREATE TABLE change(domain TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, since REAL NOT NULL, ready_at REAL NOT NULL,
+        sequence INTEGER NOT NULL, not_after REAL NOT NULL, how TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE quarantine(domain TEXT PRIMARY KEY, fingerprint BLOB NOT NULL, since REAL NOT NULL,
+        reason TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE evidence(row INTEGER PRIMARY KEY, domain TEXT NOT NULL, obtained REAL NOT NULL,
+        identity BLOB NOT NULL, identity_next BLOB, digest BLOB NOT NULL, proof TEXT NOT NULL);
+    CREATE INDEX evidence_domain ON evidence(domain, row);
+    """,
+)
+"""Script n brings a file from version n to n + 1.
+
+Envelopes are appended, whomever they are for: keeping each peer's or mailbox's rows together would touch, and split, a
+page for each of them in every commit (measured: three times the cost). `outbound_once` and `seen` begin with the
+expiry, for random ids alone would do the same; and the sweep reads them."""
+
+
+def open_database(path: Path) -> apsw.Connection:
+    """The store at `path`, created with mode 0600 if it is not there, brought to the current version, and locked.
+
+    Raises StorageError: used by another process, written by a newer version, not a store of ours, not writable.
+    """
+    try:
+        _create_private(path)
+        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    except (OSError, apsw.Error) as error:
+        raise StorageError(f"the store {path} cannot be opened: {error}") from error
+    try:
+        _configure(database)
+        _migrate(database, path)
+    except apsw.BusyError as error:
+        database.close()
+        raise StorageError(
+            f"the store {path} is in use by another process\nnote: one homeserver runs per data folder; stop the other"
+        ) from error
+    except apsw.Error as error:
+        database.close()
+        raise StorageError(f"the store {path} is not usable: {error}\nnote: restore it from a backup") from error
+    except StorageError:
+        database.close()
+        raise
+    return database
+
+
+def _create_private(path: Path) -> None:
+    # SQLite gives its side files the mode of the database file
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    path.chmod(0o600)
+
+
+def _configure(database: apsw.Connection) -> None:
+    # Exclusive before WAL is first touched: no shared memory, and the kernel drops the lock with the process.
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
+    database.execute(f"PRAGMA page_size = {PAGE}")
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.execute(f"PRAGMA cache_size = -{limits.STORE_CACHE_KIB}")
+    database.execute(f"PRAGMA wal_autocheckpoint = {limits.STORE_CHECKPOINT_PAGES}")
+    database.execute("PRAGMA temp_store = MEMORY")
+
+
+def _migrate(database: apsw.Connection, path: Path) -> None:
+    database.execute("BEGIN EXCLUSIVE")
+    try:
+        for script in MIGRATIONS[_version(database, path) :]:
+            database.execute(script)
+        database.pragma("user_version", len(MIGRATIONS))
+        database.pragma("application_id", APPLICATION)
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
+
+
+def _version(database: apsw.Connection, path: Path) -> int:
+    version, application = int(database.pragma("user_version")), database.pragma("application_id")
+    if version > len(MIGRATIONS):
+        raise StorageError(
+            f"the store {path} has schema {version}, and this version of volly-fed knows up to {len(MIGRATIONS)}\n"
+            "note: run the newer volly-fed, or restore a backup made by this one"
+        )
+    foreign = application != APPLICATION if version else database.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    if foreign:
+        raise StorageError(f"{path} is a database of another program\nnote: name another data_dir")
+    return version

@@ -1,0 +1,84 @@
+"""The durable store: one SQLite file, one writer thread, one commit for whatever queued up during the last one.
+
+in: batches of rows, never single envelopes; out: their keys, once they are on the disk.
+Never: says that something is stored before the fsync, links a mailbox to a person, or opens a file twice.
+Cost: a hop to the thread and back is about 0.2 ms, so every call takes a batch.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+
+import attrs
+
+from volly_fed.daemon.store.base import Clock
+from volly_fed.daemon.store.inbound import InboundStore, Stored
+from volly_fed.daemon.store.outbound import Enqueued, OutboundStore
+from volly_fed.daemon.store.peers import PeerStore
+from volly_fed.daemon.store.rows import (
+    Backoff,
+    Expired,
+    InboundRow,
+    MailboxRecord,
+    OutboundRow,
+    PeerQueue,
+    StoredEnvelope,
+    inbound_row,
+    outbound_row,
+)
+from volly_fed.daemon.store.writer import Writer
+
+__all__ = [
+    "Backoff",
+    "Enqueued",
+    "Expired",
+    "InboundRow",
+    "MailboxRecord",
+    "OutboundRow",
+    "PeerQueue",
+    "Store",
+    "Stored",
+    "StoredEnvelope",
+    "inbound_row",
+    "outbound_row",
+]
+
+
+class Store(OutboundStore, InboundStore, PeerStore):
+    """Everything a homeserver must not lose. Open it with `Store.open`; use it from one trio loop."""
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, path: Path, *, clock: Clock = time.time) -> AsyncIterator[Self]:
+        """The store at `path`, created if it is not there; closed, with all that was begun committed, at the end.
+
+        Raises StorageError: in use by another process, of a newer version, not writable, damaged.
+        """
+        writer = Writer(path)
+        await writer.start()
+        try:
+            store = cls(writer, clock)
+            await store._load_outbound()
+            await store._load_inbound()
+            yield store
+        finally:
+            await writer.stop()
+
+    async def expire(self, now: float) -> Expired:
+        """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.
+
+        What is inbound, and the memory of ids, stays limits.CLOCK_SKEW longer: a peer's clock may be behind, and an
+        id must be remembered for as long as its envelope would be accepted.
+        """
+        total = Expired()
+        while deleted := await self._expire_outbound(now):
+            total = attrs.evolve(total, outbound=total.outbound + deleted)
+        while (step := await self._expire_inbound(now)).forgotten:
+            total = attrs.evolve(
+                total, inbound=total.inbound + step.inbound, forgotten=total.forgotten + step.forgotten
+            )
+        while idle := await self._expire_mailboxes(now):
+            total = attrs.evolve(total, mailboxes=total.mailboxes + idle)
+        return total

@@ -1,0 +1,167 @@
+"""The one thread that touches the database: it commits whatever has queued up since its last commit, as one group.
+
+in: jobs (functions of the connection); out: their results on the event loop, in the order of the jobs, after the
+fsync that makes them durable, or StorageError.
+Never: waits for a timer to fill a group, reports success before the commit, or lets one bad job fail its neighbours.
+"""
+
+import queue
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+import apsw
+import trio
+
+from volly_fed import limits
+from volly_fed.daemon.store.schema import open_database
+from volly_fed.errors import StorageError
+
+T = TypeVar("T")
+
+
+class Job(Generic[T]):
+    """One piece of work for the writer thread; `wait` gives its result once that is durable."""
+
+    __slots__ = ("_after", "_done", "_error", "_result", "run")
+
+    def __init__(self, run: Callable[[apsw.Connection], T], after: Callable[[T], None] | None = None) -> None:
+        """`run` is called in the thread, inside a transaction; `after` on the loop, with what it returned.
+
+        `after` runs in the order of the jobs, before any task that waits for them: counts are kept there.
+        """
+        self.run = run
+        self._after = after
+        self._done = trio.Event()
+        self._error: Exception | None = None
+        self._result: T | None = None
+
+    def set_result(self, result: T) -> None:
+        """Called by the writer thread, before `finish`."""
+        self._result = result
+
+    def set_error(self, error: Exception) -> None:
+        """Called by the writer thread, before `finish`."""
+        self._error = error
+
+    def finish(self) -> None:
+        """Called on the loop."""
+        if self._error is None and self._after is not None:
+            self._after(self._result)  # type: ignore[arg-type] # set by then: T may include None
+        self._done.set()
+
+    async def wait(self) -> T:
+        """The result, after the commit. Raises StorageError: then nothing of this job was written.
+
+        Cancelling the wait does not cancel the work.
+        """
+        await self._done.wait()
+        if self._error is not None:
+            if isinstance(self._error, apsw.Error):
+                raise _storage_error(self._error) from self._error
+            raise self._error
+        return self._result  # type: ignore[return-value] # set by then: T may include None
+
+
+def _storage_error(error: apsw.Error) -> StorageError:
+    if isinstance(error, apsw.FullError):
+        return StorageError("the disk is full; nothing was written\nnote: free space, it goes on by itself")
+    return StorageError(f"the store failed ({error}); nothing was written\nnote: look at the disk and its mount")
+
+
+class Writer:
+    """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    async def start(self) -> None:
+        """Open the database in the thread. Raises StorageError (store_schema.open_database)."""
+        token = trio.lowlevel.current_trio_token()
+        opened: Job[None] = Job(lambda _: None)
+        self._thread = threading.Thread(target=self._work, args=(token, opened), name="store", daemon=True)
+        self._thread.start()
+        with trio.CancelScope(shield=True):  # opening takes milliseconds; a half-started thread would be lost
+            await opened.wait()
+
+    def put(self, job: Job[Any]) -> None:
+        """Queue `job`; never blocks. Raises StorageError once the writer has been stopped."""
+        if self._thread is None:
+            raise StorageError("the store is closed")
+        self._queue.put(job)
+
+    async def stop(self) -> None:
+        """Commit what is queued, close the database and release its lock."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        self._queue.put(None)
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(thread.join)
+            await trio.lowlevel.checkpoint()  # the last results were handed to the loop before the thread ended
+
+    def _work(self, token: trio.lowlevel.TrioToken, opened: Job[None]) -> None:
+        try:
+            database = open_database(self._path)
+        except Exception as error:  # whatever it is, it belongs to who opens the store
+            opened.set_error(error)
+            token.run_sync_soon(opened.finish)
+            return
+        token.run_sync_soon(opened.finish)
+        try:
+            while jobs := self._next_group():
+                _run_group(database, jobs)
+                token.run_sync_soon(_finish_all, jobs)
+        except trio.RunFinishedError:
+            pass  # the loop is gone: nobody is left to tell
+        finally:
+            database.close()
+
+    def _next_group(self) -> list[Job[Any]]:
+        """All jobs queued by now, at least one; an empty list: stop."""
+        group: list[Job[Any]] = []
+        job = self._queue.get()
+        while job is not None:
+            group.append(job)
+            if len(group) >= limits.STORE_GROUP:
+                break
+            try:
+                job = self._queue.get_nowait()
+            except queue.Empty:
+                break
+        else:
+            if group:
+                self._queue.put(None)  # finish this group first
+        return group
+
+
+def _finish_all(jobs: list[Job[Any]]) -> None:
+    for job in jobs:
+        job.finish()
+
+
+def _run_group(database: apsw.Connection, jobs: list[Job[Any]]) -> None:
+    """Run `jobs` in one transaction; if that fails, each in its own, so that deletions go on when the disk is full."""
+    try:
+        _in_transaction(database, jobs)
+    except Exception as error:
+        if len(jobs) == 1:
+            jobs[0].set_error(error)
+            return
+        for job in jobs:
+            _run_group(database, [job])
+
+
+def _in_transaction(database: apsw.Connection, jobs: list[Job[Any]]) -> None:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for job in jobs:
+            job.set_result(job.run(database))
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:  # SQLite has rolled back by itself after some errors
+            database.execute("ROLLBACK")
+        raise
