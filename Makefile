@@ -11,12 +11,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test lint types check reference clean
+.PHONY: help demo test quick lint types check reference clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
-	@echo 'make test   all tests'
+	@echo 'make test   all tests;  make quick  those that start neither processes of ours nor name servers'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make reference   write docs/config-reference again;  make clean  remove what make has made'
 
@@ -25,6 +25,9 @@ demo: $(VENV)/.runtime
 
 test: $(VENV)/.development
 	$(BIN)/python -m pytest $(ARGS)
+
+quick: $(VENV)/.development
+	$(BIN)/python -m pytest -m 'not real and not debian' $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

@@ -24,7 +24,7 @@ Finding = tuple[str, str]
 
 FIELDS: Mapping[str, set[str]] = {
     "Hello": {"versions", "own", "wanted", "identity", "nonce", "extensions"},
-    "Auth": {"signature"},
+    "Auth": {"signature", "statement"},  # the statement is about a homeserver's own keys
     "Refuse": {"code", "text"},
     "Open": {"stream"},
     "Batch": {"stream", "first", "envelopes"},
@@ -55,7 +55,10 @@ COLUMNS: Mapping[str, set[str]] = {
     "inbound": {"row", "mailbox", "id", "expiry", "class", "frame"},
     "seen": {"expiry", "id", "row"},
     "stream": {"peer", "id", "cursor", "updated"},
-    "pin": {"domain", "fingerprint", "first_seen", "last_seen"},
+    "pin": {"domain", "fingerprint", "first_seen", "last_seen", "sequence", "known"},
+    "change": {"domain", "fingerprint", "since", "ready_at", "sequence", "not_after", "how"},
+    "quarantine": {"domain", "fingerprint", "since", "reason"},
+    "evidence": {"row", "domain", "obtained", "identity", "identity_next", "digest", "proof"},
     "backoff": {"peer", "failures", "next_attempt"},
     "sqlite_sequence": {"name", "seq"},
 }

@@ -109,7 +109,8 @@ class Once(Generic[V]):
             asked.result.append(await self._ask(question))
             asked.seconds = trio.current_time() - started
             asked.done.set()
-        await asked.done.wait()
+        elif not asked.result:
+            await asked.done.wait()
         return asked.result[0]
 
     async def get_all(self, questions: Iterable[Question]) -> None:

@@ -178,11 +178,16 @@ def _echoes(wire: bytes, question: Question, ident: int) -> bool:
 async def _datagram(server: Server, question: Question, style: Style) -> bytes:
     ident = secrets.randbelow(_IDENTS)
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
-    with trio.socket.socket(family, socket.SOCK_DGRAM) as datagrams:
-        await datagrams.connect((server.host, server.port))  # the kernel drops what comes from elsewhere
-        await datagrams.send(_query(question, style, ident))
+    # not trio's sockets: connect and send never wait here, and each would cost a turn of the event loop
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as datagrams:
+        datagrams.connect((server.host, server.port))  # the kernel drops what comes from elsewhere
+        datagrams.send(_query(question, style, ident))
         while True:
-            wire = await datagrams.recv(limits.DNS_MAX_MESSAGE)
+            await trio.lowlevel.wait_readable(datagrams)
+            try:
+                wire = datagrams.recv(limits.DNS_MAX_MESSAGE)
+            except BlockingIOError:  # a damaged datagram, found out when it was read
+                continue
             if _echoes(wire, question, ident):
                 return wire
 
