@@ -16,7 +16,7 @@ export PIP_ROOT_USER_ACTION := ignore
 
 help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
-	@echo 'make test   all tests;  make quick  those that start neither processes of ours nor name servers'
+	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make reference   write docs/config-reference again;  make clean  remove what make has made'
 
@@ -27,7 +27,7 @@ test: $(VENV)/.development
 	$(BIN)/python -m pytest $(ARGS)
 
 quick: $(VENV)/.development
-	$(BIN)/python -m pytest -m 'not real and not debian' $(ARGS)
+	$(BIN)/python -m pytest -m 'not real and not debian and not slow' $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .

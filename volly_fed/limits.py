@@ -96,8 +96,13 @@ DNS_RETRANSMIT = 0.6
 """First wait for an answer over UDP; doubles with every attempt up to DNS_QUERY."""
 DNS_ATTEMPTS = 4
 """Per question, over all configured resolvers in turn."""
-DNS_IN_FLIGHT = 64
-"""Questions under way at once; each has a socket of its own, for its random port."""
+DNS_PATIENCE = 3.5
+"""After this there is no other attempt: a target that never answers must leave time for the others of a DISCOVERY."""
+DNS_IN_FLIGHT = 1024
+"""Questions under way at once; each has a socket of its own, for its random port. As many as all the discoveries
+may have that CLAIMS_PER_MINUTE allows in DISCOVERY seconds: zones that never answer must not hold up others."""
+DNS_IN_FLIGHT_EACH = 16
+"""The same of one discovery; a first round trip has about ten."""
 DNS_PROOF_BYTES = 64 << 10
 """What is kept of the proof of one discovery; a chain signed with ML-DSA-44 alone has about 45 KiB."""
 DNS_ANCHORS = 64 << 10
@@ -108,6 +113,11 @@ DNS_RECORDS = 256
 """In one answer, all sections."""
 DNS_NAME_WORK = 100_000
 """Sum of the squares of the label counts of all names in one answer, which is what parsing them costs: 0.1 s here."""
+DNS_RECORD_WORK = 100
+"""What parsing one record costs beside its names, in the same unit: about a microsecond."""
+DNS_PARSING = 200_000
+"""In the same unit, a byte counted as one more, for all answers of one discovery; eight targets in eight zones, signed
+with ECDSA, need a fifth of it."""
 DNS_PREFETCH_ZONES = 6
 """Labels of a name whose DS and DNSKEY are asked for before anybody knows where the zones begin."""
 DNS_INSECURE_TTL = 300
@@ -135,6 +145,10 @@ DNS_PROBE_AGAIN = 10.0
 DNS_CLOCK_SKEW = 300
 """Tolerated at both ends of a signature's validity."""
 DNS_CACHE_ENTRIES = 4096
+DNS_CACHE_BYTES = 64 << 20
+"""Of one cache, estimated: whoever runs a zone decides how much there is to remember of it."""
+DNS_RECORD_BYTES = 512
+"""What a record takes in memory beside its RDATA, estimated."""
 DNS_SERVERS_POLLED = 32
 """Addresses of one zone's authoritative servers that are asked directly; the root itself has 26."""
 DNS_SIGNATURE_NEAR = 3 * 86400

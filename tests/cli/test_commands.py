@@ -198,6 +198,15 @@ def test_edge_init_prints_the_command_that_enrols_it(shell: Shell, tmp_path: Pat
     assert "give one of them" in shell("edge", "init", *options, "--dir", "d", "--config", "f", code=2)
 
 
+def test_a_fingerprint_that_begins_with_a_hyphen_is_no_option(shell: Shell) -> None:
+    hyphen = fingerprint_text(Fingerprint(b"\xf8" + b"\x01" * 31))
+    assert hyphen.startswith("-")
+    shell("init", "a.test")
+    assert shell.json("edges", "enrol", "edge-1", hyphen)["fingerprint"] == hyphen
+    options = ["--name", "edge-2", "--domain", "a.test", "--homeserver", "127.0.0.1:5224", "--homeserver-id", hyphen]
+    shell("edge", "init", *options, "--dir", "edge", "--allow-plain-loopback")
+
+
 def test_trust_is_set_explained_and_unset(shell: Shell, tmp_path: Path) -> None:
     shell("init", "a.test")
     head = (tmp_path / "trust.toml").read_text()
@@ -262,6 +271,14 @@ def test_config_check_tells_everything_at_once(shell: Shell, tmp_path: Path) -> 
     found = shell.json("config", "check", code=2)
     assert len(found["problems"]) == 4, found
     assert len(found["warnings"]) == 2
+
+
+def test_config_check_reads_the_key_for_updates(shell: Shell, tmp_path: Path) -> None:
+    shell("init", "a.test")
+    text = (tmp_path / CONFIG).read_text()
+    update = '[dns_update]\nserver = "127.0.0.1"\ntsig_key_file = "update.key"\n'
+    (tmp_path / CONFIG).write_text(text.replace("[dns_update]\n", update))
+    assert "TSIG key file" in shell("config", "check", code=2) + shell.json("config", "check", code=2)["problems"][0]
 
 
 def test_config_check_warns(shell: Shell, tmp_path: Path) -> None:

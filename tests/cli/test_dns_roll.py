@@ -141,8 +141,7 @@ async def test_the_whole_way_of_a_roll_by_hand(make: Make) -> None:
     assert "the TLSA records that must be published now" in started
     assert all(line in started for line in operator.published() if "TLSA" in line)
     status = await operator("roll", "status")
-    assert "ns2.a.test" in status
-    assert "127.0.0.2" in status
+    assert "yes      ns2.a.test 127.0.0.2: shows the new record (TTL 3600)\n" in status, "a line each in a pipe"
     assert "phase: waiting" in status
     assert "wait: all servers must show the new record for 7200 s" in status
     document = await operator.json("roll", "status")
@@ -154,6 +153,21 @@ async def test_the_whole_way_of_a_roll_by_hand(make: Make) -> None:
     text = await operator("roll", "finish", code=FAILED)
     assert "refused: all servers must show" in text
     assert f"note: try again after {document['ready_at']}" in text
+
+
+async def test_a_terminal_gets_a_table(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = await make()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    assert "new record" in (await operator("roll", "status")).splitlines()[0]
+
+
+async def test_a_record_that_nobody_has_is_not_an_old_one(make: Make) -> None:
+    operator = await make()
+    text = operator.config.read_text()
+    operator.config.write_text(text.replace("[federation]\n", "[federation]\nport = 5999\n"))
+    status = await operator("roll", "status", code=WARNINGS)
+    assert "no       validating resolver: NSEC shows that _5999._tcp.fed.a.test. does not exist" in status
 
 
 async def test_a_server_that_lags_is_named(make: Make) -> None:

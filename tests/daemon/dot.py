@@ -57,6 +57,8 @@ class DotServer:
     gather: int = 1
     """Queries to wait for before they are answered, the last one first."""
     silent: bool = False
+    never: str = ""
+    """No query for a name that ends so is answered."""
 
     async def serve(self, *, task_status: trio.TaskStatus[tuple[str, int]] = trio.TASK_STATUS_IGNORED) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -78,8 +80,8 @@ class DotServer:
                 self.queries += 1
                 if self.silent or len(waiting) < self.gather:
                     continue
-                for wire in reversed(waiting):
-                    await stream.send_all(frame(self._answer(wire)))
+                for answer in filter(None, map(self._answer, reversed(waiting))):
+                    await stream.send_all(frame(answer))
                     answered += 1
                 waiting.clear()
         except (trio.BrokenResourceError, BadMessage):
@@ -88,7 +90,10 @@ class DotServer:
             self.open -= 1
             await trio.aclose_forcefully(stream)
 
-    def _answer(self, wire: bytes) -> bytes:
-        response = self.names.reply(dns.message.from_wire(wire), udp=False)
+    def _answer(self, wire: bytes) -> bytes | None:
+        query = dns.message.from_wire(wire)
+        if self.never and str(query.question[0].name).endswith(self.never):
+            return None
+        response = self.names.reply(query, udp=False)
         assert isinstance(response, dns.message.Message)
         return response.to_wire(max_size=65535)

@@ -129,3 +129,27 @@ def test_a_file_without_certificates(tmp_path: Path) -> None:
     for path in (empty, tmp_path / "missing.pem"):
         with pytest.raises(ConfigError, match=r"tls_ca_file: .*\.pem cannot be used"):
             Resolver([], tls_ca_file=path)
+
+
+async def test_a_question_that_is_never_answered_does_not_fail_one_that_came_later(
+    patient_clock: trio.testing.MockClock, nursery: trio.Nursery, net: Net
+) -> None:
+    resolver = net.resolver()
+    net.server.silent = True
+    nursery.start_soon(resolver.lookup, "expired.test", "A")
+    await trio.sleep(limits.DNS_QUERY - 0.1)
+
+    async def recover() -> None:
+        await trio.sleep(0.05)
+        net.server.silent = False
+
+    nursery.start_soon(recover)
+    assert (await resolver.lookup("a.test", "SOA")).found
+
+
+async def test_a_target_that_is_never_answered_does_not_take_the_others_with_it(
+    patient_clock: trio.testing.MockClock, nursery: trio.Nursery, net: Net
+) -> None:
+    net.server.never = "expired.test."
+    endpoint = await net.resolver().discover(DomainName("two.test"))
+    assert [target.host for target in endpoint.targets] == ["fed.two.test"]

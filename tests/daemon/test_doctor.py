@@ -14,7 +14,7 @@ from volly_fed.cli.app import run
 from volly_fed.config.load import parse_homeserver
 from volly_fed.config.model import HomeserverConfig, Validation
 from volly_fed.config.records import records_of
-from volly_fed.config.values import Port
+from volly_fed.config.values import IpLiteral, Port
 from volly_fed.daemon.dns.resolver import Resolver, trust_anchors
 from volly_fed.daemon.material import load_published
 from volly_fed.daemon.setup import create_homeserver
@@ -113,6 +113,15 @@ async def test_not_green_before_anything_is_set_up(machine: Machine) -> None:
     assert "trusts nobody" in of(findings, "the trust policy").reason
     assert "none is enrolled" in of(findings, "the edge nodes").reason
     assert exit_code(findings) == 1
+
+
+async def test_a_key_for_updates_that_is_missing(machine: Machine) -> None:
+    update = attrs.evolve(
+        machine.config.dns_update, server=IpLiteral("127.0.0.1"), tsig_key_file=Path("/nowhere/update.key")
+    )
+    machine.config = attrs.evolve(machine.config, dns_update=update)
+    found = of(await machine.findings(), "dynamic updates")
+    assert (found.verdict, "does not exist" in found.reason) == (Verdict.FAILED, True)
 
 
 @pytest.mark.parametrize(

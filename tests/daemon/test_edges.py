@@ -14,7 +14,7 @@ import trio
 from tests.daemon.sites import CAPABILITY, A, B, Site, envelope, material, sites
 from volly_fed import limits
 from volly_fed.channel import EDGE, Negotiated
-from volly_fed.codepoints import ErrorCode
+from volly_fed.codepoints import ErrorCode, Role
 from volly_fed.crypto.kem import MailboxKey, mailbox_id
 from volly_fed.crypto.secret import Secret
 from volly_fed.daemon.connection import Connection, Dialled, dial
@@ -22,7 +22,7 @@ from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.tls import TlsContext, make_context
 from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
 from volly_fed.edge.registration import encode_registration, make_registration
-from volly_fed.errors import ChannelError, Refused, StorageError
+from volly_fed.errors import ChannelError, Refused, RemoteError, StorageError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.envelope import parse_envelope
@@ -226,10 +226,44 @@ async def test_a_revoked_edge_is_sent_away(tmp_path: Path) -> None:
     async with home(a, E1, E2) as port, edge(port, E1) as gone, edge(port, E2) as kept:
         await kept.say(Ping(token=1))
         await kept.hear()
-        assert a.server.edges.revoke([E2]) == 1
+        assert a.server.edges.revoke([(E2, material(E2).fingerprint)]) == 1
         close = await gone.hear()
         assert isinstance(close, Close)
         assert close.code is ErrorCode.POLICY
+
+
+async def test_an_edge_whose_name_goes_to_another_identity_is_sent_away(tmp_path: Path) -> None:
+    """A stolen edge is revoked and its successor enrolled under the same name, with one reload for both."""
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port, E1) as stolen:
+        await stolen.say(Ping(token=1))
+        await stolen.hear()
+        assert a.server.edges.revoke([(E1, material(E2).fingerprint)]) == 1
+        close = await stolen.hear()
+        assert isinstance(close, Close)
+        assert close.code is ErrorCode.POLICY
+
+
+@pytest.mark.parametrize("names", [(), (E2,)])
+async def test_an_edge_that_is_revoked_in_the_middle_of_its_handshake_gets_no_link(
+    tmp_path: Path, names: tuple[DomainName, ...]
+) -> None:
+    a = one(tmp_path)
+    async with home(a, E1):
+        identity = material(E1)
+        outcome = Outcome(
+            peer=E1,
+            identity=identity.identity.public,
+            fingerprint=identity.fingerprint,
+            version=1,
+            extensions={},
+            role=Role.ACCEPTOR,
+        )
+        await a.server.edges.confirm(outcome)
+        a.server.edges.enrolled = lambda: [(E1, material(name).fingerprint) for name in names]
+        with pytest.raises(RemoteError, match="not enrolled") as caught:
+            await a.server.edges.confirm(outcome)
+        assert caught.value.code is ErrorCode.POLICY
 
 
 async def test_a_registration_that_cannot_be_stored_is_no_claim(

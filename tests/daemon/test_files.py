@@ -1,5 +1,6 @@
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 import subprocess
@@ -17,6 +18,7 @@ from volly_fed.daemon.files import (
     read_bytes,
     read_private_text,
     read_text,
+    there_is,
     write_bytes,
     write_text,
 )
@@ -232,3 +234,31 @@ def test_what_root_writes_belongs_to_the_daemons_user(tmp_path: Path) -> None:
     write_text(tmp_path / "old", "other text")
     owners = {path.name: (path.stat().st_uid, path.stat().st_gid) for path in tmp_path.iterdir()}
     assert owners == {"new": (12345, 12346), "old": (23456, 23457)}
+
+
+# --- a disk that fails -----------------------------------------------------------------------------------------------
+
+
+def broken(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_a_disk_that_fails_is_told_as_one_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_text("x")
+    assert there_is(path)
+    assert not there_is(tmp_path / "other")
+    for module, name, act in (
+        (os, "fstat", lambda: read_text(path, "file")),
+        (Path, "stat", lambda: there_is(path)),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, name, broken)
+            with pytest.raises(LocalError, match=r"cannot be read: (.|\n)*\nnote: "):
+                act()
+
+
+def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fcntl, "flock", broken)
+    with pytest.raises(LocalError, match=r"\nnote: "), locked(tmp_path):
+        pass

@@ -1,5 +1,6 @@
 """A homeserver whose files change while it runs: what a reload takes over, and when it takes nothing."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -84,6 +85,23 @@ async def test_one_file_that_cannot_be_used_keeps_everything_as_it_was(tmp_path:
         assert spoiled in site.log.all("reload_failed")[0]["reason"]
         await server._reload_on_signal()
         assert len(site.log.all("reload_failed")) == 2
+
+
+async def test_a_disk_that_fails_keeps_everything_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = site_with_files(tmp_path)
+    whole = Path.stat
+
+    def broken(path: Path, **how: bool) -> os.stat_result:
+        if path.name == "edges.toml":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return whole(path, **how)
+
+    async with site.running(listening=False):
+        before = site.server.credentials
+        monkeypatch.setattr(Path, "stat", broken)
+        await site.server._reload_on_signal()
+        assert "edges.toml cannot be read" in site.log.all("reload_failed")[0]["reason"]
+        assert site.server.credentials is before
 
 
 async def test_resolvers_that_may_not_be_believed_are_not_taken_over(

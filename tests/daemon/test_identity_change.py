@@ -16,7 +16,7 @@ from volly_fed.codepoints import ErrorCode, Role
 from volly_fed.daemon.identities import Acceptance, handlers
 from volly_fed.daemon.material import Material
 from volly_fed.daemon.store.store import Backoff
-from volly_fed.errors import Bogus, LocalError, RemoteError
+from volly_fed.errors import Bogus, LocalError, RemoteError, StorageError
 from volly_fed.handshake import Outcome
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.relay.envelope import parse_envelope
@@ -282,8 +282,8 @@ async def test_unproved_claims_leave_nothing_behind(tmp_path: Path) -> None:
 
 async def test_the_operator_accepts_what_was_shown(tmp_path: Path) -> None:
     async with acquainted(tmp_path) as world:
-        told: list[DomainName] = []
-        world.site.server.judge.accepted = told.append
+        told: list[tuple[DomainName, Fingerprint]] = []
+        world.site.server.judge.accepted = lambda *decided: told.append(decided)
         world.publish(NEW)
         assert await world.meet(NEW)
         plan = await world.accept(only_ask=True)
@@ -299,12 +299,47 @@ async def test_the_operator_accepts_what_was_shown(tmp_path: Path) -> None:
         assert told == []
         await world.site.store.put_backoff(B, Backoff(failures=20, next_attempt=NOW + DAY))
         assert await world.accept(NEW.fingerprint) == attrs.evolve(plan, done=True)
-        assert told == [B]
+        assert told == [(B, NEW.fingerprint)]
         assert await world.site.store.backoff(B) is None  # also where nobody waits for it yet
         assert await world.meet(NEW) == ""
         assert world.events() == ["identity_changed", "identity_replaced"]
         world.publish(OLD)
         assert await world.meet(OLD)  # the old one is as good as any other now
+
+
+async def test_a_decision_that_was_written_is_told_though_the_command_is_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with acquainted(tmp_path) as world:
+        world.publish(NEW)
+        assert await world.meet(NEW)
+        keep = world.site.store.decide_standing
+        with trio.CancelScope() as command:
+
+            async def cut_off(*arguments: Any) -> Any:
+                command.cancel()
+                return await keep(*arguments)
+
+            monkeypatch.setattr(world.site.store, "decide_standing", cut_off)
+            await world.accept()
+        monkeypatch.undo()
+        assert await world.meet(NEW) == ""
+        assert world.events() == ["identity_changed", "identity_replaced"]
+
+
+async def test_a_decision_is_told_though_the_back_off_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    async with acquainted(tmp_path) as world:
+        world.publish(NEW)
+        assert await world.meet(NEW)
+        monkeypatch.setattr(world.site.store, "put_backoff", full)
+        with pytest.raises(StorageError):
+            await world.accept()
+        assert world.events() == ["identity_changed", "identity_replaced"]
 
 
 async def test_the_operator_shortens_a_cool_off(tmp_path: Path) -> None:

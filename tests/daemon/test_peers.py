@@ -20,7 +20,7 @@ from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.peers import _pause
 from volly_fed.daemon.store.store import Backoff, Store, outbound_row
 from volly_fed.daemon.tls import make_context
-from volly_fed.errors import ChannelError, StorageError
+from volly_fed.errors import ChannelError, RemoteError, StorageError
 from volly_fed.handshake import Claimed, Outcome, Party
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.envelope import parse_envelope
@@ -267,6 +267,36 @@ async def test_a_reload_ends_links_of_another_level(tmp_path: Path) -> None:
         assert a.server.peers.judge_again(lambda _: TrustLevel.FULL) == 0
         assert a.server.peers.judge_again(lambda _: TrustLevel.METADATA) == 1
         await b.log.wait("link_down", code="POLICY")
+
+
+async def test_a_link_on_an_identity_that_counts_no_more_ends(tmp_path: Path) -> None:
+    """The operator holds the peer to another identity: whoever has stolen the former one does not keep its link."""
+    a, b = sites(tmp_path, A, B)
+    async with a.running(), b.running():
+        await b.register()
+        await a.submit(envelope(B))
+        await a.until(lambda: len(a.settled) == 1)
+        a.server.judge.accepted(B, material(B).fingerprint)
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        assert a.log.all("link_down") == []
+        a.server.judge.accepted(B, material(A).fingerprint)
+        await b.log.wait("link_down", code="IDENTITY_MISMATCH")
+        await a.log.wait("link_down")
+
+
+async def test_a_link_that_was_judged_before_a_reload_is_judged_again(tmp_path: Path) -> None:
+    """It was in the middle of its handshake then, and no link that the reload could end."""
+    a, b = sites(tmp_path, A, B)
+    async with a.running(), b.running():
+
+        async def converse(connection: Connection, level: TrustLevel) -> None:
+            a.server.peers.judge_again(lambda _: TrustLevel.NONE)
+            await a.server.peers.converse(connection, level)
+
+        with trio.fail_after(5), pytest.raises(RemoteError, match="trust level has changed") as caught:
+            await a.server.peers.dialer.dial(B, converse)
+        assert caught.value.code is ErrorCode.POLICY
+        assert a.log.all("link_up") == []
 
 
 async def test_draining_makes_no_new_links_though_envelopes_wait(tmp_path: Path) -> None:

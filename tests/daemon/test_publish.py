@@ -1,5 +1,7 @@
 """Dynamic updates against a server in this process: what is sent, what is believed, what becomes of others' records."""
 
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -173,6 +175,18 @@ async def test_nobody_there() -> None:
     await listeners[0].aclose()
     with pytest.raises(Indeterminate, match=r"cannot be asked: .*\nnote: "):
         await publish(CONFIG, Primary(address="127.0.0.1", port=port, key=KEY), RECORDS)
+
+
+async def reset(stream: trio.SocketStream) -> None:
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def test_a_server_that_resets_the_connection(nursery: trio.Nursery) -> None:
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, reset, listeners)
+    primary = Primary(address="127.0.0.1", port=listeners[0].socket.getsockname()[1], key=KEY)
+    with pytest.raises(Indeterminate, match=r"cannot be asked: .*\nnote: "):
+        await primary.read(dns.name.from_text("a.test."), dns.rdatatype.TXT, 1)
 
 
 async def silent(stream: trio.SocketStream) -> None:

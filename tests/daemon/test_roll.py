@@ -2,23 +2,26 @@
 
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import attrs
 import dns.rdata
 import pytest
+import trio
 
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.records import records_of
 from volly_fed.daemon import material
 from volly_fed.daemon.dns.resolver import Resolver
-from volly_fed.daemon.files import write_text
+from volly_fed.daemon.files import locked, write_text
 from volly_fed.daemon.setup import create_homeserver
 from volly_fed.daemon.upkeep import roll, roll_keys, roll_steps
 from volly_fed.daemon.upkeep.authoritative import View
 from volly_fed.daemon.upkeep.publish import federation_tlsa
 from volly_fed.daemon.upkeep.roll import Look, Phase, Roll, Shown, judge, observe
 from volly_fed.errors import LocalError
+from volly_fed.testing.fake_resolver import FakeResolver
 
 NOW = 1_800_000_000.0
 TTL = 300
@@ -307,7 +310,7 @@ async def test_a_whole_roll(world: World) -> None:
     assert len(step.wanted) == 2
     assert not any(current.hex() in line for line in step.wanted)
     assert roll_keys.old(data) is None
-    assert world.reloads == 1
+    assert world.reloads == 2
 
 
 async def test_there_is_nothing_to_finish_without_a_start(world: World) -> None:
@@ -379,6 +382,95 @@ async def test_the_old_record_waits_for_the_homeserver_to_have_the_new_key(world
     world.refuses = False
     step = await world.finish()
     assert step.until == world.now + 2 * TTL
+
+
+async def test_the_old_record_stays_for_a_homeserver_that_was_starting_at_the_switch(world: World) -> None:
+    """It had read the old key, and did not yet listen for commands: nobody could tell it from one that does not run."""
+    data = world.config.server.data_dir
+    world.publish()
+    await roll_steps.start(world.config, NOW)
+    await world.finish()
+    world.now += 2 * TTL
+    await world.finish()
+    world.now += 2 * TTL
+    world.refuses = True
+    with pytest.raises(LocalError, match="still uses the old one"):
+        await world.finish()
+    assert roll_keys.old(data) is not None
+
+
+async def test_a_switch_to_a_spare_that_was_replaced_is_none_and_a_roll_can_begin(world: World) -> None:
+    roll.save(world.config, Roll(phase=Phase.SWITCHING, new=NEW, seen_since=NOW))
+    step = await roll_steps.start(world.config, NOW)
+    assert (step.roll.phase, step.roll.new) == (Phase.WAITING, roll_keys.spare(world.config.server.data_dir))
+    assert step.roll.seen_since is None
+
+
+async def test_the_record_of_the_key_in_use_stays_whatever_was_restored_from_a_backup(world: World) -> None:
+    data = world.config.server.data_dir
+    former = {name: (data / name).read_text() for name in (material.TLS_KEY, material.TLS_CERTIFICATE)}
+    world.publish()
+    await roll_steps.start(world.config, NOW)
+    await world.finish()
+    world.now += 2 * TTL
+    await world.finish()
+    for name, text in former.items():
+        write_text(data / name, text)
+    world.now += 2 * TTL
+    step = await world.finish()
+    assert any(roll_keys.current(data).hex() in line for line in step.wanted)
+
+
+async def test_a_roll_that_begins_while_the_last_one_is_retired_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = world.config.server.data_dir
+    world.publish()
+    await roll_steps.start(world.config, NOW)
+    await world.finish()
+    world.now += 2 * TTL
+    await world.finish()
+    world.now += 2 * TTL
+    publish = roll_steps._published
+
+    async def meanwhile(config: HomeserverConfig, step: roll_steps.Step, **wanted: bytes | None) -> roll_steps.Step:
+        published = await publish(config, step, **wanted)
+        monkeypatch.undo()  # another `dns roll finish`, and `dns roll start`
+        roll_keys.forget_old(data)
+        roll.save(config, Roll(phase=Phase.WAITING, new=roll_keys.spare(data) or b"", seen_since=NOW))
+        return published
+
+    monkeypatch.setattr(roll_steps, "_published", meanwhile)
+    with pytest.raises(LocalError, match="another command"):
+        await world.finish()
+    assert (roll.load(world.config).phase, roll.load(world.config).seen_since) == (Phase.WAITING, NOW)
+
+
+async def test_a_look_waits_for_other_commands_without_stopping_the_process(
+    config: HomeserverConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The homeserver looks too, and serves its links meanwhile."""
+
+    async def nobody(*_: object, **__: object) -> list[View]:
+        return []
+
+    monkeypatch.setattr(roll, "poll", nobody)
+    taken, done = threading.Event(), threading.Event()
+
+    def other_command() -> None:
+        with locked(config.server.data_dir):
+            taken.set()
+            done.wait(2)
+
+    other = threading.Thread(target=other_command)
+    other.start()
+    taken.wait()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(roll.look, config, FakeResolver({}), NOW)
+        await trio.sleep(0.05)
+        assert other.is_alive(), "this task had to wait too"
+        done.set()
+    other.join()
 
 
 async def test_a_homeserver_that_does_not_run_is_no_error(config: HomeserverConfig) -> None:

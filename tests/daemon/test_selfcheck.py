@@ -49,6 +49,8 @@ class Home:
     known: dict[DomainName, Endpoint | DiscoveryError] = attrs.field(factory=dict)
     examinations: Sequence[Examination] = ()
     watched: int = 0
+    used: material.Material | None = None
+    """Where they are not those in the files."""
 
     @property
     def keys(self) -> material.Material:
@@ -80,6 +82,7 @@ class Home:
         return SelfCheck(
             domain=A,
             data_dir=self.data,
+            in_use=lambda: self.used or self.keys,
             resolver=resolver or FakeResolver(self.known),
             anchors=anchors or {},
             examine=examine,
@@ -177,6 +180,15 @@ async def test_a_damaged_key_file_is_told_and_stops_nothing(home: Home) -> None:
     [found] = await home.found(right)
     assert (found.subject, found.verdict) == ("the key files", Verdict.FAILED)
     assert "damaged" in found.reason
+
+
+async def test_keys_that_were_changed_and_not_taken_over_are_told(home: Home) -> None:
+    """A command that was killed between the switch and the reload: the files and DNS agree, and peers see neither."""
+    home.used = home.keys
+    assert await home.found(home.published()) == []
+    (home.data / material.TLS_KEY).write_text((home.data / material.NEXT_TLS_KEY).read_text())
+    found, *_ = await home.found(home.published())
+    assert (found.subject, found.verdict, found.note) == ("the key files", Verdict.FAILED, "run `volly-fed reload`")
 
 
 async def test_resolvers_whose_verdict_is_believed_are_examined(home: Home) -> None:

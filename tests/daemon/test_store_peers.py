@@ -99,6 +99,30 @@ async def test_strangers_push_out_strangers_only(tmp_path: Path, monkeypatch: py
         assert names == ["dialled.test", "n18.evil.test", "n19.evil.test", "old-friend.test"]
 
 
+async def test_a_stranger_does_not_cost_a_full_table_a_share_of_its_friends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PINS", 128)  # a share is two rows
+    async with Store.open(tmp_path / "s") as store:
+        for number in range(limits.PINS):
+            await keep_pin(store, f"friend{number}.test", 1, 90 + number, known=number % 2 == 0)
+        for number in range(5):
+            await keep_pin(store, f"n{number}.evil.test", 200 + number, 200 + number)
+        names = [domain for domain, _ in await store.standings(200)]
+        assert sum(name.startswith("friend") for name in names) == limits.PINS
+
+
+async def test_strangers_cannot_hide_whom_we_know_from_the_operator(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s") as store:
+        for number in range(5):
+            stranger = parse_domain(f"a{number}.evil.test")
+            await keep_pin(store, stranger, 1, 1)
+            standing = await store.standing(stranger)
+            await keep(store, attrs.evolve(standing, quarantine=FULL.quarantine), stranger)
+        await keep(store, attrs.evolve(FULL, change=None), parse_domain("friend.test"))
+        assert [domain for domain, _ in await store.standings(2)] == ["friend.test", "a0.evil.test"]
+
+
 async def test_those_that_want_attention_come_first(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s") as store:
         for name in ("a.test", "b.test", "c.test", "d.test"):
@@ -131,6 +155,18 @@ async def test_evidence_is_written_when_it_changes(tmp_path: Path) -> None:
         assert await store.evidence(B) == []
 
 
+async def test_forged_records_do_not_wash_away_what_the_pinned_identity_proved(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s") as store:
+        await keep(store, FULL)
+        await store.add_evidence(evidence(obtained_at=1.0))
+        for number in range(20):  # whoever has the zone: with the pinned identity as next, or without
+            forged = Fingerprint(bytes([100 + number]) * 32)
+            await store.add_evidence(evidence(identity=forged, identity_next=ONE if number % 2 else None))
+        kept = await store.evidence(A)
+        assert len(kept) == limits.EVIDENCE_PER_DOMAIN
+        assert (kept[-1].obtained_at, kept[-1].identity) == (1.0, ONE)
+
+
 async def test_evidence_is_bounded_per_domain_and_in_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "EVIDENCE_ROWS", 12)
     async with Store.open(tmp_path / "s") as store:
@@ -138,7 +174,7 @@ async def test_evidence_is_bounded_per_domain_and_in_all(tmp_path: Path, monkeyp
         for number in range(limits.EVIDENCE_PER_DOMAIN + 2):
             await store.add_evidence(evidence(spki_sha256=(bytes([number]) * 32,), obtained_at=float(number)))
         kept = [row.obtained_at for row in await store.evidence(A)]
-        assert kept == [9, 8, 7, 6, 5, 4, 3, 2]
+        assert kept == [9, 8, 7, 6, 5, 4, 3, 0]  # with what was proved first of the identity it is held to
         for number in range(20):
             await store.add_evidence(evidence(domain=parse_domain(f"n{number}.evil.test")))
         assert len(await store.evidence(A)) == limits.EVIDENCE_PER_DOMAIN  # strangers do not cost it anything

@@ -25,6 +25,7 @@ from volly_fed.discovery.records import Identity
 from volly_fed.errors import Bogus, DiscoveryError, Indeterminate, Insecure, NoRecords
 from volly_fed.testing.world import Flaw, Nsec3, World
 
+pytestmark = pytest.mark.slow
 KINDS = ("nsec", "nsec3", "opt-out")
 PARTS = 3
 RUNS = 560

@@ -35,8 +35,9 @@ from volly_fed.names import DomainName, fingerprint_text
 from volly_fed.relay.envelope import encode_envelope
 from volly_fed.testing.world import World
 from volly_fed.testnet.devices import Device
-from volly_fed.testnet.network import FORGED, UNSIGNED, VISITOR
+from volly_fed.testnet.network import VISITOR
 from volly_fed.testnet.processes import command
+from volly_fed.testnet.sites import FORGED, UNSIGNED
 
 pytestmark = pytest.mark.real
 ELSEWHERE = "127.0.0.9"

@@ -177,6 +177,11 @@ async def test_up_says_how_to_use_it_that_works_and_ctrl_c_takes_it_down(tmp_pat
         steps = json.loads(server.stdout)["steps"]
         assert {step["verdict"] for step in steps} == {"ok", "secure"}
         assert "ML-DSA-65 + Ed25519 (composite) proved" in steps[-1]["reason"]
+        config = as_server.partition(" --config ")[2]
+        examined = json.loads((await shell(f"volly-fed doctor --config {config} --json", tmp_path, temporary)).stdout)
+        wrong = [found for found in examined["findings"] if found["verdict"] not in ("ok", "info")]
+        assert [found["reason"] for found in wrong] == ["it has a single name server"]
+        assert examined["exit_code"] == 1
 
         code = await interrupt(process, signal.SIGINT)
         assert_nothing_is_left(process, temporary)

@@ -300,7 +300,16 @@ def test_skew_lets_no_statement_live_much_longer() -> None:
 def test_the_operators_decision_ends_everything_else() -> None:
     before = attrs.evolve(cooling(), quarantine=Quarantine(fingerprint=C, since=NOW, reason="x"))
     after = accept_identity(before, PEER, C, NOW)
-    assert after == Standing(pin=pin(C, last_seen=NOW, known=True))
+    assert after == Standing(pin=pin(C, last_seen=NOW, known=True, sequence=int(NOW)))
     assert judge(C, (C, None), after).verdict is V.MATCH
     fresh = accept_identity(Standing(), PEER, C, NOW)
     assert fresh.pin == Pin(domain=PEER, fingerprint=C, first_seen=NOW, last_seen=NOW, known=True)
+
+
+def test_a_statement_that_the_operators_decision_has_settled_does_not_count_again() -> None:
+    """Its identity was accepted early, and then given up: who has stolen that key has the statement too."""
+    early = accept_identity(cooling(), PEER, B, NOW)
+    back = accept_identity(early, PEER, A, NOW + DAY)
+    assert judge(B, (B, None), back, statement(), NOW + 2 * DAY).verdict is V.QUARANTINED
+    later = statement(new=D, sequence=int(NOW + 2 * DAY))
+    assert judge(D, (D, None), back, later, NOW + 2 * DAY).verdict is V.COOLING

@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "init": Command("init", "init", "Make keys, configuration and policy; print the DNS records."),
-    "dns": Command("dns", "dns", "The DNS records to publish."),
+    "dns": Command("dns", "dns", "The DNS records: print, check, publish, roll the TLS key."),
     "serve": Command("serve", "serve", "Run the homeserver."),
     "edge": Command("edge", "edge", "Run an edge node, or make its files (edge init)."),
     "edges": Command("edges", "edges", "The edge nodes of this homeserver: enrol, list, revoke."),

@@ -48,4 +48,5 @@ def flush(domain: DomainName | None, config_path: Path, as_json: bool) -> None:
     if as_json:
         print_json(answer)
         return
-    print(f"{answer['forgotten']} entries are forgotten.")
+    count = answer["forgotten"]
+    print(f"{count} {'entry is' if count == 1 else 'entries are'} forgotten.")

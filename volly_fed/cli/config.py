@@ -99,6 +99,10 @@ def _check_homeserver(found: HomeserverConfig, findings: Findings) -> None:
     findings.attempt(lambda: material.load_policy(found))
     findings.attempt(lambda: material.load_edges(found))
     findings.attempt(lambda: material.load_anchors(found))
+    if found.dns_update.server is not None:
+        from volly_fed.daemon.upkeep.publish import load_primary  # here, so that `config example` does not load it
+
+        findings.attempt(lambda: load_primary(found.dns_update))
     findings.warn_if(not (data / material.NEXT_TLS_KEY).exists(), "there is no next TLS key to roll over to")
     findings.warn_if(found.dns.allow_private_addresses, "dns.allow_private_addresses is for test networks only")
     findings.warn_if(found.dns.anchors_file is not None, "dns.anchors_file replaces the root's anchors: for tests only")

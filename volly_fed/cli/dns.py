@@ -42,7 +42,7 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def dns() -> None:
-    """The DNS records to publish, and what the world sees of them."""
+    """The DNS records: print, check, publish, roll the TLS key."""
 
 
 @dns.command("print")

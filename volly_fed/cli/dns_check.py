@@ -25,7 +25,7 @@ from volly_fed.names import DomainName
 @config_option()
 @json_option
 def check(domain: DomainName | None, config_path: Path, as_json: bool) -> int:
-    """What the world sees of this homeserver's records, or of those of another DOMAIN.
+    """Check this homeserver's records in the DNS, or another DOMAIN's.
 
     Every record is validated, and every authoritative server is asked at every address. Exit codes: 0 all fine,
     1 warnings, 2 something is wrong, 3 could not tell.

@@ -4,14 +4,15 @@ in: the configuration with [dns_update], the public side of its keys; out: the d
 Never: changes what it has not shown, or records of others at the same names.
 """
 
+from functools import partial
 from pathlib import Path
 
 import click
 import trio
 
+from volly_fed.cli.findings import with_patience
 from volly_fed.cli.options import config_option, json_option, print_json
-from volly_fed.config.model import HomeserverConfig
-from volly_fed.config.records import TTL, Record, records_of
+from volly_fed.config.records import TTL, records_of
 from volly_fed.daemon.material import load_published, read_homeserver_config
 from volly_fed.daemon.upkeep.publish import differences, load_primary
 from volly_fed.daemon.upkeep.publish import publish as send
@@ -27,18 +28,19 @@ _MAX_TTL = 2**31 - 1  # RFC 2181 §8
 @click.option("--ttl", type=click.IntRange(1, _MAX_TTL), default=TTL, show_default=True, help="Of new RRsets.")
 @json_option
 def publish(config_path: Path, rfc2136: bool, dry_run: bool, ttl: int, as_json: bool) -> None:  # noqa: ARG001 - the one way
-    """Publish the SRV, TXT and TLSA records; show what that changes.
+    """Publish the records by dynamic update; show the changes.
 
     Exit codes: 0 the zone is as it must be (or, with --dry-run, compared), 2 refused, 3 no answer.
     """
     config = read_homeserver_config(config_path)
     records = records_of(config, load_published(config), ttl=ttl)
     primary = load_primary(config.dns_update)
-    changes = trio.run(differences, config.dns_update, primary, records)
+    asking = f"asking {primary}"
+    changes = trio.run(with_patience, asking, partial(differences, config.dns_update, primary, records))
     if not as_json:
         _print(primary, changes)
     if changes and not dry_run:
-        changes = trio.run(_send, config, primary, records)
+        changes = trio.run(with_patience, asking, partial(send, config.dns_update, primary, records))
     if as_json:
         lines = {
             "removed": [line[2:] for change in changes for line in change.removed],
@@ -48,10 +50,6 @@ def publish(config_path: Path, rfc2136: bool, dry_run: bool, ttl: int, as_json: 
         print_json({"domain": config.server.domain, "zones": zones, "changed": bool(changes) and not dry_run} | lines)
     elif changes:
         print("nothing was changed" if dry_run else f"published; {primary} has agreed and shows the records")
-
-
-async def _send(config: HomeserverConfig, primary: Primary, records: list[Record]) -> list[Change]:
-    return await send(config.dns_update, primary, records)
 
 
 def _print(primary: Primary, changes: list[Change]) -> None:

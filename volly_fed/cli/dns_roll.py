@@ -5,7 +5,9 @@ Never: switches before every authoritative server has shown the new record for t
 """
 
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,15 @@ import click
 import trio
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from volly_fed.cli import failure
+from volly_fed.cli.findings import with_patience
 from volly_fed.cli.options import config_option, json_option, print_json
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.daemon.dns.configured import make_resolver
 from volly_fed.daemon.material import read_homeserver_config
-from volly_fed.daemon.upkeep.roll import Look, Phase, Roll, look
+from volly_fed.daemon.upkeep.roll import Look, Phase, Roll, Shown, look
 from volly_fed.daemon.upkeep.roll_steps import Step
 from volly_fed.daemon.upkeep.roll_steps import finish as run_finish
 from volly_fed.daemon.upkeep.roll_steps import start as run_start
@@ -29,9 +33,10 @@ _SHOWS = {True: "yes", False: "no", None: "unknown"}
 
 @click.group()
 def roll() -> None:
-    """Replace the TLS key: start, status, finish (the switch), and finish again (the old record goes).
+    """Replace the TLS key: start, status, finish, finish again.
 
-    A spare key is published beside the current one since `init`, so that the wait may be over before it is needed.
+    The first `finish` switches to the new key, the second takes the old record away. A spare key is published
+    beside the current one since `init`, so that the wait may be over before it is needed.
     """
 
 
@@ -41,7 +46,8 @@ def roll() -> None:
 def start(config_path: Path, as_json: bool) -> None:
     """Begin: make sure that there is a spare key, and publish its TLSA record (or print what to publish)."""
     config = read_homeserver_config(config_path)
-    _report(config, trio.run(run_start, config, time.time()), as_json)
+    work = partial(run_start, config, time.time())
+    _report(config, trio.run(with_patience, _publishing(config), work), as_json)
 
 
 @roll.command()
@@ -56,7 +62,7 @@ def status(config_path: Path, as_json: bool) -> int:
     """
     config = read_homeserver_config(config_path)
     now = time.time()
-    seen = trio.run(look, config, make_resolver(config), now)
+    seen = trio.run(with_patience, _asking(config), partial(look, config, make_resolver(config), now))
     if as_json:
         print_json(_status_document(config, seen, now))
     else:
@@ -81,13 +87,18 @@ def finish(config_path: Path, emergency: bool, as_json: bool) -> int:
     Exit codes: 0 done, 2 refused: too early, and until when.
     """
     config = read_homeserver_config(config_path)
-    step = trio.run(_finish, config, emergency)
+    work = partial(run_finish, config, make_resolver(config), time.time, emergency=emergency)
+    step = trio.run(with_patience, _asking(config), work)
     _report(config, step, as_json)
     return failure.FAILED if step.refused else failure.OK
 
 
-async def _finish(config: HomeserverConfig, emergency: bool) -> Step:
-    return await run_finish(config, make_resolver(config), time.time, emergency=emergency)
+def _asking(config: HomeserverConfig) -> str:
+    return f"asking every server of {config.federation.host}"
+
+
+def _publishing(config: HomeserverConfig) -> str:
+    return f"publishing at {config.dns_update.server}" if config.dns_update.server else "making keys"
 
 
 def _report(config: HomeserverConfig, step: Step, as_json: bool) -> None:
@@ -145,16 +156,29 @@ def _document(config: HomeserverConfig, state: Roll) -> dict[str, Any]:
 
 
 def _print_status(seen: Look, now: float) -> None:
-    table = Table("server", "address", "new record", "TTL", "reason")
-    for shown in (*seen.servers, seen.validated):
-        ttl = "" if shown.ttl is None else str(shown.ttl)
-        table.add_row(shown.server, shown.address, _SHOWS[shown.shows], ttl, shown.reason)
-    Console(highlight=False, soft_wrap=True).print(table)
+    shown_by = (*seen.servers, seen.validated)
+    console = Console(highlight=False)
+    if console.is_terminal:
+        console.print(_table(shown_by))
+    else:
+        for shown in shown_by:
+            server = f"{shown.server} {shown.address}".rstrip()
+            ttl = "" if shown.ttl is None else f" (TTL {shown.ttl})"
+            print(f"{_SHOWS[shown.shows]:<8} {server}: {shown.reason}{ttl}")
     print(f"phase: {seen.roll.phase}, key {seen.roll.new.hex() or 'none'}")
     if seen.roll.phase in (Phase.IDLE, Phase.WAITING):
         for objection in seen.objections(now):
             print(f"wait: {objection}")
     print(f"next: {_next(seen.roll)}")
+
+
+def _table(shown_by: Sequence[Shown]) -> Table:
+    table = Table("new record", "server", "address", "TTL", box=None, padding=(0, 2, 0, 0))
+    table.add_column("reason", overflow="fold")
+    for shown in shown_by:
+        ttl = "" if shown.ttl is None else str(shown.ttl)
+        table.add_row(_SHOWS[shown.shows], Text(shown.server), shown.address, ttl, Text(shown.reason))
+    return table
 
 
 def _next(state: Roll) -> str:

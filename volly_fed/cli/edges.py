@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from volly_fed.cli.options import DOMAIN, FINGERPRINT, config_option, json_option, print_json
+from volly_fed.cli.options import DOMAIN, FINGERPRINT, FingerprintCommand, config_option, json_option, print_json
 from volly_fed.config.edges import Enrolment, format_edges
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.daemon.files import locked, write_text
@@ -18,7 +18,7 @@ from volly_fed.daemon.material import EDGES, load_edges, read_homeserver_config
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 
-_RELOAD = "A running homeserver takes it over on SIGHUP."
+_RELOAD = "A running homeserver takes it over on `volly-fed reload`."
 
 
 @click.group()
@@ -26,7 +26,7 @@ def edges() -> None:
     """The edge nodes of this homeserver."""
 
 
-@edges.command()
+@edges.command(cls=FingerprintCommand)
 @click.argument("name", type=DOMAIN, metavar="NAME")
 @click.argument("fingerprint", type=FINGERPRINT)
 @config_option()

@@ -5,6 +5,7 @@ Never: prints what names from outside contain as anything but text.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
 
 import trio
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.text import Text
 from volly_fed import limits
 from volly_fed.daemon.upkeep.findings import Finding, Verdict
 
+T = TypeVar("T")
 _STYLES = {
     Verdict.OK: "green",
     Verdict.INFO: "cyan",
@@ -28,8 +30,9 @@ def print_findings(findings: Sequence[Finding]) -> None:
     console = Console(highlight=False)
     if not console.is_terminal:
         for found in findings:
+            why = f": {found.reason}" if found.reason else ""
             note = f" (note: {found.note})" if found.note else ""
-            print(f"{found.verdict:<8} {found.subject}: {found.reason}{note}")
+            print(f"{found.verdict:<8} {found.subject}{why}{note}")
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
@@ -43,13 +46,13 @@ def print_findings(findings: Sequence[Finding]) -> None:
     console.print(table)
 
 
-async def with_patience(what: str, work: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+async def with_patience(what: str, work: Callable[[], Awaitable[T]]) -> T:
     """What `work` returns; once it takes longer than limits.PROGRESS_AFTER, a terminal shows `what` is done."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_wait, what)
-        findings = await work()
+        result = await work()
         nursery.cancel_scope.cancel()
-    return findings
+    return result
 
 
 async def _wait(what: str) -> None:

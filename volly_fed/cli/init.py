@@ -88,4 +88,4 @@ def _print_text(path: Path, config: HomeserverConfig, identity: Fingerprint, rec
     print(f"Identity: {fingerprint_text(identity)}")
     print("\nPublish these records:\n")
     print(zone_text(config, records))
-    print(f"Then run `volly-fed serve --config {path}`.")
+    print(f"Then run `volly-fed serve --config {path}`; `volly-fed doctor --config {path}` says what is missing.")

@@ -6,6 +6,7 @@ Never: shows anything secret, or changes a zone.
 
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import click
 import trio
 
 from volly_fed import limits
+from volly_fed.cli.findings import with_patience
 from volly_fed.cli.options import config_option, json_option, print_json
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.records import records_of
@@ -73,7 +75,9 @@ def finish(config_path: Path, after: float, at_once: bool, as_json: bool) -> Non
     at = rotation.look(data, now)
     if at.phase is not Phase.SWITCHED and not at_once:
         following = rotation.demand_ready(at, now, wait)
-        trio.run(rotation.demand_announced, make_resolver(config), config.server.domain, following)
+        domain = config.server.domain
+        work = partial(rotation.demand_announced, make_resolver(config), domain, following)
+        trio.run(with_patience, f"looking for the record of {domain}", work)
     at = rotation.finish(data, now, after=wait)
     _report(config, at, wait, as_json, reloaded=_reload(config))
 
@@ -111,12 +115,13 @@ def _report(
 def _steps(config: HomeserverConfig, at: Rotation, ready: float | None) -> list[str]:
     edges = ", ".join(sorted(load_edges(config)))
     record = _record(config)
+    by = " (`volly-fed dns publish --rfc2136` does it)" if config.dns_update.server is not None else ""
     if at.phase is Phase.PREPARED:
         return ["The statement is missing: run `volly-fed keys rotate start` again."]
     if at.phase is Phase.ANNOUNCED and at.following is not None and ready is not None:
         steps = [
             f"- back up {config.server.data_dir}: it holds the next key",
-            "- publish this record now:",
+            f"- publish this record now{by}:",
             f"  {record}",
         ]
         if edges:
@@ -126,7 +131,7 @@ def _steps(config: HomeserverConfig, at: Rotation, ready: float | None) -> list[
             ]
         return [*steps, f"- not before {_date(ready)}: `volly-fed keys rotate finish`"]
     if at.phase is Phase.SWITCHED:
-        steps = ["- publish this record now:", f"  {record}"]
+        steps = [f"- publish this record now{by}:", f"  {record}"]
         if edges:
             steps += [
                 f"- on each edge node ({edges}), when convenient, without homeserver_identity_next:",
@@ -142,9 +147,9 @@ def _plain(config: HomeserverConfig, at: Rotation, ready: float | None, reloaded
         "identity": fingerprint_text(at.identity),
         "next": None if at.following is None else fingerprint_text(at.following),
         "previous": None if at.previous is None else fingerprint_text(at.previous),
-        "announced": at.announced or None,
-        "ready_at": ready,
-        "expires": at.expires or None,
+        "announced": _time(at.announced),
+        "ready_at": _time(ready),
+        "expires": _time(at.expires),
         "record": _record(config),
         "edges": sorted(load_edges(config)),
         "reloaded": reloaded,
@@ -154,6 +159,10 @@ def _plain(config: HomeserverConfig, at: Rotation, ready: float | None, reloaded
 def _record(config: HomeserverConfig) -> str:
     """The identity record as it must be published now."""
     return next(record.line() for record in records_of(config, load_published(config)) if record.type == "TXT")
+
+
+def _time(seconds: float | None) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds") if seconds else None
 
 
 def _date(seconds: float) -> str:

@@ -4,6 +4,7 @@ in: what the operator typed; out: checked values, and one JSON document where it
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import click
 
 from volly_fed.config.values import read_listen, read_remote
-from volly_fed.names import parse_domain, parse_fingerprint
+from volly_fed.names import Fingerprint, parse_domain, parse_fingerprint
 from volly_fed.trust.policy import parse_pattern
 
 T = TypeVar("T")
@@ -36,9 +37,25 @@ class Parsed(click.ParamType, Generic[T]):  # type: ignore[type-arg]  # generic 
             return self.fail(str(error), param, ctx)
 
 
+_SHIELD = "fingerprint "
+_HYPHEN_FIRST = re.compile(r"-[A-Za-z0-9_-]{42}")
+
+
+class FingerprintCommand(click.Command):
+    """A command that takes a fingerprint as an argument: one of 64 begins with a hyphen, and is no option."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does it, with such a fingerprint shielded."""
+        return super().parse_args(ctx, [f"{_SHIELD}{arg}" if _HYPHEN_FIRST.fullmatch(arg) else arg for arg in args])
+
+
+def _read_fingerprint(text: str) -> Fingerprint:
+    return parse_fingerprint(text.removeprefix(_SHIELD))
+
+
 DOMAIN = Parsed("DOMAIN", parse_domain)
 PATTERN = Parsed("DOMAIN", parse_pattern)
-FINGERPRINT = Parsed("FINGERPRINT", parse_fingerprint)
+FINGERPRINT = Parsed("FINGERPRINT", _read_fingerprint)
 LISTEN = Parsed("HOST:PORT", read_listen)
 REMOTE = Parsed("HOST:PORT", read_remote)
 PORT = click.IntRange(1, 65535)

@@ -5,7 +5,6 @@ domain, the file with one rule changed; identities, what was proved about them, 
 Never: loses the operator's comments, writes a file that would not load, or accepts an identity without being told to.
 """
 
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.trust.levels import RIGHTS
 
-_RELOAD = f"A running homeserver takes it over on {signal.SIGHUP.name}."
+_RELOAD = "A running homeserver takes it over on `volly-fed reload`."
 
 
 @click.group()
@@ -155,7 +154,8 @@ def accept_key(
         plan = _ask(config, "accept-key", domain=domain, fingerprint=wanted, only_ask=True)
         _print_acceptance(plan)
         wanted = plan["accepted"]
-        click.confirm("Accept it?", abort=True)
+        if not click.confirm("Accept it?"):
+            raise LocalError(f"{domain} is held to the identity it was held to; nothing was changed")
     done = _ask(config, "accept-key", domain=domain, fingerprint=wanted)
     if as_json:
         print_json(done)

@@ -20,7 +20,7 @@ from volly_fed.names import fingerprint_text
 _WIDTH = 100
 _FINGERPRINT_BYTES = 32
 _HEADS = {
-    HomeserverConfig: "volly-fed.toml: a homeserver. Changes need a restart; trust.toml alone is reloaded on SIGHUP.",
+    HomeserverConfig: "volly-fed.toml: a homeserver. Changes need a restart; trust.toml needs `volly-fed reload` only.",
     EdgeConfig: "edge.toml: an edge node. Changes need a restart.",
 }
 

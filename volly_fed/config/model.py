@@ -97,7 +97,9 @@ class Server:
     data_dir: Path = optional(
         "Keys, edges.toml and the store. Relative paths in this file start at the folder that holds it.", Path("data")
     )
-    trust_file: Path = optional("Whom to federate with, and how far; SIGHUP reloads it.", Path("trust.toml"))
+    trust_file: Path = optional(
+        "Whom to federate with, and how far; `volly-fed reload` reads it again.", Path("trust.toml")
+    )
 
 
 @attrs.frozen(kw_only=True)

@@ -70,23 +70,30 @@ class EdgeLinks:
 
     async def admit(self, claimed: Claimed, negotiated: Negotiated) -> frozenset[Fingerprint]:  # noqa: ARG002 - AUTH signs the TLS key
         """The identity that the claimed edge is enrolled with; raises RemoteError POLICY when it is not."""
-        enrolled = dict(await trio.to_thread.run_sync(lambda: list(self.enrolled())))
-        fingerprint = enrolled.get(claimed.domain)
-        if fingerprint is None:
-            self.log.edge_refused(edge=claimed.domain, code="POLICY", reason="not enrolled")
-            raise RemoteError(
-                "this edge is not enrolled; note: run `volly-fed edges enrol` on the homeserver", code=ErrorCode.POLICY
-            )
-        return frozenset({fingerprint})
+        return frozenset({await self._enrolment(claimed.domain)})
 
     async def confirm(self, outcome: Outcome) -> None:
-        """Nothing more is asked of an enrolled edge."""
+        """As `admit`: it may have been revoked since, for how long a handshake takes is the edge's choice."""
+        if await self._enrolment(outcome.peer) != outcome.fingerprint:
+            raise self._not_enrolled(outcome.peer)
+
+    async def _enrolment(self, name: DomainName) -> Fingerprint:
+        enrolled = dict(await trio.to_thread.run_sync(lambda: list(self.enrolled())))
+        if name not in enrolled:
+            raise self._not_enrolled(name)
+        return enrolled[name]
+
+    def _not_enrolled(self, name: DomainName) -> RemoteError:
+        self.log.edge_refused(edge=name, code="POLICY", reason="not enrolled")
+        return RemoteError(
+            "this edge is not enrolled; note: run `volly-fed edges enrol` on the homeserver", code=ErrorCode.POLICY
+        )
 
     async def serve(self, connection: Connection) -> None:
         """Run one edge's link until it ends."""
         name = connection.outcome.peer
         self._last += 1
-        edge = _EdgeLink(number=self._last, name=name, links=self)
+        edge = _EdgeLink(number=self._last, name=name, fingerprint=connection.outcome.fingerprint, links=self)
         session = Session(Outbound[int](os.urandom), now=trio.current_time(), extra=EXTRA)
         edge.link = Link(connection.socket, session, edge)
         for former in self._links.values():
@@ -146,10 +153,10 @@ class EdgeLinks:
         for edge in self._links.values():
             edge.link.drain(ErrorCode.SHUTTING_DOWN, "the homeserver is shutting down")
 
-    def revoke(self, enrolled: Iterable[DomainName]) -> int:
-        """End the links of edges that are not `enrolled` any more; how many."""
-        names = set(enrolled)
-        gone = [edge for edge in self._links.values() if edge.name not in names]
+    def revoke(self, enrolled: Iterable[tuple[DomainName, Fingerprint]]) -> int:
+        """End the links of edges that are not `enrolled` any more, or with another identity; how many."""
+        left = set(enrolled)
+        gone = [edge for edge in self._links.values() if (edge.name, edge.fingerprint) not in left]
         for edge in gone:
             edge.link.drain(ErrorCode.POLICY, "this edge is not enrolled any more")
         return len(gone)
@@ -240,6 +247,7 @@ class _EdgeLink:
 
     number: int
     name: DomainName
+    fingerprint: Fingerprint
     links: EdgeLinks
     link: Link[int] = attrs.field(init=False)
     more: trio.Event = attrs.field(factory=trio.Event, init=False)

@@ -46,6 +46,14 @@ def read_bytes(path: Path, what: str, missing: str = "") -> bytes:
     return _read(path, what, missing, private=False)
 
 
+def there_is(path: Path) -> bool:
+    """Whether there is something of that name. Raises LocalError where the system does not say."""
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unreadable(path, "file", error) from error
+
+
 def write_text(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
     """Replace `path` by `text` in one step that survives a crash. Raises LocalError; the old file is then intact."""
     write_bytes(path, text.encode(), mode)
@@ -76,7 +84,8 @@ def locked(folder: Path) -> Iterator[None]:
     with _explained(folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with _explained(folder):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
@@ -236,8 +245,7 @@ def _read(path: Path, what: str, missing: str, *, private: bool) -> bytes:
     except FileNotFoundError as error:
         raise LocalError(f"{what} {path} does not exist\nnote: {missing or 'check the path'}") from error
     except OSError as error:
-        owner = "run this as the user who owns it, or `chown` it to the user who runs volly-fed"
-        raise LocalError(f"{what} {path} cannot be read: {explain(error)}\nnote: {owner}") from error
+        raise _unreadable(path, what, error) from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
@@ -246,11 +254,18 @@ def _read(path: Path, what: str, missing: str, *, private: bool) -> bytes:
             _refuse_shared(path, what, status)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             content = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise _unreadable(path, what, error) from error
     finally:
         os.close(descriptor)
     if len(content) > _MAX_FILE:
         raise LocalError(f"{what} {path} is larger than {_MAX_FILE} bytes, so it cannot be one\nnote: check the path")
     return content
+
+
+def _unreadable(path: Path, what: str, error: OSError) -> LocalError:
+    owner = "run this as the user who owns it, or `chown` it to the user who runs volly-fed"
+    return LocalError(f"{what} {path} cannot be read: {explain(error)}\nnote: {owner}")
 
 
 def _refuse_shared(path: Path, what: str, status: os.stat_result) -> None:

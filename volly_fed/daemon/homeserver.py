@@ -149,7 +149,7 @@ class Homeserver:
             backoff_cap=config.limits.backoff_cap,
             on_refused=self._refused,
         )
-        self.judge.accepted = self.peers.try_now
+        self.judge.accepted = self.peers.hold_to
         self.intake = Intake(
             domain=domain,
             store=store,
@@ -176,6 +176,7 @@ class Homeserver:
         return SelfCheck(
             domain=server.domain,
             data_dir=server.data_dir,
+            in_use=lambda: self.credentials.keys,
             resolver=self.resolver,
             anchors={} if validate is Validation.RESOLVER_AD else self.resolver.anchors,
             examine=self.resolver.examine if validate in {Validation.RESOLVER_AD, Validation.BOTH} else _nobody,
@@ -239,7 +240,7 @@ class Homeserver:
             self.judge.policy = self.intake.policy = files.policy
             self._renew(files.credentials)
             ended = self.peers.judge_again(lambda domain: files.policy.level_of(domain)[0])
-            ended += self.edges.revoke(name for name, _ in files.enrolled)
+            ended += self.edges.revoke(files.enrolled)
             self.log.reloaded(count=ended)
             keys = files.credentials.keys
             return {

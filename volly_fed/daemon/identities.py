@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 import attrs
+import trio
 
 from volly_fed import limits
 from volly_fed.daemon.store.rows import EvidenceRow
@@ -65,7 +66,7 @@ class Identities:
     discover: Callable[[DomainName], Awaitable[Endpoint]]
     log: Log
     clock: Callable[[], float] = time.time
-    accepted: Callable[[DomainName], None] = lambda _: None
+    accepted: Callable[[DomainName, Fingerprint], None] = lambda *_: None
 
     async def known(self) -> list[Known]:
         """The domains, those that want attention first; at most limits.IDENTITIES_SHOWN."""
@@ -98,9 +99,11 @@ class Identities:
         )
         if not only_ask:
             decide = partial(_accepting, domain=domain, fingerprint=candidate, now=now)
-            await self.store.decide_standing(domain, decide, evidence)
-            await self.store.put_backoff(domain, None)
-            self._report(acceptance)
+            with trio.CancelScope(shield=True):  # what is written is told, whether anybody still waits for the answer
+                await self.store.decide_standing(domain, decide, evidence)
+                self._report(acceptance)
+                self.accepted(domain, candidate)
+                await self.store.put_backoff(domain, None)
         return acceptance
 
     async def _look_up(self, domain: DomainName) -> tuple[Evidence | None, str]:
@@ -117,7 +120,6 @@ class Identities:
             previous=None if previous is None else fingerprint_text(previous),
             how="operator",
         )
-        self.accepted(acceptance.domain)
 
 
 @attrs.frozen

@@ -23,7 +23,7 @@ from volly_fed.discovery import dane
 from volly_fed.discovery.endpoint import Endpoint
 from volly_fed.errors import BadMessage, RemoteError
 from volly_fed.handshake import Admission, Claimed, ClaimGuard, Outcome
-from volly_fed.names import DomainName, fingerprint_text
+from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.trust import gates
 from volly_fed.trust.continuity import parse_statement
@@ -57,7 +57,7 @@ class Judge:
     """One per homeserver; `policy` is replaced when it is reloaded.
 
     `cool_off` is in seconds. `accepted` is told when the operator has accepted an identity: the domain may be dialled
-    again at once.
+    again at once, and links on another identity end.
     """
 
     domain: DomainName
@@ -67,7 +67,7 @@ class Judge:
     log: Log
     cool_off: float = limits.COOL_OFF
     clock: Callable[[], float] = time.time
-    accepted: Callable[[DomainName], None] = lambda _: None
+    accepted: Callable[[DomainName, Fingerprint], None] = lambda *_: None
     _guard: ClaimGuard = attrs.field(factory=ClaimGuard, init=False)
 
     def may_dial(self, peer: DomainName) -> gates.Decision:

@@ -22,7 +22,7 @@ from volly_fed.config.records import Published
 from volly_fed.crypto.certificate import TlsKey, is_mldsa65, spki_of
 from volly_fed.crypto.secret import Secret
 from volly_fed.crypto.signature import IdentityKey, fingerprint
-from volly_fed.daemon.files import read_bytes, read_private_text, read_text
+from volly_fed.daemon.files import read_bytes, read_private_text, read_text, there_is
 from volly_fed.errors import BadMessage, LocalError
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.trust.continuity import Statement, parse_statement
@@ -87,7 +87,7 @@ def load_material(data_dir: Path) -> Material:
 def load_next_identity(data_dir: Path) -> IdentityKey | None:
     """The identity that `volly-fed keys rotate` has prepared; None where no change is under way."""
     path = data_dir / NEXT_IDENTITY_KEY
-    return IdentityKey.from_seed(_seed(path, KeyKind.IDENTITY)) if path.exists() else None
+    return IdentityKey.from_seed(_seed(path, KeyKind.IDENTITY)) if there_is(path) else None
 
 
 def load_statement(data_dir: Path) -> tuple[bytes, Statement] | None:
@@ -96,7 +96,7 @@ def load_statement(data_dir: Path) -> tuple[bytes, Statement] | None:
     Raises LocalError for a damaged one.
     """
     path = data_dir / CONTINUITY
-    if not path.exists():
+    if not there_is(path):
         return None
     content = read_bytes(path, "continuity statement")
     try:
@@ -155,7 +155,7 @@ def load_tls(key_path: Path, certificate_path: Path) -> TlsMaterial:
 def load_spare(data_dir: Path) -> TlsMaterial | None:
     """The TLS key that is published beside the one in use; None where there is none."""
     key = data_dir / NEXT_TLS_KEY
-    return load_tls(key, data_dir / NEXT_TLS_CERTIFICATE) if key.exists() else None
+    return load_tls(key, data_dir / NEXT_TLS_CERTIFICATE) if there_is(key) else None
 
 
 def load_policy(config: HomeserverConfig) -> Policy:
@@ -168,7 +168,7 @@ def load_policy(config: HomeserverConfig) -> Policy:
 def load_edges(config: HomeserverConfig) -> Mapping[DomainName, Enrolment]:
     """The enrolled edge nodes by name. No file is not an error: then none is enrolled."""
     path = config.server.data_dir / EDGES
-    return parse_edges(read_text(path, "list of edges"), path) if path.exists() else {}
+    return parse_edges(read_text(path, "list of edges"), path) if there_is(path) else {}
 
 
 def load_anchors(config: HomeserverConfig) -> tuple[str, Path] | None:
@@ -199,7 +199,7 @@ def load_published(config: HomeserverConfig) -> Published:
     following = load_next_identity(data)
     keys = [material.tls.key]
     for key, certificate in ((NEXT_TLS_KEY, NEXT_TLS_CERTIFICATE), (OLD_TLS_KEY, OLD_TLS_CERTIFICATE)):
-        if (data / key).exists():
+        if there_is(data / key):
             keys.append(load_tls(data / key, data / certificate).key)
     return Published(
         identity=material.fingerprint,

@@ -10,7 +10,7 @@ import trio
 
 from volly_fed.codepoints import TrustLevel
 from volly_fed.daemon.link import Link
-from volly_fed.names import DomainName
+from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.queue import Backlog
 from volly_fed.session import Outbound
 
@@ -25,6 +25,8 @@ class Peer:
         self.link: Link[int] | None = None
         self.level = TrustLevel.NONE
         self.dialled_by_us = False
+        self.identity: Fingerprint | None = None
+        """What the link was proved with."""
         self.failing = True
         """The store may hold a back-off."""
         self.hurried = False

@@ -22,10 +22,12 @@ from volly_fed.daemon.link import Link, Pending
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.store.store import Backoff, OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
-from volly_fed.names import DomainName, fingerprint_text
+from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.session import Received, Session, Settled
 from volly_fed.wire.messages import Message, Refuse
+
+_LEVEL_CHANGED = "the trust level has changed"
 
 
 @attrs.define(kw_only=True)
@@ -44,6 +46,8 @@ class Peers:
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _closing: bool = attrs.field(default=False, init=False)
+    _level_of: Callable[[DomainName], TrustLevel] | None = attrs.field(default=None, init=False)
+    """Since the last reload: what a link must have that was judged before it."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep every peer's task until cancelled, beginning with those we owe something since an earlier run."""
@@ -71,10 +75,12 @@ class Peers:
     async def converse(self, connection: Connection, level: TrustLevel) -> None:
         """Run the link over `connection`, whoever dialled it, until it ends.
 
-        Raises RemoteError BUSY where there is no room for a further peer.
+        Raises RemoteError: BUSY where there is no room for a further peer, POLICY where `level` is no longer its level.
         """
         if self._closing:
             return
+        if self._level_of is not None and self._level_of(connection.outcome.peer) is not level:
+            raise RemoteError(_LEVEL_CHANGED, code=ErrorCode.POLICY)
         if not self.takes(connection.outcome.peer):
             raise RemoteError("too many peers at the moment", code=ErrorCode.BUSY)
         peer = self._peer(connection.outcome.peer)
@@ -84,6 +90,7 @@ class Peers:
         handler = _PeerHandler(peers=self, peer=peer, level=level)
         link = peer.link = Link(connection.socket, session, handler)
         peer.level, peer.dialled_by_us = level, connection.outcome.role is Role.DIALLER
+        peer.identity = connection.outcome.fingerprint
         peer.changed()
         self._log_up(connection, level)
         try:
@@ -101,17 +108,23 @@ class Peers:
 
     def judge_again(self, level_of: Callable[[DomainName], TrustLevel]) -> int:
         """After a reload: end the links whose level has changed; they may come back on the new one. How many ended."""
-        ended = 0
+        ended, self._level_of = 0, level_of
         for peer in self._peers.values():
             if peer.link is not None and level_of(peer.domain) is not peer.level:
-                peer.link.drain(ErrorCode.POLICY, "the trust level has changed")
+                peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)
                 ended += 1
         return ended
 
-    def try_now(self, domain: DomainName) -> None:
-        """What kept `domain` from being linked is settled: if anything is owed to it, do not wait any longer."""
-        if (peer := self._peers.get(domain)) is not None:
-            peer.hurry()
+    def hold_to(self, domain: DomainName, identity: Fingerprint) -> None:
+        """The operator has accepted `identity` of `domain`: a link on another one ends.
+
+        If anything is owed to `domain`, do not wait any longer.
+        """
+        if (peer := self._peers.get(domain)) is None:
+            return
+        if peer.link is not None and peer.identity != identity:
+            peer.link.drain(ErrorCode.IDENTITY_MISMATCH, "another identity of this name was accepted")
+        peer.hurry()
 
     def drain(self) -> None:
         """This process ends: every link says so and lets what is under way be acknowledged; no new one is made."""

@@ -79,7 +79,7 @@ class Walk:
         known = self.zones.get(zone, self.now)
         if known is None:
             known = yield from self._learn(zone)
-            self.zones.put(zone, known)
+            self.zones.put(zone, known, now=self.now)
         if isinstance(known, Unsigned):
             raise Insecure(known.reason)
         return known

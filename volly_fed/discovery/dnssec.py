@@ -20,7 +20,7 @@ from volly_fed.discovery.chain import Asking, Walk
 from volly_fed.discovery.denial import Absence
 from volly_fed.discovery.endpoint import Status
 from volly_fed.discovery.message import Question, find
-from volly_fed.discovery.proof import Proof, join, proof_lines
+from volly_fed.discovery.proof import Proof, join, proof_lines, weight_of, weight_of_proof
 from volly_fed.errors import Bogus, Indeterminate, Insecure
 
 
@@ -57,6 +57,11 @@ class Answer:
     def proof(self) -> tuple[str, ...]:
         """`proved` as zone-file lines, from the anchor down, each RRset followed by the RRSIG that held."""
         return proof_lines(self.proved)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, estimated."""
+        return weight_of_proof(self.proved) + weight_of(self.rdatas)
 
     @property
     def found(self) -> bool:

@@ -20,6 +20,7 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from volly_fed import limits
+from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.shape import check_shape
 from volly_fed.errors import BadMessage
 
@@ -53,15 +54,19 @@ def has_ident(wire: bytes, ident: int) -> bool:
     return len(wire) >= _HEADER and int.from_bytes(wire[:2]) == ident
 
 
-def parse_response(wire: bytes, question: Question) -> dns.message.Message:
+def parse_response(wire: bytes, question: Question, budget: Budget | None = None) -> dns.message.Message:
     """The response to `question`, at most limits.DNS_MAX_MESSAGE bytes. Raises BadMessage.
+
+    With a `budget` it is paid from that, and raises Indeterminate where it does not suffice.
 
     A TLSA record whose digest has the wrong length is no error: it stays in its RRset, as a generic rdata, so that
     the signature over the set can be checked and only that record is ignored (RFC 6698 §4.1).
     """
     if not _HEADER <= len(wire) <= limits.DNS_MAX_MESSAGE:
         raise BadMessage(f"an answer of {len(wire)} bytes is refused: {limits.DNS_MAX_MESSAGE} are the most")
-    check_shape(wire)
+    work = check_shape(wire)
+    if budget is not None:
+        budget.spend_parsing(work)
     try:
         message = dns.message.from_wire(wire, continue_on_error=True)
         malformed = _malformed_tlsa(wire) if message.errors else []

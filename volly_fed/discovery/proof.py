@@ -6,9 +6,11 @@ Source: RFC 1035 §5.1 and RFC 4034 §3.2 (presentation format), RFC 3597 §5 fo
 """
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import attrs
+import dns.rdata
 import dns.rrset
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
@@ -24,6 +26,11 @@ class Held:
     rrset: dns.rrset.RRset
     rrsig: RRSIG
 
+    @cached_property
+    def weight(self) -> int:
+        """Bytes of memory, estimated."""
+        return weight_of(self.rrset) + weight_of([self.rrsig])
+
     def lines(self) -> Iterator[str]:
         """The RRs, one a line, then the RRSIG."""
         owner = f"{self.rrset.name.to_text()} {self.rrset.ttl} IN"
@@ -35,6 +42,16 @@ class Held:
 
 Proof: TypeAlias = tuple[Held, ...]
 """From the anchor down: the anchored zone's DNSKEY, then DS and DNSKEY of each zone, then the answer's own RRsets."""
+
+
+def weight_of(rdatas: Iterable[dns.rdata.Rdata]) -> int:
+    """Bytes of memory that `rdatas` take, estimated."""
+    return sum(len(rdata.to_digestable()) + limits.DNS_RECORD_BYTES for rdata in rdatas)
+
+
+def weight_of_proof(proof: Proof) -> int:
+    """The same for a proof, though it may share RRsets with others."""
+    return sum(held.weight for held in proof)
 
 
 def join(proofs: Iterable[Proof]) -> Proof:

@@ -43,8 +43,11 @@ _NAMELESS: Final = frozenset(
 )
 
 
-def check_shape(wire: bytes) -> None:
-    """Raises BadMessage for a message of more than limits.DNS_RECORDS records, or with too many and too deep names."""
+def check_shape(wire: bytes) -> int:
+    """What parsing will cost, in the unit of limits.DNS_PARSING.
+
+    Raises BadMessage for a message of more than limits.DNS_RECORDS records, or with too many and too deep names.
+    """
     try:
         questions, *sections = _HEADER.unpack_from(wire)
         if questions + sum(sections) > limits.DNS_RECORDS:
@@ -55,6 +58,7 @@ def check_shape(wire: bytes) -> None:
             scan.position += _QUESTION
         for _ in range(sum(sections)):
             scan.record()
+        return scan.work + limits.DNS_RECORD_WORK * int(sum(sections)) + len(wire)
     except (struct.error, IndexError) as error:
         raise BadMessage("a DNS message that ends too early") from error
 
@@ -70,13 +74,15 @@ class _Scan:
 
     def __init__(self, wire: bytes, position: int) -> None:
         self.position = position
+        self.work = 0
         self._wire = wire
-        self._work = 0
 
     def record(self) -> None:
         self.name()
-        rdtype, _, _, size = _RECORD.unpack_from(self._wire, self.position)
+        rdtype, rdclass, _, size = _RECORD.unpack_from(self._wire, self.position)
         start = self.position + _RECORD.size
+        if rdclass != IN and rdtype != RdataType.OPT:  # dnspython remembers every pair of class and type for good
+            raise BadMessage(f"a record of class {rdclass} in a DNS message, for which there is no use here")
         skipped, names = _NAMES.get(rdtype, (0, 0))
         if not names and rdtype not in _NAMELESS and not _is_opaque(rdtype):
             raise BadMessage(f"a record of type {rdtype} in a DNS message, for which there is no use here")
@@ -100,6 +106,6 @@ class _Scan:
                 if labels > _MAX_LABELS:
                     raise BadMessage("a name in a DNS message that is too long")
         self.position = after or at + 1
-        self._work += labels * labels
-        if self._work > limits.DNS_NAME_WORK:
+        self.work += labels * labels
+        if self.work > limits.DNS_NAME_WORK:
             raise BadMessage("an answer with so many names of so many labels is refused")

@@ -15,7 +15,7 @@ from volly_fed import limits
 from volly_fed.discovery.anchors import Anchors
 from volly_fed.discovery.keys import KeySet
 from volly_fed.discovery.message import Question
-from volly_fed.discovery.proof import Proof
+from volly_fed.discovery.proof import Proof, weight_of, weight_of_proof
 from volly_fed.errors import Indeterminate
 
 ROOT: Final = dns.name.root
@@ -30,6 +30,11 @@ class ZoneKeys:
     proof: Proof = attrs.field(default=(), eq=False, repr=False)
     """The chain from the anchor down to these keys."""
 
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, estimated."""
+        return weight_of(self.keys) + weight_of_proof(self.proof)
+
 
 @attrs.frozen(kw_only=True)
 class Unsigned:
@@ -38,9 +43,27 @@ class Unsigned:
     reason: str
     expires: float
 
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, estimated."""
+        return limits.DNS_RECORD_BYTES
+
+
+@attrs.frozen
+class _Known:
+    zone: ZoneKeys | Unsigned
+    since: float
+    weight: int
+
+    def is_current(self, now: float) -> bool:
+        return self.since - limits.DNS_CLOCK_SKEW <= now < self.zone.expires
+
 
 class Zones:
-    """What is known of zones, shared by all walks of one resolver; at most limits.DNS_CACHE_ENTRIES of them."""
+    """What is known of zones, shared by all walks of one resolver.
+
+    At most limits.DNS_CACHE_ENTRIES of them and limits.DNS_CACHE_BYTES.
+    """
 
     def __init__(self, anchors: Anchors, *, require_mldsa44: bool = False) -> None:
         """`require_mldsa44`: a zone whose DS set has a usable ML-DSA-44 key must sign with it all that it says.
@@ -49,38 +72,44 @@ class Zones:
         """
         self.anchors = anchors
         self.require_mldsa44 = require_mldsa44
-        self._known: dict[dns.name.Name, ZoneKeys | Unsigned] = {}
+        self._known: dict[dns.name.Name, _Known] = {}
+        self._weight = 0
 
     def get(self, zone: dns.name.Name, now: float) -> ZoneKeys | Unsigned | None:
-        """What is known of `zone`, unless it has expired."""
+        """What is known of `zone`, unless it has expired, or is from a future that the clock has turned back from."""
         known = self._known.get(zone)
-        return known if known is not None and known.expires > now else None
+        return known.zone if known is not None and known.is_current(now) else None
 
-    def put(self, zone: dns.name.Name, known: ZoneKeys | Unsigned) -> None:
-        """Remember; the oldest entry makes room."""
-        self._known.pop(zone, None)
-        self._known[zone] = known
-        while len(self._known) > limits.DNS_CACHE_ENTRIES:
-            del self._known[next(iter(self._known))]
+    def put(self, zone: dns.name.Name, known: ZoneKeys | Unsigned, *, now: float) -> None:
+        """Remember; the oldest entries make room."""
+        self._drop(zone)
+        self._known[zone] = _Known(known, now, known.weight)
+        self._weight += known.weight
+        while len(self._known) > limits.DNS_CACHE_ENTRIES or self._weight > limits.DNS_CACHE_BYTES:
+            self._drop(next(iter(self._known)))
 
     def current(self, now: float) -> Iterator[tuple[dns.name.Name, ZoneKeys | Unsigned]]:
         """Every zone that `get` would still know."""
-        return ((zone, known) for zone, known in self._known.items() if known.expires > now)
+        return ((zone, known.zone) for zone, known in self._known.items() if known.is_current(now))
 
     def forget(self, top: dns.name.Name) -> int:
         """Forget `top` and every zone below it; says how many that were."""
         zones = [zone for zone in self._known if zone.is_subdomain(top)]
         for zone in zones:
-            del self._known[zone]
+            self._drop(zone)
         return len(zones)
+
+    def _drop(self, zone: dns.name.Name) -> None:
+        known = self._known.pop(zone, None)
+        if known is not None:
+            self._weight -= known.weight
 
     def anchor_above(self, name: dns.name.Name) -> dns.name.Name:
         """The closest anchored zone at or above `name`. Raises Indeterminate where there is none."""
-        while name not in self.anchors:
-            if name == ROOT:
-                raise Indeterminate("no trust anchor covers the name")
-            name = name.parent()
-        return name
+        above = [zone for zone in self.anchors if name.is_subdomain(zone)]
+        if not above:
+            raise Indeterminate("no trust anchor covers the name")
+        return max(above, key=len)
 
     def unknown_above(self, name: dns.name.Name, now: float) -> list[Question]:
         """What a walk to `name` will probably ask: DS and DNSKEY of every possible zone that is not known yet."""

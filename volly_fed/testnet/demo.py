@@ -24,8 +24,9 @@ from volly_fed.testing.world import World
 from volly_fed.testnet import figures
 from volly_fed.testnet.devices import Device
 from volly_fed.testnet.figures import Tally, Throughput, percentile
-from volly_fed.testnet.network import FORGED, UNSIGNED, Network, serve_world
+from volly_fed.testnet.network import Network, serve_world
 from volly_fed.testnet.processes import running
+from volly_fed.testnet.sites import FORGED, UNSIGNED
 
 Narrate = Callable[[str], None]
 MIN_SERVERS = 3

@@ -14,13 +14,11 @@ from volly_fed.codepoints import TrustLevel
 from volly_fed.names import DomainName
 from volly_fed.testing.world import Flaw, World, WorldServer
 from volly_fed.testnet.processes import Child, start
-from volly_fed.testnet.sites import TLD, Site, domain_name, make_site, mixed_levels
+from volly_fed.testnet.sites import FORGED, TLD, UNSIGNED, Site, domain_name, make_site, mixed_levels
 
 EDGES_PER_SERVER = 2
 VISITOR = DomainName(f"visitor.{TLD}")
 """A domain with keys and records and no server: who measures connections."""
-UNSIGNED = DomainName(f"unsigned.{TLD}")
-FORGED = DomainName(f"forged.{TLD}")
 _OTHER_HOSTS = "measured"
 
 

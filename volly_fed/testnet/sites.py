@@ -24,6 +24,9 @@ from volly_fed.names import DomainName
 
 LOOPBACK = "127.0.0.1"
 TLD = "test"
+UNSIGNED = DomainName(f"unsigned.{TLD}")
+FORGED = DomainName(f"forged.{TLD}")
+"""Domains whose records are not signed, and signed wrongly: what a resolver is examined with, and what must fail."""
 MAILBOX_ENVELOPES = 20_000
 MAILBOX_BYTES = 512 << 20
 """Room for a whole measurement, so that what is measured is delivery and not the quota's refusals."""
@@ -108,6 +111,10 @@ def make_site(
         "dns.resolvers": [HostPort(*resolver)],
         "dns.anchors_file": "anchors.ds",
         "dns.allow_private_addresses": True,
+        "dns.authoritative_port": resolver[1],
+        "dns.probe_secure": TLD,
+        "dns.probe_bogus": FORGED,
+        "dns.probe_unsigned": UNSIGNED,
         "limits.mailbox_envelopes": MAILBOX_ENVELOPES,
         "limits.mailbox_bytes": MAILBOX_BYTES,
         "log.format": "json",

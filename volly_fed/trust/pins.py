@@ -145,10 +145,12 @@ def judge_identity(
 def accept_identity(standing: Standing, domain: DomainName, fingerprint: Fingerprint, now: float) -> Standing:
     """The operator's decision: `domain` is held to `fingerprint` from now on, whatever was pending.
 
-    The last sequence stays: no statement that was accepted before, or is older, counts again.
+    The last sequence stays, a pending change's included: no statement that was accepted before, or is older, counts
+    again.
     """
     pin = standing.pin or Pin(domain=domain, fingerprint=fingerprint, first_seen=now, last_seen=now)
-    return Standing(pin=attrs.evolve(pin.seen(now, known=True), fingerprint=fingerprint))
+    sequence = pin.sequence if standing.change is None else max(pin.sequence, standing.change.sequence)
+    return Standing(pin=attrs.evolve(pin.seen(now, known=True), fingerprint=fingerprint, sequence=sequence))
 
 
 def _judge_known(

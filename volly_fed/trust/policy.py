@@ -16,7 +16,8 @@ from volly_fed.errors import ConfigError
 from volly_fed.names import BadName, DomainName, parse_domain
 
 EXAMPLE = """\
-# Whom this server trusts, and how far. Reloaded on SIGHUP; a file with mistakes is refused and the old one stays.
+# Whom this server trusts, and how far. `volly-fed reload` reads it again; a file with mistakes is
+# refused and the old one stays.
 #
 #   full       envelopes both ways; presence both ways
 #   selective  as full, but only to mailboxes (and of users) that named the peer, or everybody ("*")

@@ -38,29 +38,34 @@ class _Kept(Generic[V]):
     value: V
     since: float
     expires: float
+    weight: int
 
 
 class Cache(Generic[K, V]):
-    """At most limits.DNS_CACHE_ENTRIES values, each until its time; the oldest makes room."""
+    """At most limits.DNS_CACHE_ENTRIES values and limits.DNS_CACHE_BYTES, each until its time; the oldest make room."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[K, _Kept[V]] = OrderedDict()
+        self._weight = 0
 
     def get(self, key: K, now: float) -> V | None:
         """The value, unless it has expired, or comes from a future that the clock has turned back from."""
         kept = self._entries.get(key)
         return kept.value if kept is not None and _is_current(kept, now) else None
 
-    def put(self, key: K, value: V, *, now: float, expires: float) -> None:
-        """Remember `value` until `expires`, in the seconds of `get`."""
-        self._entries.pop(key, None)
-        self._entries[key] = _Kept(value, now, expires)
-        while len(self._entries) > limits.DNS_CACHE_ENTRIES:
-            self._entries.popitem(last=False)
+    def put(self, key: K, value: V, *, now: float, expires: float, weight: int = 0) -> None:
+        """Remember `value`, of `weight` bytes, until `expires`, in the seconds of `get`."""
+        self.remove(key)
+        self._entries[key] = _Kept(value, now, expires, weight)
+        self._weight += weight
+        while len(self._entries) > limits.DNS_CACHE_ENTRIES or self._weight > limits.DNS_CACHE_BYTES:
+            self.remove(next(iter(self._entries)))
 
     def remove(self, key: K) -> None:
         """Forget `key`, if it is there."""
-        self._entries.pop(key, None)
+        kept = self._entries.pop(key, None)
+        if kept is not None:
+            self._weight -= kept.weight
 
     def current(self, now: float) -> Iterator[tuple[K, V, float]]:
         """Key, value and expiry of everything that `get` would still give."""
@@ -72,7 +77,7 @@ class Cache(Generic[K, V]):
         """Forget what `chosen` is true of; says how many that were."""
         keys = [key for key in self._entries if chosen(key)]
         for key in keys:
-            del self._entries[key]
+            self.remove(key)
         return len(keys)
 
 
@@ -130,3 +135,11 @@ class SingleFlight(Generic[K, V]):
             del self._flights[key]
             flight.done.set()
         return result
+
+
+async def take(limiter: trio.CapacityLimiter) -> None:
+    """Take one place, which the caller releases. Where one is free it costs no turn of the event loop."""
+    try:
+        limiter.acquire_nowait()
+    except trio.WouldBlock:
+        await limiter.acquire()

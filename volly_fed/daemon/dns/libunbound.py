@@ -20,6 +20,7 @@ from volly_fed import limits
 from volly_fed.daemon.dns.transport import Server
 from volly_fed.daemon.dns.vouched import vouched
 from volly_fed.discovery.anchors import Anchors
+from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.dnssec import Answer, failed
 from volly_fed.discovery.endpoint import Status
 from volly_fed.discovery.message import Question, parse_response
@@ -154,11 +155,11 @@ class Libunbound:
         """Begin with an empty cache. Questions under way are still answered."""
         self._context: _Context | None = None
 
-    async def ask(self, question: Question) -> Answer:
-        """The Answer. Raises nothing: failures are in its status."""
+    async def ask(self, question: Question, budget: Budget | None = None) -> Answer:
+        """The Answer; parsing it is paid from `budget`. Raises nothing: failures are in its status."""
         try:
             found = await self._resolve(question)
-            message = parse_response(found.packet, question)
+            message = parse_response(found.packet, question, budget)
         except (Bogus, Indeterminate) as error:
             return failed(question, error, self._clock())
         except BadMessage as error:
@@ -189,6 +190,8 @@ class _Context:
         self._keys = itertools.count(1)
         self._callback = _settle(library, self._waiting)
         self._context = library.ub_ctx_create()
+        if self._context is None:  # and the library does not look before it uses it
+            raise Indeterminate("libunbound: it cannot be set up: no memory, or no open files, are left")
         # with the context its thread goes; the callback must not go before
         weakref.finalize(self, _delete, library, self._context, self._callback)
         self._configure(servers, anchors)

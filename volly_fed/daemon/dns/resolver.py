@@ -68,6 +68,11 @@ class _Failed:
     error: DiscoveryError
     steps: tuple[Step, ...]
 
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, estimated: owners of zones write into reasons."""
+        return len(str(self.error)) + sum(len(step.reason) + limits.DNS_RECORD_BYTES for step in self.steps)
+
 
 @attrs.frozen(kw_only=True)
 class _Memory:
@@ -229,9 +234,10 @@ class Resolver:
         return Run(memory.knowledge, self._judge())
 
     def _judge(self) -> Judge:
+        budget = Budget()
         if self._libunbound is not None:
-            return OtherJudge(self._libunbound.ask)
-        vouched = OtherJudge(partial(self._vouching.ask, Budget()))
+            return OtherJudge(partial(self._libunbound.ask, budget=budget), budget)
+        vouched = OtherJudge(partial(self._vouching.ask, budget), budget)
         if self._validate is Validation.RESOLVER_AD:
             return vouched
         own = OwnJudge(self._transport, self._zones, self._clock())
@@ -258,7 +264,7 @@ class Resolver:
             expires = memory.backoff.failed(key, now)
         else:  # it is proved, and as long as the proof lasts finding it again costs no question
             expires = now + limits.DNS_FAILURE_TTL
-        memory.failures.put(key, failure, now=now, expires=expires)
+        memory.failures.put(key, failure, now=now, expires=expires, weight=failure.weight)
         return failure
 
 

@@ -1,7 +1,8 @@
 """One discovery or look-up under way: what it asks, what that costs, and who judges the answers.
 
 in: Questions; out: Answers with a verdict, from the cache or from a Judge.
-Never: gives an Answer to another discovery before it is judged; what they share (`Knowledge`) is.
+Never: gives an Answer to another discovery before it is judged; what they share (`Knowledge`) is. Nor one that is
+there only because this discovery has spent all it may: else whoever runs a zone could have it say so of other zones.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -12,7 +13,8 @@ import dns.message
 import dns.name
 import trio
 
-from volly_fed.daemon.dns.cache import Backoff, Cache
+from volly_fed import limits
+from volly_fed.daemon.dns.cache import Backoff, Cache, take
 from volly_fed.daemon.dns.transport import Transport
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Asking, Walk
@@ -27,6 +29,11 @@ V = TypeVar("V")
 
 class Judge(Protocol):
     """Where one discovery's verdicts come from."""
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """Whether the discovery has spent more than it may: what is indeterminate then, may be so for that alone."""
+        ...
 
     async def prefetch(self, questions: Iterable[Question], zones: Iterable[dns.name.Name], /) -> None:
         """Ask all `questions` at once, with what the chains of trust to `zones` need.
@@ -78,11 +85,13 @@ class Run:
 
     def _remember(self, answer: Answer) -> Answer:
         knowledge, now = self._knowledge, self._knowledge.clock()
+        if answer.status is Status.INDETERMINATE and self._judge.is_overdrawn:
+            return answer
         if answer.status in (Status.BOGUS, Status.INDETERMINATE):
             answer = attrs.evolve(answer, expires=knowledge.backoff.failed(answer.question, now))
         else:
             knowledge.backoff.succeeded(answer.question)
-        knowledge.answers.put(answer.question, answer, now=now, expires=answer.expires)
+        knowledge.answers.put(answer.question, answer, now=now, expires=answer.expires, weight=answer.weight)
         return answer
 
 
@@ -94,10 +103,11 @@ class _Asked(Generic[V]):
 
 
 class Once(Generic[V]):
-    """Asks each question once in a discovery, however many need it. `ask` must not raise."""
+    """Asks each question once in a discovery, however many need it, and not too many at once. `ask` must not raise."""
 
     def __init__(self, ask: Callable[[Question], Awaitable[V]]) -> None:
         self._ask = ask
+        self._limiter = trio.CapacityLimiter(limits.DNS_IN_FLIGHT_EACH)
         self._asked: dict[Question, _Asked[V]] = {}
 
     async def get(self, question: Question) -> V:
@@ -106,7 +116,11 @@ class Once(Generic[V]):
         if asked is None:
             asked = self._asked[question] = _Asked()
             started = trio.current_time()
-            asked.result.append(await self._ask(question))
+            await take(self._limiter)
+            try:
+                asked.result.append(await self._ask(question))
+            finally:
+                self._limiter.release()
             asked.seconds = trio.current_time() - started
             asked.done.set()
         elif not asked.result:
@@ -132,6 +146,11 @@ class OwnJudge:
         self._budget = Budget()
         self._walk = Walk(zones=zones, now=now, budget=self._budget)
         self._messages: Once[dns.message.Message | str] = Once(self._ask)
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """As `Judge`."""
+        return self._budget.is_overdrawn
 
     async def prefetch(self, questions: Iterable[Question], zones: Iterable[dns.name.Name]) -> None:
         """As `Judge`: the chains of trust come in the same round trip as the answers."""
@@ -166,8 +185,15 @@ class OwnJudge:
 class OtherJudge:
     """Somebody else's validator: one question, one verdict."""
 
-    def __init__(self, ask: Callable[[Question], Awaitable[Answer]]) -> None:
+    def __init__(self, ask: Callable[[Question], Awaitable[Answer]], budget: Budget) -> None:
+        """`budget` is what `ask` spends, so far as it spends any."""
         self._answers = Once(ask)
+        self._budget = budget
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """As `Judge`."""
+        return self._budget.is_overdrawn
 
     async def prefetch(self, questions: Iterable[Question], _zones: Iterable[dns.name.Name]) -> None:
         """As `Judge`; chains of trust are the other's business."""
@@ -188,6 +214,11 @@ class JointJudge:
     def __init__(self, judges: Sequence[tuple[str, Judge]]) -> None:
         """`judges` with the words that name them in reasons."""
         self._judges = tuple(judges)
+
+    @property
+    def is_overdrawn(self) -> bool:
+        """As `Judge`: any of them."""
+        return any(judge.is_overdrawn for _, judge in self._judges)
 
     async def prefetch(self, questions: Iterable[Question], zones: Iterable[dns.name.Name]) -> None:
         """As `Judge`, all of them at once."""

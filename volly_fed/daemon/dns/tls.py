@@ -145,19 +145,21 @@ class TlsPool:
         """The response to the query that `make` makes of an id. Raises OSError saying why there is none.
 
         One that came too late for a connection is sent again: resolvers close idle ones when they like, and some after
-        a number of answers (RFC 7766 §6.2.3). A connection that never answered is not tried again.
+        a number of answers (RFC 7766 §6.2.3). One that was opened for this very question and
+        never answered is not tried again; another may only have been given up with a question of others.
         """
         while True:
             connection = self._connections.get(server)
+            fresh = False
             if connection is None or connection.closed:
                 opened = await self._opening.do(server, partial(self._open, server))
                 if isinstance(opened, str):
                     raise OSError(opened)
-                connection = opened
+                connection, fresh = opened, True
             answer = await connection.ask(make)
             if answer is not None:
                 return answer
-            if not connection.heard:
+            if fresh and not connection.heard:
                 raise OSError(connection.error)
 
     async def _open(self, server: Server) -> _Connection | str:

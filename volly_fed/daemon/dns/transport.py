@@ -23,7 +23,7 @@ from dns.rdataclass import IN
 
 from volly_fed import limits
 from volly_fed.config.values import Server as Server
-from volly_fed.daemon.dns.cache import SingleFlight
+from volly_fed.daemon.dns.cache import SingleFlight, take
 from volly_fed.daemon.dns.tls import TlsPool, frame, read_frame
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.message import Question, has_ident, parse_response, query_for
@@ -104,15 +104,19 @@ class Transport:
     ) -> Reply | Unanswered:
         servers, wait = list(chosen), limits.DNS_RETRANSMIT
         reason, refusal = "no resolver is configured", None
+        until = trio.current_time() + limits.DNS_PATIENCE
         for attempt in range(limits.DNS_ATTEMPTS):
-            if not servers:
+            if not servers or trio.current_time() >= until:
                 break
             if attempt:
                 budget.spend_query()
             server = servers[attempt % len(servers)]
             try:
-                async with self._limiter:
-                    message = await self._exchange(server, question, style, wait)
+                await take(self._limiter)
+                try:
+                    message = await self._exchange(server, question, style, wait, budget)
+                finally:
+                    self._limiter.release()
             except trio.TooSlowError:
                 self._postpone(server)
                 reason, wait = f"{_text(server)} does not answer", min(wait * 2, limits.DNS_QUERY)
@@ -133,20 +137,22 @@ class Transport:
         if server in self.servers:
             self.servers = (*(other for other in self.servers if other != server), server)
 
-    async def _exchange(self, server: Server, question: Question, style: Style, wait: float) -> dns.message.Message:
+    async def _exchange(
+        self, server: Server, question: Question, style: Style, wait: float, budget: Budget
+    ) -> dns.message.Message:
         if server.name:
             with trio.fail_after(limits.DNS_QUERY):
-                return parse_response(await self._pool.ask(server, partial(_query, question, style)), question)
+                return parse_response(await self._pool.ask(server, partial(_query, question, style)), question, budget)
         with trio.fail_after(wait):
             wire = await _datagram(server, question, style)
         try:
-            message = parse_response(wire, question)
+            message = parse_response(wire, question, budget)
             if not message.flags & dns.flags.TC:
                 return message
         except BadMessage:
             pass  # cut short in the middle of a record, or a forgery with a lucky id: TCP tells
         with trio.fail_after(limits.DNS_QUERY):
-            return parse_response(await _stream(server, question, style), question)
+            return parse_response(await _stream(server, question, style), question, budget)
 
 
 def _text(server: Server) -> str:

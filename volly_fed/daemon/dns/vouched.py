@@ -120,11 +120,12 @@ class Vouching:
 
 
 def explanation(message: dns.message.Message) -> str:
-    """The extended errors of a response in words (RFC 8914), "" where there are none."""
+    """The extended errors of a response in words (RFC 8914), "" where there are none; one short line in every case."""
     options = [option for option in message.options if isinstance(option, dns.edns.EDEOption)]
-    return ", ".join(
+    words = ", ".join(
         f"{_ede_words(option.code)}: {option.text}" if option.text else _ede_words(option.code) for option in options
     )
+    return "".join(c if c.isprintable() else " " for c in words[: limits.MAX_TEXT])
 
 
 def _ede_words(code: int) -> str:

@@ -65,7 +65,7 @@ class PeerStore(StoreBase):
         return await self._do(run)
 
     async def standings(self, limit: int) -> list[tuple[DomainName, Standing]]:
-        """Up to `limit` domains by name, those with a change or a quarantine first."""
+        """Up to `limit` domains by name, those with a change or a quarantine first, of them those we have dialled."""
 
         def run(database: apsw.Connection) -> list[tuple[DomainName, Standing]]:
             names = [name for (name,) in fetch(database, _BY_INTEREST, (limit,))]
@@ -118,16 +118,20 @@ class PeerStore(StoreBase):
 
 _BY_INTEREST = """
     SELECT domain FROM pin ORDER BY
-        domain NOT IN (SELECT domain FROM quarantine) AND domain NOT IN (SELECT domain FROM change), domain LIMIT ?
+        domain NOT IN (SELECT domain FROM quarantine) AND domain NOT IN (SELECT domain FROM change), NOT known, domain
+        LIMIT ?
 """
 _SHARE: Final = 64
-"""Of a full table, one in so many rows goes at once: finding them means looking at all."""
+"""Of full evidence, one in so many rows goes at once: finding them means looking at all."""
 _STRANGEST = "SELECT domain FROM pin ORDER BY known, last_seen - first_seen, last_seen LIMIT ?"
 """Whoever comes once with many names pushes out such names only, never an acquaintance of longer standing."""
 _OLD_EVIDENCE = """
-    DELETE FROM evidence WHERE domain = ? AND row NOT IN
-        (SELECT row FROM evidence WHERE domain = ? ORDER BY row DESC LIMIT ?)
+    DELETE FROM evidence WHERE domain = :domain AND row NOT IN (SELECT row FROM evidence LEFT JOIN
+        (SELECT min(row) AS first FROM evidence JOIN pin USING (domain)
+            WHERE domain = :domain AND fingerprint IN (identity, identity_next))
+        WHERE domain = :domain ORDER BY row = first DESC, row DESC LIMIT :limit)
 """
+"""What was proved first of the identity the domain is held to stays: forged records come later, however many."""
 _EXCESS_EVIDENCE = """
     DELETE FROM evidence WHERE row IN (SELECT row FROM evidence LEFT JOIN pin USING (domain)
         ORDER BY coalesce(known, 0), coalesce(last_seen - first_seen, 0), row LIMIT ?)
@@ -190,7 +194,7 @@ def _forget_some(database: apsw.Connection) -> None:
     """Keep the number of pins within its limit; what depended on a forgotten one goes with it."""
     ((count,),) = fetch(database, "SELECT count(*) FROM pin")
     if count > limits.PINS:
-        for (domain,) in fetch(database, _STRANGEST, (count - limits.PINS + limits.PINS // _SHARE,)):
+        for (domain,) in fetch(database, _STRANGEST, (count - limits.PINS,)):
             _keep(database, domain, Standing())
 
 
@@ -202,7 +206,7 @@ def _add_evidence(database: apsw.Connection, evidence: Evidence) -> bool:
     identities = (evidence.identity, evidence.identity_next)
     values = (evidence.domain, evidence.obtained_at, *identities, digest, "\n".join(evidence.proof()))
     _execute(database, "INSERT INTO evidence VALUES(NULL, ?, ?, ?, ?, ?, ?)", values)
-    _execute(database, _OLD_EVIDENCE, (evidence.domain, evidence.domain, limits.EVIDENCE_PER_DOMAIN))
+    database.execute(_OLD_EVIDENCE, {"domain": evidence.domain, "limit": limits.EVIDENCE_PER_DOMAIN})
     ((count,),) = fetch(database, "SELECT count(*) FROM evidence")
     if count > limits.EVIDENCE_ROWS:
         _execute(database, _EXCESS_EVIDENCE, (count - limits.EVIDENCE_ROWS + limits.EVIDENCE_ROWS // _SHARE,))

@@ -53,6 +53,9 @@ MIGRATIONS: Final = (
         identity BLOB NOT NULL, identity_next BLOB, digest BLOB NOT NULL, proof TEXT NOT NULL);
     CREATE INDEX evidence_domain ON evidence(domain, row);
     """,
+    """
+    CREATE INDEX pin_strangest ON pin(known, last_seen - first_seen, last_seen);
+    """,
 )
 """Script n brings a file from version n to n + 1.
 

@@ -15,6 +15,7 @@ from volly_fed.daemon import material
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.listen import listening
 from volly_fed.daemon.upkeep.findings import Finding, Verdict
+from volly_fed.daemon.upkeep.publish import load_primary
 from volly_fed.daemon.upkeep.reach import trouble
 from volly_fed.errors import LocalError
 from volly_fed.names import fingerprint_text
@@ -30,6 +31,8 @@ async def examine(config: HomeserverConfig) -> tuple[list[Finding], bool]:
         _loaded("the edge nodes", lambda: _edges(config)),
         _disk(data),
     ]
+    if config.dns_update.server is not None:
+        findings.append(_loaded("dynamic updates", lambda: _updates(config)))
     process, running = _process(config)
     findings.append(process)
     for option, address in (("federation.listen", config.federation.listen), ("edges.listen", config.edges.listen)):
@@ -66,6 +69,11 @@ def _edges(config: HomeserverConfig) -> tuple[Verdict, str, str]:
     if not enrolled:
         return Verdict.WARNING, "none is enrolled: no device can connect", "`volly-fed edges enrol NAME FINGERPRINT`"
     return Verdict.OK, f"{len(enrolled)} enrolled: {', '.join(sorted(enrolled))}", ""
+
+
+def _updates(config: HomeserverConfig) -> tuple[Verdict, str, str]:
+    primary = load_primary(config.dns_update)
+    return Verdict.OK, f"the key for {primary} can be read; `volly-fed dns publish --rfc2136 --dry-run` tries it", ""
 
 
 def _disk(data: Path) -> Finding:

@@ -194,7 +194,7 @@ class Primary:
                 wire = await self._exchange(query.to_wire())
         except trio.TooSlowError:
             raise Indeterminate(f"{self} does not answer{doubt}\nnote: check [dns_update] and try again") from None
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, trio.BrokenResourceError) as error:
             why = explain(error) if isinstance(error, OSError) else "it closes the connection"
             raise Indeterminate(
                 f"{self} cannot be asked: {why}{doubt}\nnote: check [dns_update] and try again"

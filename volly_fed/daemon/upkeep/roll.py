@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import trio
 
 from volly_fed import limits
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.records import TTL, tlsa_owner
 from volly_fed.daemon.dns.resolver import Resolver
-from volly_fed.daemon.files import locked, read_text, write_text
+from volly_fed.daemon.files import locked, read_text, there_is, write_text
 from volly_fed.daemon.upkeep import roll_keys
 from volly_fed.daemon.upkeep.authoritative import View, poll
 from volly_fed.daemon.upkeep.roll_keys import published as published
@@ -144,13 +145,18 @@ async def look(config: HomeserverConfig, resolver: Resolver, now: float) -> Look
     else:
         servers = tuple(judge(views, new))
     validated = _validated(await resolver.lookup(owner, "TLSA"), new)
-    with locked(config.server.data_dir):
-        known = load(config)
-        if known.new != new:  # a switch came between
-            return Look(roll=known, servers=servers, validated=validated)
-        roll = observe(known, servers, now)
-        save(config, roll)
+    # in a thread: a homeserver looks too, and another command may be inside
+    roll = await trio.to_thread.run_sync(_keep_seen, config, new, servers, now)
     return Look(roll=roll, servers=servers, validated=validated)
+
+
+def _keep_seen(config: HomeserverConfig, new: bytes, servers: Sequence[Shown], now: float) -> Roll:
+    with locked(config.server.data_dir):
+        roll = load(config)
+        if roll.new == new:  # else a switch came between
+            roll = observe(roll, servers, now)
+            save(config, roll)
+        return roll
 
 
 def judge(views: Sequence[View], new: bytes) -> list[Shown]:
@@ -166,12 +172,16 @@ def load(config: HomeserverConfig) -> Roll:
     """The state in the data folder; the key files have the last word. Raises LocalError if it is damaged."""
     data = config.server.data_dir
     path = data / STATE
-    roll = _parse(read_text(path, "state of the roll"), path) if path.exists() else None
+    roll = _parse(read_text(path, "state of the roll"), path) if there_is(path) else None
     spare = roll_keys.spare(data)
-    if roll is not None and (roll.phase in (Phase.SWITCHING, Phase.RETIRING) or roll.new == spare):
+    if roll is not None and (roll.phase is Phase.RETIRING or roll.new == spare or _is_switching(data, roll)):
         return roll
     # no state, or one of a spare that was replaced by hand: whatever was seen of it says nothing of this one
     return Roll(new=spare or b"")
+
+
+def _is_switching(data_dir: Path, roll: Roll) -> bool:
+    return roll.phase is Phase.SWITCHING and roll.new == roll_keys.current(data_dir)
 
 
 def save(config: HomeserverConfig, roll: Roll) -> None:
@@ -205,7 +215,7 @@ def _validated(answer: Answer, new: bytes) -> Shown:
     shows = new in _digests(answer.rdatas) if answer.status.value == "secure" else None
     reason = answer.reason.split("\n")[0] or answer.status.value
     if shows is False:
-        reason = "still has the records without the new one"
+        reason = "still has the records without the new one" if answer.found else answer.reason or "shows no record"
     return Shown(server="validating resolver", shows=shows, reason=reason)
 
 

@@ -15,7 +15,7 @@ from volly_fed.config.keys import KeyKind, format_key, parse_key
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.crypto.certificate import TlsKey
 from volly_fed.daemon import material
-from volly_fed.daemon.files import PUBLIC_FILE, read_private_text, read_text, write_text
+from volly_fed.daemon.files import PUBLIC_FILE, read_private_text, read_text, there_is, write_text
 from volly_fed.errors import LocalError
 
 _BACKDATE = timedelta(days=1)
@@ -30,13 +30,13 @@ def current(data_dir: Path) -> bytes:
 def spare(data_dir: Path) -> bytes | None:
     """The same for the next key, or None if there is none."""
     path = data_dir / material.NEXT_TLS_KEY
-    return _digest(path) if path.exists() else None
+    return _digest(path) if there_is(path) else None
 
 
 def old(data_dir: Path) -> bytes | None:
     """The same for the key before, until it is retired."""
     path = data_dir / material.OLD_TLS_KEY
-    return _digest(path) if path.exists() else None
+    return _digest(path) if there_is(path) else None
 
 
 def make_spare(config: HomeserverConfig, now: datetime) -> bytes:

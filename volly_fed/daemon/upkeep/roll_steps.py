@@ -109,8 +109,12 @@ def _decide(config: HomeserverConfig, seen: Look) -> None:
     """From here on the switch is completed whatever happens: what it waited for has been seen."""
     with locked(config.server.data_dir):
         if load(config) != seen.roll:
-            raise LocalError("another command has changed the state of the roll\nnote: see `volly-fed dns roll status`")
+            raise _changed_meanwhile()
         save(config, attrs.evolve(seen.roll, phase=Phase.SWITCHING))
+
+
+def _changed_meanwhile() -> LocalError:
+    return LocalError("another command has changed the state of the roll\nnote: see `volly-fed dns roll status`")
 
 
 async def _complete(config: HomeserverConfig, clock: Callable[[], float], reload: Reload) -> Step:
@@ -132,10 +136,14 @@ async def _retire(config: HomeserverConfig, clock: Callable[[], float], reload: 
         words = f"the old record must stay for {roll.wait:.0f} s after the switch: {left:.0f} s left"
         step = Step(roll=roll, refused=(words,), until=roll.retire_at)
         return await _published(config, step)  # if the update at the switch failed, this is its repetition
-    step = await _published(
-        config, Step(roll=roll, done="the old key is retired"), without=roll_keys.old(_data(config))
-    )
+    await _reload(config, reload)  # one that was starting at the switch had read the old key, and could not be asked
+    old = roll_keys.old(_data(config))
+    if old == roll_keys.current(_data(config)):  # it is back, out of a backup: its record is needed
+        old = None
+    step = await _published(config, Step(roll=roll, done="the old key is retired"), without=old)
     with locked(_data(config)):
+        if (known := load(config)).phase is not Phase.RETIRING or known.new != roll.new:
+            raise _changed_meanwhile()
         roll_keys.forget_old(_data(config))
         idle = Roll(new=roll_keys.make_spare(config, _date(clock())))
         save(config, idle)
@@ -147,6 +155,14 @@ async def _reloaded(config: HomeserverConfig, clock: Callable[[], float], reload
     roll = load(config)
     if roll.reloaded_at is not None and roll.reloaded_at <= clock():
         return roll
+    await _reload(config, reload)
+    with locked(_data(config)):
+        roll = attrs.evolve(load(config), reloaded_at=clock())
+        save(config, roll)
+    return roll
+
+
+async def _reload(config: HomeserverConfig, reload: Reload) -> None:
     try:
         await trio.to_thread.run_sync(reload, config)
     except LocalError as error:
@@ -154,10 +170,6 @@ async def _reloaded(config: HomeserverConfig, clock: Callable[[], float], reload
             f"the keys are switched, but the running homeserver still uses the old one: {error}\n"
             "note: repair that or restart it, then run `volly-fed dns roll finish` again"
         ) from error
-    with locked(_data(config)):
-        roll = attrs.evolve(load(config), reloaded_at=clock())
-        save(config, roll)
-    return roll
 
 
 async def _published(config: HomeserverConfig, step: Step, *, without: bytes | None = None) -> Step:

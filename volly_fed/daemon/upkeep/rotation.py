@@ -96,7 +96,7 @@ def start(domain: DomainName, data_dir: Path, now: float, *, force: bool = False
         if at.phase is Phase.SWITCHED and not force:
             raise LocalError(
                 "the identity was changed not long ago, and peers that have not been in touch since then know only the "
-                "one before it\nnote: wait until `volly-fed keys rotate status` says that the statement has expired, "
+                "one before it\nnote: wait until the statement has expired (`volly-fed keys rotate status` says when), "
                 "or use --force: such peers will ask their operators"
             )
         if at.phase in {Phase.NONE, Phase.SWITCHED}:

@@ -79,6 +79,8 @@ class SelfCheck:
 
     domain: DomainName
     data_dir: Path
+    in_use: Callable[[], material.Material]
+    """The keys that new connections show."""
     resolver: Resolver
     anchors: Anchors
     """Those that answers are validated by; empty where others validate."""
@@ -105,12 +107,21 @@ class SelfCheck:
         try:
             await self.watch_spare()
             own = await trio.to_thread.run_sync(_Own.load, self.data_dir)
+            findings += _in_use(self.in_use(), own.keys)
             return findings + _own_records(own, await self.resolver.discover(self.domain))
         except LocalError as error:
             return [*findings, Finding.of_error("the key files", error)]
         except DiscoveryError as error:
             found = Finding.of_error(f"the records of {self.domain}", error)
             return [*findings, attrs.evolve(found, note=found.note or _PUBLISH)]
+
+
+def _in_use(used: material.Material, files: material.Material) -> list[Finding]:
+    """Peers are shown what is in use, and records are made of what is in the files."""
+    if (used.fingerprint, used.tls.key.spki_sha256) == (files.fingerprint, files.tls.key.spki_sha256):
+        return []
+    reason = "they were changed, and this homeserver still shows the former keys"
+    return [Finding(subject="the key files", verdict=Verdict.FAILED, reason=reason, note="run `volly-fed reload`")]
 
 
 def _own_records(own: _Own, endpoint: Endpoint) -> list[Finding]:
