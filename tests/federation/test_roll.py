@@ -4,6 +4,7 @@ One of the zones' two servers lags: nothing may happen before it too has shown t
 """
 
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -64,11 +65,10 @@ def _configure(site: Site, knot: Knot) -> None:
     key.write_text(KEY_FILE)
     key.chmod(0o600)
     update = f'[dns_update]\nserver = "{FIRST}"\nport = {knot.port}\ntsig_key_file = "update.key"\n'
-    text = site.config.read_text()
-    for section, added in (("[dns_update]\n", update), ("[dns]\n", f"[dns]\nauthoritative_port = {knot.port}\n")):
-        assert text.count(section) == 1
-        text = text.replace(section, added)
-    site.config.write_text(text)
+    port = f"authoritative_port = {knot.port}"
+    text, ports = re.subn(r"^authoritative_port = .*$", port, site.config.read_text(), flags=re.MULTILINE)
+    assert (ports, text.count("[dns_update]\n")) == (1, 1)
+    site.config.write_text(text.replace("[dns_update]\n", update))
 
 
 async def volly(site: Site, *arguments: str) -> tuple[int, dict[str, Any]]:
