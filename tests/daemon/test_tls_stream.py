@@ -1,5 +1,7 @@
 """The stream itself: trio's own conformance checks, and the ways a TLS stream can break."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import trio
 import trio.testing
@@ -16,6 +18,7 @@ from tests.daemon.channel_helpers import (
     tcp_pair,
     wrap,
 )
+from volly_fed import limits
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.errors import ChannelError, LocalProtocolError
 
@@ -256,3 +259,26 @@ async def test_no_session_is_resumed() -> None:
     for end in (second, far):
         assert lib.SSL_session_reused(end._ssl) == 0
         assert end.negotiated.peer_spki  # the certificate was shown again
+
+
+def test_two_event_loops_side_by_side_do_not_mix_what_they_read() -> None:
+    """As an application does that runs a device in a thread of its own: plain text is nobody else's."""
+
+    async def pump(letter: bytes) -> None:
+        client, server = await connected(memory_pair)
+        block, left = letter * limits.TLS_SCRATCH, 60 * limits.TLS_SCRATCH
+        async with trio.open_nursery() as nursery:
+
+            async def send() -> None:
+                for _ in range(60):
+                    await client.send_all(block)
+
+            nursery.start_soon(send)
+            while left:
+                data = await server.receive_some()
+                assert data.count(letter) == len(data)
+                left -= len(data)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(trio.run, pump, letter) for letter in (b"a", b"b")]:
+            done.result()

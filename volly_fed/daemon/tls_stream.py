@@ -10,6 +10,7 @@ for aclose; TLS asks for no more (RFC 8446 §4.6.3). The server's session ticket
 """
 
 import operator
+import threading
 from types import TracebackType
 from typing import Any
 
@@ -22,10 +23,20 @@ from volly_fed.channel import Negotiated, check_negotiated
 from volly_fed.daemon.tls import NoCommonProtocol, TlsContext, error_text, queued_errors
 from volly_fed.errors import ChannelError, LocalProtocolError
 
-# One buffer for the process: it is never in use across an await, and trio runs in one thread.
-_SCRATCH = bytearray(limits.TLS_SCRATCH)
-_SCRATCH_VIEW = memoryview(_SCRATCH)
-_SCRATCH_C: Any = ffi.from_buffer(_SCRATCH)
+
+class _Scratch(threading.local):
+    """One buffer for each thread, never in use across an await.
+
+    Two event loops may run side by side, and calls into OpenSSL let the other one go on.
+    """
+
+    def __init__(self) -> None:
+        memory = bytearray(limits.TLS_SCRATCH)
+        self.view = memoryview(memory)
+        self.pointer: Any = ffi.from_buffer(memory)
+
+
+_scratch = _Scratch()
 _SSL_ERROR_WANT_READ: int = lib.SSL_ERROR_WANT_READ
 _SSL_ERROR_ZERO_RETURN: int = lib.SSL_ERROR_ZERO_RETURN
 
@@ -163,8 +174,8 @@ class PqStream(trio.abc.Stream):
 
     def _drain(self) -> None:
         """Queue what OpenSSL wants to send: at once and synchronously, so that records keep their order."""
-        while (count := lib.BIO_read(self._to_peer, _SCRATCH_C, limits.TLS_SCRATCH)) > 0:
-            self._queue.append(bytes(_SCRATCH_VIEW[:count]))
+        while (count := lib.BIO_read(self._to_peer, _scratch.pointer, limits.TLS_SCRATCH)) > 0:
+            self._queue.append(bytes(_scratch.view[:count]))
 
     async def _flush(self) -> None:
         """Send the queue. Only the one sender, the handshake and aclose get here, never two at once."""
@@ -228,13 +239,13 @@ class PqStream(trio.abc.Stream):
         lib.ERR_clear_error()
         count = 0
         while count < limit:
-            result = lib.SSL_read(self._ssl, _SCRATCH_C + count, limit - count)
+            result = lib.SSL_read(self._ssl, _scratch.pointer + count, limit - count)
             if result > 0:
                 count += result
             elif not self._may_go_on(lib.SSL_get_error(self._ssl, result)):
                 break
         if count:
-            return bytes(_SCRATCH_VIEW[:count])
+            return bytes(_scratch.view[:count])
         if self._failure:
             raise trio.BrokenResourceError(self._failure)
         return b"" if self._peer_done else None
