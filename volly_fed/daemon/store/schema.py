@@ -64,14 +64,16 @@ page for each of them in every commit (measured: three times the cost). `outboun
 expiry, for random ids alone would do the same; and the sweep reads them."""
 
 
-def open_database(path: Path) -> apsw.Connection:
+def open_database(path: Path, vfs: str = "") -> apsw.Connection:
     """The store at `path`, created with mode 0600 if it is not there, brought to the current version, and locked.
+
+    `vfs` names one of SQLite's ways to the disk; "": the usual one.
 
     Raises StorageError: used by another process, written by a newer version, not a store of ours, not writable.
     """
     try:
         _create_private(path)
-        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
     except (OSError, apsw.Error) as error:
         raise StorageError(f"the store {path} cannot be opened: {error}") from error
     try:

@@ -51,12 +51,14 @@ class Store(OutboundStore, InboundStore, PeerStore):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, *, clock: Clock = time.time) -> AsyncIterator[Self]:
+    async def open(cls, path: Path, *, clock: Clock = time.time, vfs: str = "") -> AsyncIterator[Self]:
         """The store at `path`, created if it is not there; closed, with all that was begun committed, at the end.
+
+        `vfs` names the way to the disk (schema.open_database); tests have one whose power fails.
 
         Raises StorageError: in use by another process, of a newer version, not writable, damaged.
         """
-        writer = Writer(path)
+        writer = Writer(path, vfs)
         await writer.start()
         try:
             store = cls(writer, clock)

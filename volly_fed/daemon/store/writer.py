@@ -73,8 +73,9 @@ def _storage_error(error: apsw.Error) -> StorageError:
 class Writer:
     """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, vfs: str = "") -> None:
+        """`path` and `vfs` as schema.open_database has them."""
+        self._path, self._vfs = path, vfs
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -105,7 +106,7 @@ class Writer:
 
     def _work(self, token: trio.lowlevel.TrioToken, opened: Job[None]) -> None:
         try:
-            database = open_database(self._path)
+            database = open_database(self._path, self._vfs)
         except Exception as error:  # whatever it is, it belongs to who opens the store
             opened.set_error(error)
             token.run_sync_soon(opened.finish)
