@@ -171,6 +171,14 @@ PONG_WITHIN = 10.0
 DRAIN = 10.0
 SEND = 30.0
 """For one message to leave; as long as silence is borne. Who reads nothing may still send, and would never be Lost."""
+LINK_AGE = 86400.0
+"""Of a link between servers, before whoever dialled it replaces it: new keys, another look at who the peer is."""
+LINK_AGE_JITTER = (0.8, 1.2)
+"""Links that came about together, after a restart, do not come to this age together."""
+RENEW_WITHIN = 600.0
+"""After a reload that changed what we show: until every link between servers has been renewed."""
+RENEW_EACH = 0.1
+"""The same for each link, where there are few: one of ten links should not wait for minutes."""
 REFUSALS_PER_ACK = 256
 EXTRA_MESSAGES = 2048
 """Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
@@ -295,3 +303,21 @@ DNS_UPDATE_ATTEMPTS = 3
 ROLL_TTLS = 2
 """How many TTLs of the TLSA records a roll of keys waits before the switch, and again before it removes the old record
 (RFC 7671 §8.1)."""
+
+# --- the link shim (testing) ---------------------------------------------------------------------------------------
+SHIM_CHUNK = 1 << 18
+"""Read at once while no fault is set; with 64 KiB a gigabyte costs a tenth more processor time."""
+SHIM_BUFFER = 1 << 20
+"""Under way in one direction of one connection; a round trip of 100 ms leaves 20 MB/s, more than one link carries."""
+SHIM_CONNECTIONS = 1024
+"""At once; further ones are reset."""
+SHIM_TICK = 0.01
+"""Of a rate: what is sent at once, and what may be made up for after a late wake-up."""
+SHIM_SEGMENT = 1448
+"""Lost or not lost as a whole: what an Ethernet frame carries."""
+SHIM_RETRANSMIT = 0.2
+"""What a lost segment is late; Linux waits no less (TCP_RTO_MIN)."""
+SHIM_RETRANSMIT_CAP = 60.0
+"""RFC 6298 §2.5"""
+SHIM_DRAIN_POLL = 0.001
+"""Between two looks whether the bytes before a cut have arrived; the kernel tells nobody."""

@@ -388,6 +388,25 @@ def test_draining_ends_at_its_deadline() -> None:
     assert outbound.in_flight == 1
 
 
+def test_a_link_that_is_replaced_waits_for_what_it_has_carried_and_for_nothing_else() -> None:
+    former, outbound = streaming()
+    outbound.offer([(1, b"x"), (2, b"y")])
+    assert next_message(former) is not None
+    former.send(Drain(code=ErrorCode.REPLACED))
+    present = Session(outbound, now=0.0)
+    assert next_message(present) == Open(stream=outbound.stream)
+    take(present, Ack(stream=outbound.stream, cursor=0))
+    assert next_message(present) == Batch(stream=outbound.stream, first=1, envelopes=[b"x", b"y"])
+    outbound.offer([(3, b"z")])
+    assert next_message(present) == Batch(stream=outbound.stream, first=3, envelopes=[b"z"])
+    assert next_message(former) == Close(code=ErrorCode.REPLACED, text="")
+    assert take(former, Close(code=ErrorCode.NONE, text="")) == [Closing(code=ErrorCode.NONE, text="")]
+    assert take(former, Ack(stream=outbound.stream, cursor=1)) == []
+    assert take(former, Ack(stream=outbound.stream, cursor=2)) == [Finished(complete=True)]
+    assert outbound.in_flight == 3, "the former link settles nothing any more"
+    assert take(present, Ack(stream=outbound.stream, cursor=3)) == [Settled(keys=[1, 2, 3])]
+
+
 def test_draining_before_anything_was_said() -> None:
     session, _ = make()
     session.send(Drain())

@@ -46,6 +46,7 @@ from volly_fed.daemon.upkeep.selfcheck import SelfCheck
 from volly_fed.errors import LocalError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
+from volly_fed.trust.continuity import parse_statement
 from volly_fed.trust.policy import Policy
 
 STORE = "store.db"
@@ -225,6 +226,8 @@ class Homeserver:
     async def reload(self) -> dict[str, Any]:
         """Read policy, enrolments and keys again: links that are no longer allowed end, new ones show the new keys.
 
+        If what peers are shown has changed, new links take the place of all, with whoever keeps its level. So they do
+        while a change of identity is announced: the record may have been published since.
         Raises LocalError for the first file that cannot be used; nothing at all has changed then.
         """
         async with self._reloading:
@@ -264,11 +267,15 @@ class Homeserver:
             self.resolver.use(resolvers)
 
     def _renew(self, credentials: Credentials) -> None:
-        before, now = self.credentials.keys, credentials.keys
-        self.credentials = credentials
-        self.peers.dialer = self._dialer()
-        if (before.fingerprint, before.tls.key.spki_sha256) != (now.fingerprint, now.tls.key.spki_sha256):
-            self.log.keys_changed(fingerprint=fingerprint_text(now.fingerprint))
+        before, now = self.credentials, credentials
+        self.credentials = now
+        # not another dialler: a call that has come as far as discovery shows the new keys too
+        self.peers.dialer.party, self.peers.dialer.context = now.party, now.to_peers
+        changed = _public(before.keys) != _public(now.keys)
+        if changed:
+            self.log.keys_changed(fingerprint=fingerprint_text(now.keys.fingerprint))
+        if changed or before.party.statement != now.party.statement or _announces(now):
+            self.peers.renew()
 
     async def _reload_on_signal(self) -> None:
         with suppress(LocalError):  # said in the log
@@ -294,6 +301,16 @@ class _Files:
     enrolled: list[tuple[DomainName, Fingerprint]]
     credentials: Credentials
     resolvers: tuple[Server, ...]
+
+
+def _public(keys: material.Material) -> tuple[Fingerprint, bytes]:
+    return keys.fingerprint, keys.tls.key.spki_sha256
+
+
+def _announces(shown: Credentials) -> bool:
+    """Whether the statement that peers are shown names an identity to come."""
+    statement = shown.party.statement
+    return bool(statement) and parse_statement(statement).new != shown.keys.fingerprint
 
 
 async def _nobody() -> list[Examination]:

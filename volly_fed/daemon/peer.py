@@ -4,6 +4,7 @@ in: changes, from whichever task makes them; out: waits that end when there is s
 Never: touches a socket or the disk.
 """
 
+import math
 import os
 
 import trio
@@ -27,12 +28,17 @@ class Peer:
         self.dialled_by_us = False
         self.identity: Fingerprint | None = None
         """What the link was proved with."""
+        self.renew_at = math.inf
+        """When a new link is to take the place of this one."""
+        self.renewing = False
+        """That one is being dialled."""
         self.failing = True
         """The store may hold a back-off."""
         self.hurried = False
         """The back-off need not be waited for."""
         self.wanted = trio.Event()
         self._link_changed = trio.Event()
+        self._renewal_changed = trio.Event()
         self._room = trio.Event()
         self._settled: list[int] = []
         self._to_settle = trio.Event()
@@ -92,6 +98,24 @@ class Peer:
         while self.link is None and not self.hurried:
             await self._link_changed.wait()
         self.hurried = False
+
+    def renew(self, at: float) -> None:
+        """Have a new link in the place of this one at `at`, or before that if it is due anyway."""
+        self.renew_at = min(at, self.renew_at)
+        self._renewal_changed.set()
+        self._renewal_changed = trio.Event()
+
+    async def wait_renewal(self) -> None:
+        """Until a new link is due."""
+        while self.renew_at > trio.current_time():
+            with trio.move_on_at(self.renew_at):
+                await self._renewal_changed.wait()
+        self.renew_at = math.inf
+
+    async def wait_renewed(self) -> None:
+        """Until a new link that is being dialled has come about, or has not."""
+        while self.link is None and self.renewing:
+            await self._link_changed.wait()
 
     async def wait_room(self) -> None:
         """Until the stream may have room for more, or the disk holds more."""

@@ -116,6 +116,10 @@ class Log:
         """No link came about; `retry_in_s` seconds until the next attempt."""
         self._log.warning("dial_failed", peer=peer, reason=reason, retry_in_s=retry_in_s)
 
+    def renewal_failed(self, *, peer: str, reason: str) -> None:
+        """No new link came about in the place of the present one, which stays; it will be tried again."""
+        self._log.warning("renewal_failed", peer=peer, reason=reason)
+
     def claim_refused(self, *, peer: str | None, code: object, reason: str) -> None:
         """A caller was turned away. `peer` is what it claimed to be, unproved; None before it claimed anything."""
         self._log.warning("claim_refused", peer=peer, code=code, reason=reason)

@@ -60,6 +60,9 @@ class Session(Generic[K]):
         self._extra = extra
         self._sending = Sending.IDLE
         self._streams: set[bytes] = set()  # ours, on this link; acknowledgements of former ones are old news
+        self._stream = b""  # the last of them
+        self._carried = 0  # the last sequence number of it that was sent here
+        self._answered = 0  # and the last that was acknowledged here
         self._open_due = True
         self._cursor_due = True  # the next acknowledgement tells where the peer stands
         self._events: list[Event[K]] = []
@@ -174,6 +177,8 @@ class Session(Generic[K]):
                 raise RemoteError(f"{type(message).__name__} does not belong on this link", code=ErrorCode.UNEXPECTED)
 
     def _acknowledged(self, message: Ack) -> None:
+        if message.stream == self._stream:
+            self._answered = message.cursor
         if not self._outbound.belongs_to(self):
             return
         if message.stream != self._outbound.stream:
@@ -220,8 +225,9 @@ class Session(Generic[K]):
     def _open(self) -> Open:
         self._sending = SENDING.after(self._sending, Open, remote=False)
         self._open_due = False
-        self._streams.add(self._outbound.stream)
-        return Open(stream=self._outbound.stream)
+        self._stream, self._carried, self._answered = self._outbound.stream, 0, 0
+        self._streams.add(self._stream)
+        return Open(stream=self._stream)
 
     def _load(self) -> Message | None:
         """Batches and messages beside the stream take turns, so that neither can starve the other."""
@@ -242,6 +248,7 @@ class Session(Generic[K]):
         if batch is None:
             return None
         self._sending = SENDING.after(self._sending, Batch, remote=False)
+        self._carried = batch[0] + len(batch[1]) - 1
         return Batch(stream=self._outbound.stream, first=batch[0], envelopes=batch[1])
 
     def _queue_extra(self, message: Message) -> None:
@@ -258,7 +265,7 @@ class Session(Generic[K]):
             self._sending is Sending.CLOSED
             and self._inbound.state is Receiving.CLOSED
             and self._inbound.settled
-            and not self._outbound.unanswered
+            and self._answered >= self._carried
             and not self._extras
         ):
             self._finish(complete=True)

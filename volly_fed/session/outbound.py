@@ -78,11 +78,6 @@ class Outbound(Generic[K]):
         """Whether no later session has taken the stream over."""
         return self._owner is session
 
-    @property
-    def unanswered(self) -> int:
-        """Envelopes that this link has carried and the peer has not settled."""
-        return self._sent - self._settled
-
     def resume(self, cursor: int) -> Settled[K] | None:
         """A link begins, and the peer has stored up to `cursor`: settle that, send the rest again.
 
