@@ -14,6 +14,8 @@ import trio
 from tests.daemon.sites import BOX, A, B, Site, endpoint, envelope, sites
 from volly_fed.testing.link_shim import Cut, LinkShim, Way
 
+pytestmark = pytest.mark.slow
+
 RANGE = 1 << 16
 ENVELOPES = 60
 """Each way: what is said goes on well beyond RANGE."""

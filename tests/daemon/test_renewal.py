@@ -23,6 +23,8 @@ from volly_fed.names import DomainName
 from volly_fed.trust import make_statement
 from volly_fed.trust.policy import Policy
 
+pytestmark = pytest.mark.slow
+
 ROOMY = {"mailbox_envelopes": 100_000, "mailbox_bytes": 1 << 30}
 
 
