@@ -47,7 +47,7 @@ ALGORITHMS: Final = (8, 13, 15, 18)
 LIMITS: Final = {
     "own cold 50 ms": 130.0,
     "own warm": 1.0,
-    "CPU algorithm 13, validator": 5.0,
+    "CPU algorithm 13, all": 5.0,
     "key trap": 250.0,
 }
 """In milliseconds, all of our own validator."""
