@@ -35,16 +35,18 @@ class LocalProtocolError(LocalError):
 class RemoteError(VollyFedError):
     """The other end broke the protocol or failed to prove itself.
 
-    `code` is what to answer it with; `spec` names the requirement that was broken, where there is one.
+    `code` is what to answer it with; `spec` names the requirement that was broken, where there is one. `retry_after`:
+    whole seconds before another attempt makes sense, said by whoever is BUSY; 0: nothing was said.
     """
 
     code = ErrorCode.UNEXPECTED
 
-    def __init__(self, message: str, *, code: ErrorCode | None = None, spec: str = "") -> None:
+    def __init__(self, message: str, *, code: ErrorCode | None = None, spec: str = "", retry_after: int = 0) -> None:
         super().__init__(message)
         if code is not None:
             self.code = code
         self.spec = spec
+        self.retry_after = retry_after
 
 
 class BadMessage(RemoteError):

@@ -42,7 +42,7 @@ class Party:
 def refusal(error: RemoteError) -> bytes:
     """The REFUSE message that answers `error`. A `Refused` is not answered: the other end is closing already."""
     text = "".join(c for c in str(error) if c.isprintable())[: limits.MAX_TEXT]
-    return encode_message(Refuse(code=error.code, text=text))
+    return encode_message(Refuse(code=error.code, text=text, retry_after=error.retry_after))
 
 
 class Exchange(abc.ABC):
@@ -134,7 +134,8 @@ class Exchange(abc.ABC):
 
     def _take(self, message: Message, data: bytes) -> None:
         if isinstance(message, Refuse):
-            raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
+            text = f"the peer refuses: {message.text or message.code.name}"
+            raise Refused(text, code=message.code, retry_after=message.retry_after)
         if isinstance(message, Hello):
             self._hellos[_other(self._role)] = data
             self._outcome = self._claim(message)

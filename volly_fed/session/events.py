@@ -91,10 +91,11 @@ class Other:
 
 @attrs.frozen(kw_only=True)
 class Closing:
-    """The peer sends no more batches, for this reason; this side drains too, by itself."""
+    """The peer sends no more batches, for this reason; this side drains too, by itself. `retry_after`: its CLOSE's."""
 
     code: ErrorCode
     text: str
+    retry_after: int = 0
 
 
 @attrs.frozen(kw_only=True)

@@ -165,7 +165,7 @@ class Session(Generic[K]):
                 self._events.append(StreamOpened(message.stream))
             case Close():
                 self._inbound.close()
-                self._events.append(Closing(code=message.code, text=message.text))
+                self._events.append(Closing(code=message.code, text=message.text, retry_after=message.retry_after))
                 self._drain = self._drain or Drain()
             case Ping():
                 self._pong = Pong(token=message.token)  # of several, the latest is answered (as RFC 6455 §5.5.3 has it)
@@ -278,7 +278,7 @@ class Session(Generic[K]):
 
 def closing(error: RemoteError) -> bytes:
     """The CLOSE that tells the peer what it did wrong; the last message of a link."""
-    return encode_message(Close(code=error.code, text=_printable(str(error))))
+    return encode_message(Close(code=error.code, text=_printable(str(error)), retry_after=error.retry_after))
 
 
 def _printable(text: str) -> str:

@@ -84,11 +84,12 @@ class Auth(Message):
 
 @attrs.frozen(kw_only=True)
 class Refuse(Message):
-    """Why the handshake ends here; the sender closes next."""
+    """Why the handshake ends here; the sender closes next. `retry_after`: seconds (BUSY), or 0."""
 
     TYPE = MessageType.REFUSE
     code: ErrorCode = field(1, error_code)
     text: str = field(2, text)
+    retry_after: int = field(3, uint, default=0)
 
 
 # --- session -------------------------------------------------------------------------------------------------------
@@ -126,11 +127,15 @@ class Ack(Message):
 
 @attrs.frozen(kw_only=True)
 class Close(Message):
-    """The sender sends no more batches; what is unacknowledged stays with who sent it."""
+    """The sender sends no more batches; what is unacknowledged stays with who sent it.
+
+    `retry_after`: seconds before a new link makes sense (BUSY), or 0.
+    """
 
     TYPE = MessageType.CLOSE
     code: ErrorCode = field(1, error_code)
     text: str = field(2, text)
+    retry_after: int = field(3, uint, default=0)
 
 
 @attrs.frozen(kw_only=True)
