@@ -35,7 +35,7 @@ from volly_fed.discovery.anchors import Anchors
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Asking, Walk
 from volly_fed.discovery.dnssec import Answer, look_up
-from volly_fed.discovery.message import Question, parse_response, query_for
+from volly_fed.discovery.message import Message, Question, parse_response, query_for
 from volly_fed.discovery.zones import Zones
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName
@@ -266,7 +266,7 @@ def validator_cpu(algorithm: int) -> float:
     questions = [Question(dns.name.from_text(name), RdataType.make(rdtype)) for name, rdtype in asked]
     wires: dict[Question, bytes] = {}
 
-    def message(question: Question) -> dns.message.Message:
+    def message(question: Question) -> Message:
         if question not in wires:
             response = world.respond(dns.message.from_wire(query_for(question, 1)), udp=False)
             assert isinstance(response, dns.message.Message)
@@ -288,7 +288,7 @@ def validator_cpu(algorithm: int) -> float:
     return min(spent)
 
 
-def _driven(asking: Asking[Answer], message: Callable[[Question], dns.message.Message]) -> Answer:
+def _driven(asking: Asking[Answer], message: Callable[[Question], Message]) -> Answer:
     question = next(asking)
     while True:
         try:

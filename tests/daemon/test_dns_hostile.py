@@ -11,6 +11,7 @@ import dns.name
 import pytest
 import trio
 import trio.testing
+from dns.rdatatype import RdataType
 
 from tests.daemon.dns_net import DEVICE_RECORDS, A, Net, fails, start_net
 from tests.discovery.harness import IDENTITY, NOW, service_records
@@ -22,7 +23,7 @@ from volly_fed.daemon.dns.vouched import explanation
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.dnssec import Answer
 from volly_fed.discovery.endpoint import Status
-from volly_fed.discovery.message import Question
+from volly_fed.discovery.message import Question, parse_response
 from volly_fed.errors import DiscoveryError, Indeterminate, LocalError
 from volly_fed.names import DomainName
 from volly_fed.testing.world import World, WorldServer
@@ -140,7 +141,7 @@ async def test_the_cache_holds_a_bounded_amount_and_not_only_a_bounded_number(nu
     knowledge, asked = Knowledge(clock=lambda: NOW), 1000
     for index in range(asked):
         run = Run(knowledge, OtherJudge(same, Budget()))
-        await run.look_up(answer.question._replace(name=dns.name.from_text(f"{index}.{HOSTILE}")))
+        await run.look_up(Question(dns.name.from_text(f"{index}.{HOSTILE}"), RdataType.A))
     kept = sum(1 for _ in knowledge.answers.current(NOW))
     assert 0 < kept * 200 * limits.DNS_RECORD_BYTES <= limits.DNS_CACHE_BYTES < asked * 200 * limits.DNS_RECORD_BYTES
 
@@ -163,10 +164,11 @@ async def test_without_free_descriptors_libunbound_is_a_failure_and_no_crash(nur
 
 
 def test_what_a_resolver_writes_into_its_refusal_stays_one_short_line() -> None:
-    message = dns.message.make_response(dns.message.make_query("a.test", "A"))
+    query = dns.message.make_query("a.test", "A")
+    message = dns.message.make_response(query)
     text = "\x1b[2J ok\nnote: switch validation off " + "x" * 4096
     message.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.DNSSEC_BOGUS, text)])
-    words = explanation(message)
+    words = explanation(parse_response(message.to_wire(max_size=65535), Question(dns.name.from_text("a.test"), RdataType.A)))
     assert words.startswith("dnssec bogus: ")
     assert words.isprintable()
     assert len(words) < 2 * limits.MAX_TEXT

@@ -12,7 +12,7 @@ from volly_fed.discovery.anchors import Anchors, read_anchors
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Walk, Zones
 from volly_fed.discovery.dnssec import Answer, look_up
-from volly_fed.discovery.message import Question, parse_response, query_for
+from volly_fed.discovery.message import Message, Question, parse_response, query_for
 from volly_fed.errors import BadMessage, Indeterminate
 from volly_fed.testing.world import World
 
@@ -66,7 +66,7 @@ class Judge:
                 answer: Answer = stop.value
                 return answer
 
-    def respond(self, question: Question) -> dns.message.Message:
+    def respond(self, question: Question) -> Message:
         self.asked.append(question)
         query = dns.message.from_wire(query_for(question, 1))
         response = self.world.respond(query, udp=False)
@@ -76,8 +76,8 @@ class Judge:
         if self.mutate is not None:
             wire = self.mutate(question, wire)
         message = parse_response(wire, question)
-        if message.rcode() not in (0, 3):
-            raise Indeterminate(f"rcode {message.rcode()}")
+        if message.rcode not in (0, 3):
+            raise Indeterminate(f"rcode {message.rcode}")
         return message
 
 

@@ -5,18 +5,17 @@ import struct
 import dns.dnssec
 import dns.name
 import dns.rdata
-import dns.rrset
 import pytest
 from dns.dnssectypes import Algorithm
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
-from dns.rdtypes.ANY.RRSIG import RRSIG
 from dns.rdtypes.dnskeybase import Flag
 
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.keys import Key, KeySet
+from volly_fed.discovery.rrset import RRset
 from volly_fed.discovery.signature import verify_rrset
 from volly_fed.errors import Bogus
 
@@ -54,12 +53,12 @@ def rsa_key(bits: int, exponent: int = 65537, *, long_form: bool = False, flags:
 def test_rsa_keys_that_are_worthless_or_costly_are_not_tried(key: dns.rdata.Rdata, reason: str) -> None:
     assert isinstance(key, DNSKEY)
     budget = Budget()
-    rrset = dns.rrset.from_text(NAME, 60, "IN", "A", "192.0.2.1")
+    rrset = RRset.of(NAME, 60, [dns.rdata.from_text(IN, RdataType.A, "192.0.2.1")])
     tag = dns.dnssec.key_id(key)
     rrsig = dns.rdata.from_text(IN, RdataType.RRSIG, f"A 8 2 60 200 100 {tag} {NAME} {'AQEB' * 64}")
-    assert isinstance(rrsig, RRSIG)
+    rrsigs = RRset.of(NAME, 60, [rrsig]).rrsigs
     with pytest.raises(Bogus, match=reason):
-        verify_rrset(rrset, [rrsig], zone=NAME, keys=[key], now=150.0, budget=budget)
+        verify_rrset(rrset, rrsigs, zone=NAME, keys=[key], now=150.0, budget=budget)
     assert budget.verifications == limits.DNS_VERIFICATIONS
 
 

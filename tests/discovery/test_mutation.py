@@ -20,7 +20,7 @@ from volly_fed.discovery.anchors import read_anchors
 from volly_fed.discovery.dnssec import Answer
 from volly_fed.discovery.endpoint import Status, Target
 from volly_fed.discovery.keys import Key
-from volly_fed.discovery.message import Question, parse_response, query_for
+from volly_fed.discovery.message import Message, Question, parse_response, query_for
 from volly_fed.discovery.records import Identity
 from volly_fed.errors import Bogus, DiscoveryError, Indeterminate, Insecure, NoRecords
 from volly_fed.testing.world import Flaw, Nsec3, World
@@ -81,7 +81,7 @@ class Truth:
     def __init__(self, kind: str) -> None:
         self._world = build(kind)
         self._wires: dict[Question, bytes] = {}
-        self._messages: dict[Question, dns.message.Message] = {}
+        self._messages: dict[Question, Message] = {}
         self._answers: dict[Question, Answer] = {}
         self.anchors = read_anchors(self._world.anchor_text)
         self.outcomes = {
@@ -99,7 +99,7 @@ class Truth:
             self._wires[asked] = response.to_wire(max_size=65535)
         return self._wires[asked]
 
-    def message(self, asked: Question) -> dns.message.Message:
+    def message(self, asked: Question) -> Message:
         """The answer, unchanged; parsed once, because the validator changes nothing in it."""
         if asked not in self._messages:
             self._messages[asked] = parse_response(self.wire(asked), asked)
@@ -174,7 +174,7 @@ def _attacked(truth: Truth, random: Random, domain: str) -> tuple[Whole, Found |
     share = random.choice([0.06, 0.15, 0.4])
     kinds = random.choice([None, "DS", "DNSKEY", "leaf"])
 
-    def ask(asked: Question) -> dns.message.Message:
+    def ask(asked: Question) -> Message:
         kind = asked.rdtype.name if asked.rdtype.name in ("DS", "DNSKEY") else "leaf"
         hit = random.random() < share if kinds is None else kind == kinds and random.random() < 0.6
         return parse_response(changed(random, truth.wire(asked), truth.pool), asked) if hit else truth.message(asked)

@@ -2,7 +2,6 @@
 
 import dns.name
 import dns.rdatatype
-import dns.rrset
 import dns.zonefile
 import pytest
 from dns.rdatatype import RdataType
@@ -17,6 +16,7 @@ from volly_fed.discovery.dnssec import Answer
 from volly_fed.discovery.endpoint import Endpoint, Service, Target
 from volly_fed.discovery.message import signatures
 from volly_fed.discovery.proof import CUT_SHORT, join, proof_lines
+from volly_fed.discovery.rrset import RRset
 from volly_fed.discovery.signature import verify_rrset
 from volly_fed.names import DomainName
 from volly_fed.testing.world import World
@@ -25,8 +25,9 @@ WORLD = build()
 CHAIN = [". DNSKEY", "test. DS", "test. DNSKEY", "a.test. DS", "a.test. DNSKEY"]
 
 
-def rrsets(lines: tuple[str, ...]) -> list[dns.rrset.RRset]:
-    return dns.zonefile.read_rrsets("\n".join(lines), rdclass=None, relativize=False)
+def rrsets(lines: tuple[str, ...]) -> list[RRset]:
+    read = dns.zonefile.read_rrsets("\n".join(lines), rdclass=None, relativize=False)
+    return [RRset.of(rrset.name, rrset.ttl, rrset) for rrset in read]
 
 
 def order(answer: Answer) -> list[str]:

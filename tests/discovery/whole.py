@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import attrs
-import dns.message
 import dns.name
 from dns.rdatatype import RdataType
 
@@ -14,12 +13,12 @@ from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Walk, Zones
 from volly_fed.discovery.dnssec import Answer, look_up
 from volly_fed.discovery.endpoint import Service, Target
-from volly_fed.discovery.message import Question
+from volly_fed.discovery.message import Message, Question
 from volly_fed.discovery.records import Identity, SrvRecord
 from volly_fed.errors import BadMessage, Indeterminate
 from volly_fed.names import DomainName
 
-Answering = Callable[[Question], dns.message.Message]
+Answering = Callable[[Question], Message]
 """The message that answers. Raises BadMessage or Indeterminate."""
 _USABLE = (0, 3)
 
@@ -33,7 +32,7 @@ class Whole:
     now: float = NOW
     answers: dict[Question, Answer] = attrs.field(factory=dict)
     _budget: Budget = attrs.field(factory=Budget)
-    _messages: dict[Question, dns.message.Message | str] = attrs.field(factory=dict)
+    _messages: dict[Question, Message | str] = attrs.field(factory=dict)
     _walk: Walk = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -79,7 +78,7 @@ class Whole:
                 answer: Answer = stop.value
                 return answer
 
-    def _ask(self, question: Question) -> dns.message.Message | str:
+    def _ask(self, question: Question) -> Message | str:
         if question not in self._messages:
             try:
                 self._budget.spend_query()
@@ -87,8 +86,8 @@ class Whole:
             except (BadMessage, Indeterminate) as error:
                 self._messages[question] = str(error)
             else:
-                usable = message.rcode() in _USABLE
-                self._messages[question] = message if usable else f"rcode {message.rcode()}"
+                usable = message.rcode in _USABLE
+                self._messages[question] = message if usable else f"rcode {message.rcode}"
         return self._messages[question]
 
 

@@ -10,23 +10,20 @@ from collections.abc import Generator, Sequence
 from typing import TypeAlias, TypeVar
 
 import attrs
-import dns.message
 import dns.name
-import dns.rrset
 from dns.dnssectypes import Algorithm
-from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
-from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.denial import Denial
 from volly_fed.discovery.denial_proof import DenialProof
 from volly_fed.discovery.keys import KeySet
-from volly_fed.discovery.message import Question, find, signatures, signed_ttl
+from volly_fed.discovery.message import Message, Question, find, signatures, signed_ttl
 from volly_fed.discovery.proof import Held, Proof
+from volly_fed.discovery.rrset import RRset, Rrsig
 from volly_fed.discovery.signature import Verified, is_supported, matches_ds, verify_rrset
 from volly_fed.discovery.zones import ROOT as ROOT
 from volly_fed.discovery.zones import Unsigned, ZoneKeys
@@ -34,7 +31,7 @@ from volly_fed.discovery.zones import Zones as Zones
 from volly_fed.errors import Bogus, Indeterminate, Insecure
 
 T = TypeVar("T")
-Asking: TypeAlias = Generator[Question, dns.message.Message, T]
+Asking: TypeAlias = Generator[Question, Message, T]
 """A computation that needs answers to go on."""
 
 
@@ -152,7 +149,7 @@ class Walk:
     def _unsigned(self, reason: str, ttl: float) -> Unsigned:
         return Unsigned(reason=reason, expires=self.now + min(ttl, limits.DNS_INSECURE_TTL))
 
-    def verify_in(self, message: dns.message.Message, rrset: dns.rrset.RRset) -> Asking[Evidence]:
+    def verify_in(self, message: Message, rrset: RRset) -> Asking[Evidence]:
         """Evidence for an RRset of the answer section, from the zone that signed it.
 
         A DS must be signed above its owner. Raises Insecure, Bogus, Indeterminate.
@@ -172,7 +169,7 @@ class Walk:
             proof=(*keys.proof, Held(rrset, verified.rrsig)),
         )
 
-    def _from_above(self, rrsigs: Sequence[RRSIG], limit: dns.name.Name) -> list[RRSIG]:
+    def _from_above(self, rrsigs: Sequence[Rrsig], limit: dns.name.Name) -> list[Rrsig]:
         """Those whose signer is between `limit` and the anchor above it: others cannot be right."""
         anchor = self.zones.anchor_above(limit)
         return [rrsig for rrsig in rrsigs if limit.is_subdomain(rrsig.signer) and rrsig.signer.is_subdomain(anchor)]
@@ -193,12 +190,12 @@ class Walk:
             except NotACut:
                 continue
 
-    def denial(self, message: dns.message.Message, question: Question) -> Asking[tuple[Denial, Evidence]]:
+    def denial(self, message: Message, question: Question) -> Asking[tuple[Denial, Evidence]]:
         """What the authority section proves to be absent, and by what.
 
         Raises Insecure below an unsigned delegation, Bogus without proof, Indeterminate.
         """
-        limit = _deepest_signer(*question)
+        limit = _deepest_signer(question.name, question.rdtype)
         found = yield from self._denial_proof(message, limit)
         if found is None:
             yield from self.prove_insecure(limit)
@@ -208,7 +205,7 @@ class Walk:
         denial = records.judge(question)
         return denial, self._of(records, keys, labels=len(question.name) - 1, secure=denial.secure)
 
-    def check_expansion(self, message: dns.message.Message, name: dns.name.Name, made: Evidence) -> Asking[Evidence]:
+    def check_expansion(self, message: Message, name: dns.name.Name, made: Evidence) -> Asking[Evidence]:
         """Evidence that no name closer to `name` exists than the wildcard that `made` is the answer of.
 
         Only the zone that holds the wildcard can say that the name itself does not exist: one above it would say so
@@ -224,9 +221,7 @@ class Walk:
         proof = (*keys.proof, *records.held)
         return Evidence(zone=records.zone, labels=labels, ttl=records.ttl, proof=proof, secure=secure)
 
-    def _denial_proof(
-        self, message: dns.message.Message, limit: dns.name.Name
-    ) -> Asking[tuple[DenialProof, ZoneKeys] | None]:
+    def _denial_proof(self, message: Message, limit: dns.name.Name) -> Asking[tuple[DenialProof, ZoneKeys] | None]:
         """The denial records that hold, all of one zone: the deepest at or above `limit` that signed any."""
         signed = [
             (rrset, rrsigs)
@@ -248,7 +243,7 @@ class Walk:
                 records.add(Held(rrset, verified.rrsig), ttl)
         return records, keys
 
-    def _verify(self, rrset: dns.rrset.RRset, rrsigs: Sequence[RRSIG], zone: dns.name.Name, keys: KeySet) -> Verified:
+    def _verify(self, rrset: RRset, rrsigs: Sequence[Rrsig], zone: dns.name.Name, keys: KeySet) -> Verified:
         return verify_rrset(rrset, rrsigs, zone=zone, keys=keys, now=self.now, budget=self.budget)
 
 
@@ -257,15 +252,15 @@ def _deepest_signer(name: dns.name.Name, rdtype: RdataType) -> dns.name.Name:
     return name.parent() if rdtype == RdataType.DS and name != ROOT else name
 
 
-def _denial_records(message: dns.message.Message) -> list[dns.rrset.RRset]:
+def _denial_records(message: Message) -> list[RRset]:
     kinds = (RdataType.NSEC, RdataType.NSEC3)
-    found = [rrset for rrset in message.authority if rrset.rdtype in kinds and rrset.rdclass == IN]
+    found = [rrset for rrset in message.authority if rrset.rdtype in kinds]
     return found[: limits.DNS_DENIAL_RECORDS]
 
 
-def _negative_ttl(message: dns.message.Message) -> int:
+def _negative_ttl(message: Message) -> int:
     """RFC 2308 §5; the SOA is not verified, it can only shorten the time."""
     for rrset in message.authority:
-        if rrset.rdtype == RdataType.SOA and rrset.rdclass == IN:
-            return int(min(rrset.ttl, rrset[0].minimum))
+        if rrset.rdtype == RdataType.SOA:
+            return int(min(rrset.ttl, rrset.first.minimum))
     return limits.DNS_MAX_NEGATIVE_TTL

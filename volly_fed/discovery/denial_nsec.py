@@ -56,7 +56,7 @@ class Span:
 
 def judge(spans: Sequence[Span], question: Question) -> Denial:
     """What `spans` prove about `question`. Raises Bogus where they do not deny it."""
-    name, rdtype = question
+    name, rdtype = question.name, question.rdtype
     for span in spans:
         if span.owner == name:
             return judge_match(name, rdtype, span.types, KIND)

@@ -116,7 +116,7 @@ def _arc(owner: dns.name.Name, rdata: NSEC3) -> _Arc:
 
 def judge(zone: HashedZone, question: Question) -> Denial:
     """What the records prove about `question`. Raises Bogus where they do not deny it, Indeterminate out of budget."""
-    name, rdtype = question
+    name, rdtype = question.name, question.rdtype
     if zone.too_costly:
         reason = f"its NSEC3 records ask for more than {limits.DNS_NSEC3_ITERATIONS} iterations"
         return Denial(absence=Absence.NODATA, reason=reason, secure=False)

@@ -8,19 +8,17 @@ for show only. Source: RFC 4035 §4.3 and §5, RFC 2308, RFC 6672 §5.3.
 import enum
 
 import attrs
-import dns.message
 import dns.name
 import dns.rdata
-import dns.rrset
-from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
 from volly_fed import limits
 from volly_fed.discovery.chain import Asking, Walk
 from volly_fed.discovery.denial import Absence
 from volly_fed.discovery.endpoint import Status
-from volly_fed.discovery.message import Question, find
+from volly_fed.discovery.message import Message, Question, find
 from volly_fed.discovery.proof import Proof, join, proof_lines, weight_of, weight_of_proof
+from volly_fed.discovery.rrset import RRset
 from volly_fed.errors import Bogus, Indeterminate, Insecure
 
 
@@ -134,7 +132,7 @@ class _Search:
                 # a denial for the target may be in the same message, but asking for it is simpler to get right
                 message = yield Question(self._name, self._question.rdtype)
 
-    def _relevant(self, message: dns.message.Message) -> tuple[dns.rrset.RRset | None, dns.rrset.RRset | None]:
+    def _relevant(self, message: Message) -> tuple[RRset | None, RRset | None]:
         """The RRset that answers or redirects, and the DNAME that makes the redirection, where there is one."""
         rrset = find(message.answer, self._name, self._question.rdtype)
         if rrset is not None and rrset.rdtype != RdataType.CNAME:
@@ -142,18 +140,18 @@ class _Search:
         alias = find(message.answer, self._name, RdataType.CNAME)
         return alias, None if alias is None else self._dname(message, alias)
 
-    def _dname(self, message: dns.message.Message, alias: dns.rrset.RRset) -> dns.rrset.RRset | None:
+    def _dname(self, message: Message, alias: RRset) -> RRset | None:
         """RFC 6672 §5.3.1: a CNAME made from a DNAME is not signed; the DNAME is."""
         for rrset in message.answer:
-            if rrset.rdtype != RdataType.DNAME or rrset.rdclass != IN:
+            if rrset.rdtype != RdataType.DNAME:
                 continue
             if self._name != rrset.name and self._name.is_subdomain(rrset.name):
-                made = self._name.relativize(rrset.name).derelativize(rrset[0].target)
-                if made == alias[0].target:
+                made = self._name.relativize(rrset.name).derelativize(rrset.first.target)
+                if made == alias.first.target:
                     return rrset
         return None
 
-    def _check(self, message: dns.message.Message, rrset: dns.rrset.RRset) -> Asking[None]:
+    def _check(self, message: Message, rrset: RRset) -> Asking[None]:
         try:
             evidence = yield from self._walk.verify_in(message, rrset)
             self._ttl = min(self._ttl, evidence.ttl)
@@ -172,14 +170,14 @@ class _Search:
         self._reason = reason
         self._ttl = min(self._ttl, limits.DNS_INSECURE_TTL)
 
-    def _follow(self, alias: dns.rrset.RRset) -> None:
-        # CNAME is a singleton type: dnspython holds one at most, and the signature over two cannot hold then
-        self._name = alias[0].target
+    def _follow(self, alias: RRset) -> None:
+        # CNAME is a singleton type: a set holds one at most, and the signature over two cannot hold then
+        self._name = alias.first.target
         if self._name in self._seen or len(self._seen) > limits.DNS_CNAME_HOPS:
             raise Indeterminate(f"{self._question}: its aliases lead in a circle, or too far")
         self._seen.add(self._name)
 
-    def _absence(self, message: dns.message.Message) -> Asking[Answer]:
+    def _absence(self, message: Message) -> Asking[Answer]:
         try:
             denial, evidence = yield from self._walk.denial(message, Question(self._name, self._question.rdtype))
         except Insecure as error:

@@ -11,10 +11,9 @@ from typing import Final, TypeAlias
 
 import attrs
 import dns.rdata
-import dns.rrset
-from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from volly_fed import limits
+from volly_fed.discovery.rrset import RRset, Rrsig
 
 CUT_SHORT: Final = "; cut short: more was verified than is kept"
 
@@ -23,13 +22,14 @@ CUT_SHORT: Final = "; cut short: more was verified than is kept"
 class Held:
     """An RRset and the signature over it that held. Equal only to itself: walks share what they share."""
 
-    rrset: dns.rrset.RRset
-    rrsig: RRSIG
+    rrset: RRset
+    rrsig: Rrsig
 
     @cached_property
     def weight(self) -> int:
         """Bytes of memory, estimated."""
-        return weight_of(self.rrset) + weight_of([self.rrsig])
+        records = (*self.rrset.canonical, self.rrsig.unsigned, self.rrsig.signature)
+        return sum(map(len, records)) + (len(self.rrset) + 1) * limits.DNS_RECORD_BYTES
 
     def lines(self) -> Iterator[str]:
         """The RRs, one a line, then the RRSIG."""
@@ -37,7 +37,7 @@ class Held:
         rdtype = self.rrset.rdtype.name
         for rdata in self.rrset:
             yield f"{owner} {rdtype} {rdata.to_text(relativize=False)}"
-        yield f"{owner} RRSIG {self.rrsig.to_text(relativize=False)}"
+        yield f"{owner} RRSIG {self.rrsig.rdata.to_text(relativize=False)}"
 
 
 Proof: TypeAlias = tuple[Held, ...]

@@ -63,6 +63,11 @@ def check_shape(wire: bytes) -> int:
         raise BadMessage("a DNS message that ends too early") from error
 
 
+def has_names(rdtype: int) -> bool:
+    """Whether there are names in the RDATA, so that it can be written in more than one way."""
+    return rdtype in _NAMES
+
+
 def _is_opaque(rdtype: int) -> bool:
     """Whether dnspython takes its RDATA as bytes."""
     found = dns.rdata.get_rdata_class(IN, RdataType.make(rdtype))  # type: ignore[no-untyped-call]  # dnspython's gap

@@ -14,15 +14,15 @@ import attrs
 import dns.dnssec
 import dns.name
 import dns.rdatatype
-import dns.rrset
 from dns.dnssectypes import Algorithm, DSDigest
+from dns.rdataclass import IN
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
-from dns.rdtypes.ANY.RRSIG import RRSIG
 
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.keys import Key, KeySet
+from volly_fed.discovery.rrset import RRset, Rrsig
 from volly_fed.errors import Bogus
 
 ALGORITHMS: Final = frozenset(
@@ -42,14 +42,14 @@ DIGESTS: Final = frozenset(_DIGESTS)
 
 _SERIAL: Final = 1 << 32
 _HALF: Final = 1 << 31
-_RRSIG_FIXED: Final = 18  # RFC 4034 §3.1: everything before the signer's name
+_OWNED: Final = struct.Struct("!HHI")  # type, class and TTL
 
 
 @attrs.frozen(kw_only=True)
 class Verified:
     """A signature that holds."""
 
-    rrsig: RRSIG
+    rrsig: Rrsig
     labels: int
     """Of the owner name as signed: fewer than the owner's own where a wildcard was expanded (RFC 4035 §5.3.4)."""
     ttl: float
@@ -57,8 +57,8 @@ class Verified:
 
 
 def verify_rrset(
-    rrset: dns.rrset.RRset,
-    rrsigs: Sequence[RRSIG],
+    rrset: RRset,
+    rrsigs: Sequence[Rrsig],
     *,
     zone: dns.name.Name,
     keys: Iterable[DNSKEY],
@@ -86,7 +86,7 @@ def verify_rrset(
     raise Bogus(f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)}: {reason}")
 
 
-def _failure(key: Key, rrsig: RRSIG, signed: bytes, budget: Budget) -> str:
+def _failure(key: Key, rrsig: Rrsig, signed: bytes, budget: Budget) -> str:
     budget.spend_verification()
     return "" if key.verifies(rrsig.signature, signed) else "its signature is wrong"
 
@@ -106,9 +106,9 @@ def is_supported(ds: DS) -> bool:
     return ds.algorithm in ALGORITHMS and ds.digest_type in DIGESTS
 
 
-def _objection(rrset: dns.rrset.RRset, rrsig: RRSIG, zone: dns.name.Name, now: float) -> str:
+def _objection(rrset: RRset, rrsig: Rrsig, zone: dns.name.Name, now: float) -> str:
     """Why `rrsig` cannot hold, before any cryptography; "" where nothing speaks against it (RFC 4035 §5.3.1)."""
-    if rrsig.type_covered != rrset.rdtype or rrsig.rdclass != rrset.rdclass:
+    if rrsig.type_covered != rrset.rdtype:
         return "its signature covers another type"
     if rrsig.signer != zone or not rrset.name.is_subdomain(zone):
         return f"it is signed by {rrsig.signer}, not by {zone}"
@@ -130,22 +130,20 @@ def seconds_until(stamp: int, now: float) -> int:
     return (stamp - int(now) + _HALF) % _SERIAL - _HALF
 
 
-def _canonical(rrset: dns.rrset.RRset) -> list[bytes]:
+def _canonical(rrset: RRset) -> list[bytes]:
     """The RDATA in canonical form and order, none twice, each after its length (RFC 4034 §6.2 and §6.3)."""
-    return [struct.pack("!H", len(rdata)) + rdata for rdata in sorted({rdata.to_digestable() for rdata in rrset})]
+    return [len(rdata).to_bytes(2) + rdata for rdata in sorted(rrset.canonical)]
 
 
-def _signed_data(rrset: dns.rrset.RRset, rrsig: RRSIG, rdatas: Sequence[bytes]) -> bytes:
+def _signed_data(rrset: RRset, rrsig: Rrsig, rdatas: Sequence[bytes]) -> bytes:
     """What the signature is over (RFC 4034 §3.1.8.1); for an expanded wildcard, its own name (RFC 4035 §5.3.2)."""
     owner = rrset.name.to_digestable()
     if rrsig.labels < len(rrset.name) - 1 - rrset.name.is_wild():
         owner = b"\x01*" + rrset.name.split(rrsig.labels + 1)[1].to_digestable()
-    head = owner + struct.pack("!HHI", rrset.rdtype, rrset.rdclass, rrsig.original_ttl)
-    fixed = rrsig.to_wire()
-    assert fixed is not None  # only with a file to write to
-    return fixed[:_RRSIG_FIXED] + rrsig.signer.to_digestable() + b"".join(head + rdata for rdata in rdatas)
+    head = owner + _OWNED.pack(rrset.rdtype, IN, rrsig.original_ttl)
+    return rrsig.unsigned + b"".join(head + rdata for rdata in rdatas)
 
 
-def _ttl(rrset: dns.rrset.RRset, rrsig: RRSIG, now: float) -> int:
+def _ttl(rrset: RRset, rrsig: Rrsig, now: float) -> int:
     """RFC 4035 §5.3.3, and never more than a day."""
     return max(0, min(rrset.ttl, rrsig.original_ttl, seconds_until(rrsig.expiration, now), limits.DNS_MAX_TTL))

@@ -138,7 +138,7 @@ async def _see(transport: Transport, server: Server, question: Question, style: 
         return _Seen(error=str(error))
     message = reply.message
     signed = any(rrset.rdtype == RdataType.RRSIG for rrset in message.answer)
-    return _Seen(message.rcode(), bool(message.flags & dns.flags.AD), signed)
+    return _Seen(message.rcode, bool(message.flags & dns.flags.AD), signed)
 
 
 def _verdict(

@@ -37,7 +37,7 @@ from volly_fed.discovery.anchors import IANA_ROOT, Anchors, read_anchors
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.dnssec import Answer, failed
 from volly_fed.discovery.endpoint import Endpoint, Service, Status, Step
-from volly_fed.discovery.message import Question
+from volly_fed.discovery.message import Message, Question
 from volly_fed.discovery.zones import ROOT, Zones
 from volly_fed.errors import Bogus, ConfigError, DiscoveryError, Indeterminate
 from volly_fed.machine import RandomSource
@@ -206,7 +206,7 @@ class Resolver:
         late = Indeterminate(f"{question}: no result within {limits.DISCOVERY} seconds")
         return failed(question, late, self._clock())
 
-    async def unvalidated(self, question: Question) -> dns.message.Message:
+    async def unvalidated(self, question: Question) -> Message:
         """What a resolver answers, for diagnosis only: nothing in it is proved. Raises Indeterminate."""
         return (await self._transport.ask(question, Budget())).message
 

@@ -20,7 +20,7 @@ from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Asking, Walk
 from volly_fed.discovery.dnssec import Answer, look_up, worse
 from volly_fed.discovery.endpoint import Status
-from volly_fed.discovery.message import Question
+from volly_fed.discovery.message import Message, Question
 from volly_fed.discovery.zones import Zones
 from volly_fed.errors import Indeterminate
 
@@ -145,7 +145,7 @@ class OwnJudge:
         self._transport = transport
         self._budget = Budget()
         self._walk = Walk(zones=zones, now=now, budget=self._budget)
-        self._messages: Once[dns.message.Message | str] = Once(self._ask)
+        self._messages: Once[Message | str] = Once(self._ask)
 
     @property
     def is_overdrawn(self) -> bool:
@@ -175,7 +175,7 @@ class OwnJudge:
                 answer: Answer = stop.value
                 return answer
 
-    async def _ask(self, question: Question) -> dns.message.Message | str:
+    async def _ask(self, question: Question) -> Message | str:
         try:
             return (await self._transport.ask(question, self._budget)).message
         except Indeterminate as error:

@@ -26,7 +26,7 @@ from volly_fed.config.values import Server as Server
 from volly_fed.daemon.dns.cache import SingleFlight, take
 from volly_fed.daemon.dns.tls import TlsPool, frame, read_frame
 from volly_fed.discovery.budget import Budget
-from volly_fed.discovery.message import Question, has_ident, parse_response, query_for
+from volly_fed.discovery.message import Message, Question, has_ident, parse_response, query_for
 from volly_fed.errors import BadMessage, Indeterminate
 
 _IDENTS: Final = 1 << 16
@@ -51,7 +51,7 @@ class Style(enum.Enum):
 class Reply:
     """A usable response and who gave it."""
 
-    message: dns.message.Message
+    message: Message
     server: Server
 
 
@@ -124,10 +124,10 @@ class Transport:
             except (OSError, BadMessage, trio.BrokenResourceError) as error:
                 reason = f"{_text(server)}: {str(error) or type(error).__name__}"
             else:
-                if message.rcode() in _USABLE:
+                if message.rcode in _USABLE:
                     return Reply(message=message, server=server)
-                reason = f"{_text(server)} answers {dns.rcode.to_text(message.rcode())}"
-                if message.rcode() == dns.rcode.SERVFAIL:
+                reason = f"{_text(server)} answers {dns.rcode.to_text(message.rcode)}"
+                if message.rcode == dns.rcode.SERVFAIL:
                     refusal = Reply(message=message, server=server)
             servers.remove(server)
         return Unanswered(f"{question}: {reason}", refusal)
@@ -137,9 +137,7 @@ class Transport:
         if server in self.servers:
             self.servers = (*(other for other in self.servers if other != server), server)
 
-    async def _exchange(
-        self, server: Server, question: Question, style: Style, wait: float, budget: Budget
-    ) -> dns.message.Message:
+    async def _exchange(self, server: Server, question: Question, style: Style, wait: float, budget: Budget) -> Message:
         if server.name:
             with trio.fail_after(limits.DNS_QUERY):
                 return parse_response(await self._pool.ask(server, partial(_query, question, style)), question, budget)

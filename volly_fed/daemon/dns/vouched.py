@@ -10,11 +10,9 @@ from functools import partial
 
 import dns.edns
 import dns.flags
-import dns.message
 import dns.name
 import dns.rcode
 import dns.rdata
-import dns.rrset
 import trio
 from dns.rdatatype import RdataType
 
@@ -25,7 +23,8 @@ from volly_fed.daemon.dns.transport import Reply, Server, Style, Transport, Unan
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.dnssec import Answer, Outcome, failed
 from volly_fed.discovery.endpoint import Status
-from volly_fed.discovery.message import Question, find
+from volly_fed.discovery.message import Message, Question, find
+from volly_fed.discovery.rrset import RRset
 from volly_fed.errors import Bogus, Indeterminate, LocalError
 
 
@@ -119,7 +118,7 @@ class Vouching:
         return Bogus(f"{question}: {words}, but answers without validation: the chain of trust is broken")
 
 
-def explanation(message: dns.message.Message) -> str:
+def explanation(message: Message) -> str:
     """The extended errors of a response in words (RFC 8914), "" where there are none; one short line in every case."""
     options = [option for option in message.options if isinstance(option, dns.edns.EDEOption)]
     words = ", ".join(
@@ -135,7 +134,7 @@ def _ede_words(code: int) -> str:
         return f"extended error {int(code)}"
 
 
-def vouched(question: Question, message: dns.message.Message, status: Status, now: float, reason: str = "") -> Answer:
+def vouched(question: Question, message: Message, status: Status, now: float, reason: str = "") -> Answer:
     """What `message` answers, with the verdict of whoever sent it."""
     name, used = question.name, []
     rrset = find(message.answer, name, question.rdtype)
@@ -146,7 +145,7 @@ def vouched(question: Question, message: dns.message.Message, status: Status, no
         used.append(alias)
         if len(used) > limits.DNS_CNAME_HOPS:
             return failed(question, Indeterminate(f"{question}: its aliases lead in a circle, or too far"), now)
-        name = alias[0].target
+        name = alias.first.target
         rrset = find(message.answer, name, question.rdtype)
     outcome, rdatas = _outcome(message, rrset)
     ttls = [found.ttl for found in ([*used, rrset] if rrset is not None else used)]
@@ -168,15 +167,13 @@ def vouched(question: Question, message: dns.message.Message, status: Status, no
 _ABSENT = {Outcome.NODATA: "has no such record", Outcome.NXDOMAIN: "does not exist"}
 
 
-def _outcome(
-    message: dns.message.Message, rrset: dns.rrset.RRset | None
-) -> tuple[Outcome, tuple[dns.rdata.Rdata, ...]]:
+def _outcome(message: Message, rrset: RRset | None) -> tuple[Outcome, tuple[dns.rdata.Rdata, ...]]:
     if rrset is not None:
         return Outcome.FOUND, tuple(rrset)
-    return (Outcome.NXDOMAIN if message.rcode() == dns.rcode.NXDOMAIN else Outcome.NODATA), ()
+    return (Outcome.NXDOMAIN if message.rcode == dns.rcode.NXDOMAIN else Outcome.NODATA), ()
 
 
-def _negative_ttl(message: dns.message.Message) -> int:
+def _negative_ttl(message: Message) -> int:
     """RFC 2308 §5."""
-    soas: Sequence[dns.rrset.RRset] = [rrset for rrset in message.authority if rrset.rdtype == RdataType.SOA]
-    return min([limits.DNS_MAX_NEGATIVE_TTL, *(int(min(soa.ttl, soa[0].minimum)) for soa in soas)])
+    soas: Sequence[RRset] = [rrset for rrset in message.authority if rrset.rdtype == RdataType.SOA]
+    return min([limits.DNS_MAX_NEGATIVE_TTL, *(int(min(soa.ttl, soa.first.minimum)) for soa in soas)])

@@ -24,7 +24,7 @@ from volly_fed.discovery.address import sort_addresses
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.dnssec import Answer
 from volly_fed.discovery.endpoint import Status
-from volly_fed.discovery.message import Question, find, signatures
+from volly_fed.discovery.message import Message, Question, find, signatures
 from volly_fed.discovery.signature import verify_rrset
 from volly_fed.errors import Bogus, Indeterminate
 from volly_fed.names import DomainName
@@ -112,7 +112,7 @@ async def delegation(resolver: Resolver, zone: Zone, *, port: int = DNS_PORT) ->
             message = await ask(server.address, port, question, referral=True)
         except Indeterminate:
             continue
-        rrset = find(message.answer, *question) or find(message.authority, *question)
+        rrset = find([*message.answer, *message.authority], question.name, question.rdtype)
         if rrset is not None:
             return frozenset(rdata.target.to_text(omit_final_dot=True).lower() for rdata in rrset)
     raise Indeterminate(f"{question}: no server of {above.name} tells")
@@ -192,12 +192,12 @@ async def _view(zone: Zone, server: Server, question: Question, now: float, port
     return _read(attrs.evolve(view, serial=serial), zone, message, question, now)
 
 
-def _serial(message: dns.message.Message, origin: dns.name.Name) -> int | None:
+def _serial(message: Message, origin: dns.name.Name) -> int | None:
     rrset = find(message.answer, origin, RdataType.SOA)
-    return int(rrset[0].serial) if rrset is not None else None
+    return int(rrset.first.serial) if rrset is not None else None
 
 
-def _read(view: View, zone: Zone, message: dns.message.Message, question: Question, now: float) -> View:
+def _read(view: View, zone: Zone, message: Message, question: Question, now: float) -> View:
     rrset = find(message.answer, question.name, question.rdtype)
     if rrset is None:
         return view

@@ -15,7 +15,7 @@ import dns.rcode
 import trio
 
 from volly_fed import limits
-from volly_fed.discovery.message import Question, has_ident, parse_response
+from volly_fed.discovery.message import Message, Question, has_ident, parse_response
 from volly_fed.errors import BadMessage, Indeterminate
 
 _IDENTS: Final = 1 << 16
@@ -27,7 +27,7 @@ class Unroutable(Indeterminate):
     """This machine has no way to the address: it says nothing about the server."""
 
 
-async def ask(address: str, port: int, question: Question, *, referral: bool = False) -> dns.message.Message:
+async def ask(address: str, port: int, question: Question, *, referral: bool = False) -> Message:
     """The server's own answer, NOERROR or NXDOMAIN. Raises Indeterminate: no answer, or one without authority.
 
     With `referral` it may also be one that only names the servers of a zone below (RFC 1034 §4.2.1). A lost datagram
@@ -39,14 +39,14 @@ async def ask(address: str, port: int, question: Question, *, referral: bool = F
         raise Indeterminate("it does not answer") from None
     except BadMessage as error:
         raise Indeterminate(str(error)) from error
-    if message.rcode() not in _USABLE:
-        raise Indeterminate(f"it answers {dns.rcode.to_text(message.rcode())}")
+    if message.rcode not in _USABLE:
+        raise Indeterminate(f"it answers {dns.rcode.to_text(message.rcode)}")
     if not (referral or message.flags & dns.flags.AA):
         raise Indeterminate("it answers without authority: the zone is delegated to it, and it does not hold the zone")
     return message
 
 
-async def _exchange(address: str, port: int, question: Question) -> dns.message.Message:
+async def _exchange(address: str, port: int, question: Question) -> Message:
     try:
         wire = await _datagrams(address, port, question)
         message = parse_response(wire, question)
