@@ -168,7 +168,9 @@ def test_what_a_resolver_writes_into_its_refusal_stays_one_short_line() -> None:
     message = dns.message.make_response(query)
     text = "\x1b[2J ok\nnote: switch validation off " + "x" * 4096
     message.use_edns(options=[dns.edns.EDEOption(dns.edns.EDECode.DNSSEC_BOGUS, text)])
-    words = explanation(parse_response(message.to_wire(max_size=65535), Question(dns.name.from_text("a.test"), RdataType.A)))
+    words = explanation(
+        parse_response(message.to_wire(max_size=65535), Question(dns.name.from_text("a.test"), RdataType.A))
+    )
     assert words.startswith("dnssec bogus: ")
     assert words.isprintable()
     assert len(words) < 2 * limits.MAX_TEXT
