@@ -43,7 +43,7 @@ def of_dnspython(wire: bytes, question: Question) -> Taken | None:
     asked = message.question[0]
     if (asked.name, asked.rdtype, asked.rdclass) != (question.name, question.rdtype, IN):
         return None
-    sections = [
+    sections: list[list[Shown]] = [
         [(r.name, r.rdtype, r.covers, r.ttl, {rdata.to_digestable(): rdata for rdata in r}) for r in section]
         for section in (message.answer, message.authority)
     ]

@@ -9,7 +9,6 @@ from random import Random
 
 import dns.message
 import pytest
-from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -19,9 +18,10 @@ from tests.discovery.whole import Whole, question
 from volly_fed.discovery.anchors import read_anchors
 from volly_fed.discovery.dnssec import Answer
 from volly_fed.discovery.endpoint import Status, Target
-from volly_fed.discovery.keys import Key
+from volly_fed.discovery.keys import Key, rdata_of
 from volly_fed.discovery.message import Message, Question, parse_response, query_for
 from volly_fed.discovery.records import Identity
+from volly_fed.discovery.rrset import Dnskey
 from volly_fed.errors import Bogus, DiscoveryError, Indeterminate, Insecure, NoRecords
 from volly_fed.testing.world import Flaw, Nsec3, World
 
@@ -140,12 +140,12 @@ def _remembered(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _verifies(key: Key, signature: bytes, data: bytes) -> bool:
-    return _held(key.dnskey, signature, data)
+    return _held(rdata_of(key.dnskey), signature, data)
 
 
 @cache
-def _held(dnskey: DNSKEY, signature: bytes, data: bytes) -> bool:
-    return _VERIFIES(Key(dnskey, 0), signature, data)
+def _held(rdata: bytes, signature: bytes, data: bytes) -> bool:
+    return _VERIFIES(Key(Dnskey.from_wire(rdata), 0), signature, data)
 
 
 _VERIFIES = Key.verifies

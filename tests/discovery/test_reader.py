@@ -5,6 +5,7 @@ import time
 from functools import cache
 from random import Random
 
+import dns.dnssec
 import dns.message
 import dns.name
 import dns.rdata
@@ -12,6 +13,7 @@ import dns.rrset
 import pytest
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,7 @@ from tests.discovery.worlds import build
 from volly_fed.discovery import plan
 from volly_fed.discovery.anchors import read_anchors
 from volly_fed.discovery.endpoint import Service
+from volly_fed.discovery.keys import rdata_of, tag_of
 from volly_fed.discovery.question import Question
 from volly_fed.discovery.reader import read
 from volly_fed.discovery.rrset import RRset, Rrsig
@@ -192,3 +195,17 @@ def test_a_signature_is_what_dnspython_says() -> None:
     wire = rdata.to_wire()
     assert wire is not None
     assert Rrsig.from_wire(wire) == rrsig
+
+
+def test_a_key_is_what_dnspython_says() -> None:
+    for material in (b"", b"\1", b"\1\2\3\4", b"\xff" * 65):
+        wire = bytes((1, 1, 3, 13)) + material
+        rdata = dns.rdata.from_wire(IN, RdataType.DNSKEY, wire, 0, len(wire))
+        assert isinstance(rdata, DNSKEY)
+        rrset = RRset.of(QUESTION.name, 60, [rdata])
+        (dnskey,) = rrset.dnskeys
+        for field in ("flags", "protocol", "algorithm", "key"):
+            assert getattr(dnskey, field) == getattr(rdata, field)
+        assert rdata_of(dnskey) == rdata_of(rdata) == rdata.to_digestable()
+        assert tag_of(rdata_of(dnskey)) == dns.dnssec.key_id(rdata)
+        assert list(rrset) == [rdata]

@@ -13,7 +13,6 @@ import attrs
 import dns.name
 from dns.dnssectypes import Algorithm
 from dns.rdatatype import RdataType
-from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from volly_fed import limits
@@ -25,6 +24,7 @@ from volly_fed.discovery.message import Message, Question, find, signatures, sig
 from volly_fed.discovery.proof import Held, Proof
 from volly_fed.discovery.rrset import RRset, Rrsig
 from volly_fed.discovery.signature import Verified, is_supported, matches_ds, verify_rrset
+from volly_fed.discovery.wire_name import above
 from volly_fed.discovery.zones import ROOT as ROOT
 from volly_fed.discovery.zones import Unsigned, ZoneKeys
 from volly_fed.discovery.zones import Zones as Zones
@@ -104,7 +104,7 @@ class Walk:
             origin = "a trust anchor" if anchored else "a DS"
             raise Bogus(f"{zone} DNSKEY: {origin} says that the zone is signed, but the resolver shows no keys of it")
         required = self._required(ds_set)
-        keys = KeySet((rdata for rdata in rrset if isinstance(rdata, DNSKEY)), required)
+        keys = KeySet(rrset.dnskeys, required)
         rrsigs = signatures(message.answer, rrset)
         error = Bogus(f"{zone} DNSKEY: no key matches the {'trust anchor' if anchored else 'DS'}")
         for ds in [ds for ds in ds_set if required in (None, ds.algorithm)][: limits.DNS_DS_PER_ZONE]:
@@ -249,7 +249,7 @@ class Walk:
 
 def _deepest_signer(name: dns.name.Name, rdtype: RdataType) -> dns.name.Name:
     """The deepest zone that may speak of these records: for DS the parent's side of the cut (RFC 4035 §3.1.4.1)."""
-    return name.parent() if rdtype == RdataType.DS and name != ROOT else name
+    return above(name) if rdtype == RdataType.DS and name != ROOT else name
 
 
 def _denial_records(message: Message) -> list[RRset]:

@@ -19,6 +19,7 @@ from volly_fed.discovery.reader import Message as Message
 from volly_fed.discovery.reader import read
 from volly_fed.discovery.rrset import RRset, Rrsig
 from volly_fed.discovery.shape import check_shape
+from volly_fed.discovery.wire_name import same
 from volly_fed.errors import BadMessage
 
 _HEADER: Final = 12
@@ -43,7 +44,7 @@ def parse_response(wire: bytes, question: Question, budget: Budget | None = None
 def find(section: Iterable[RRset], name: dns.name.Name, rdtype: RdataType) -> RRset | None:
     """The RRset of that name and type, or None."""
     for rrset in section:
-        if rrset.rdtype == rdtype and (rrset.name is name or rrset.name == name):
+        if rrset.rdtype == rdtype and same(rrset.name, name):
             return rrset
     return None
 
@@ -62,7 +63,5 @@ def _signature_sets(section: Iterable[RRset], rrset: RRset) -> list[RRset]:
     return [
         held
         for held in section
-        if held.rdtype == RdataType.RRSIG
-        and held.covers == rrset.rdtype
-        and (held.name is rrset.name or held.name == rrset.name)
+        if held.rdtype == RdataType.RRSIG and held.covers == rrset.rdtype and same(held.name, rrset.name)
     ]

@@ -28,6 +28,7 @@ from volly_fed.discovery.records import (
     parse_tlsa,
     txt_strings,
 )
+from volly_fed.discovery.wire_name import name_from
 from volly_fed.errors import BadMessage, Bogus, DiscoveryError, Indeterminate, Insecure, NoRecords
 from volly_fed.machine import RandomSource
 from volly_fed.names import DomainName
@@ -53,7 +54,7 @@ _WORST_FIRST: Final = (Status.BOGUS, Status.INDETERMINATE, Status.INSECURE, Stat
 def absolute(name: str) -> dns.name.Name:
     """`name`, taken from the root. Raises NoRecords for what no zone can hold (a name that is too long)."""
     try:
-        return dns.name.from_text(name, dns.name.root)
+        return name_from(name)
     except dns.exception.DNSException as error:
         raise NoRecords(f"{name}: no DNS name ({error})\nnote: check its spelling") from error
 

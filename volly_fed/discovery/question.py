@@ -35,6 +35,11 @@ class Question:
     def _(self) -> bytes:
         return self.name.to_digestable() + _ASKED.pack(self.rdtype, IN)
 
+    @property
+    def owner(self) -> bytes:
+        """The name's part of `wire`."""
+        return self.wire[: -_ASKED.size]
+
     def __str__(self) -> str:
         return f"{self.name} {dns.rdatatype.to_text(self.rdtype)}"
 

@@ -22,8 +22,9 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.OPT import OPT
 
 from volly_fed.discovery.question import Question
-from volly_fed.discovery.rrset import RRset, Rrsig
+from volly_fed.discovery.rrset import Dnskey, Record, RRset, Rrsig
 from volly_fed.discovery.shape import has_names
+from volly_fed.discovery.wire_name import name_end, name_of
 from volly_fed.errors import BadMessage
 
 _HEADER: Final = struct.Struct("!6H")
@@ -94,10 +95,15 @@ class _Reader:
         if wire[at : at + 2] == _TO_QUESTION and at > _HEADER.size:
             self._position = at + 2
             return asked
-        self._parser.seek(at)
-        name = self._parser.get_name(decompress=True)
-        self._position = self._parser.current
-        return asked if name == asked else name
+        try:
+            self._position = name_end(wire, at)
+        except ValueError:
+            self._parser.seek(at)
+            name = self._parser.get_name(decompress=True)
+            self._position = self._parser.current
+            return asked if name == asked else name
+        written = wire[at : self._position]
+        return asked if written.lower() == self._question.owner else name_of(written)
 
     def _section(self, count: int, *, tlsa: bool = False, opt: bool = False) -> list[RRset]:
         """The RRsets of so many records. `tlsa`, `opt`: a malformed TLSA record, or an OPT, may be among them."""
@@ -107,7 +113,7 @@ class _Reader:
             rdtype, _, ttl, size = _RECORD.unpack_from(self._wire, self._position)
             self._position += _RECORD.size
             if rdtype == RdataType.OPT:
-                if not opt or self._edns is not None or name != dns.name.root:
+                if not opt or self._edns is not None or len(name) > 1:
                     raise BadMessage("a malformed DNS message (OPT where it may not be)")
                 self._edns = (ttl, self._options(size))
                 continue
@@ -118,7 +124,7 @@ class _Reader:
             found[key].add(canonical, record, ttl if ttl <= _MAX_TTL else 0)  # RFC 2181 §8
         return list(found.values())
 
-    def _record(self, rdtype: int, size: int, *, tlsa: bool) -> tuple[bytes, dns.rdata.Rdata | Rrsig, int]:
+    def _record(self, rdtype: int, size: int, *, tlsa: bool) -> tuple[bytes, Record, int]:
         """The RDATA in canonical form, and taken apart; and the type that it covers, if it is a signature."""
         start = self._position
         self._position += size
@@ -128,6 +134,8 @@ class _Reader:
         if rdtype == RdataType.RRSIG:
             rrsig = Rrsig.from_wire(data)
             return rrsig.canonical, rrsig, rrsig.type_covered
+        if rdtype == RdataType.DNSKEY:
+            return data, Dnskey.from_wire(data), RdataType.NONE
         try:
             rdata = self._rdata(rdtype, start, size)
         except Exception:

@@ -1,28 +1,26 @@
-"""RRsets of a response, with what the validator needs of them at hand: the canonical form, and signatures taken apart.
+"""RRsets of a response, with what the validator needs at hand: canonical forms, signatures and keys taken apart.
 
 in: RDATA bytes and what dnspython makes of them; out: the same, none twice.
 Never: judges anything. Source: RFC 2181 §5, RFC 4034 §3.1 and §6, RFC 6840 §5.1.
 Half of what a discovery with dnspython's own RRsets costs goes into writing records out again, to compare them with the
-others of their set and to check signatures, and into RRSIG objects whose text nobody asks for.
+others of their set and to check signatures, and into objects whose text nobody asks for.
 """
 
 import struct
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import attrs
 import dns.name
 import dns.rdata
 import dns.rdatatype
-import dns.wire
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
-from volly_fed import limits
+from volly_fed.discovery.wire_name import name_end, name_of
 
 _RRSIG: Final = struct.Struct("!HBBIIIH")
-_MAX_LABEL: Final = 63
+_DNSKEY: Final = struct.Struct("!HBB")
 
 
 @attrs.frozen(kw_only=True)
@@ -71,19 +69,37 @@ class Rrsig:
         return dns.rdata.from_wire(IN, RdataType.RRSIG, self.canonical, 0, len(self.canonical))
 
 
-def name_end(wire: bytes, at: int) -> int:
-    """Where the name at `at` ends, if no pointer is in it. Raises IndexError, and ValueError for a pointer."""
-    while size := wire[at]:
-        if size > _MAX_LABEL:
-            raise ValueError("a compressed name where none may be")
-        at += 1 + size
-    return at + 1
+@attrs.frozen(kw_only=True)
+class Dnskey:
+    """A DNSKEY; the fields have the names of RFC 4034 §2.1."""
+
+    flags: int
+    protocol: int
+    algorithm: int
+    key: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def from_wire(cls, wire: bytes) -> "Dnskey":
+        """From RDATA. Raises struct.error where it is too short."""
+        flags, protocol, algorithm = _DNSKEY.unpack_from(wire)
+        return cls(flags=flags, protocol=protocol, algorithm=algorithm, key=wire[_DNSKEY.size :])
+
+    @property
+    def rdata(self) -> dns.rdata.Rdata:
+        """As dnspython has it, to be shown."""
+        wire = _DNSKEY.pack(self.flags, self.protocol, self.algorithm) + self.key
+        return dns.rdata.from_wire(IN, RdataType.DNSKEY, wire, 0, len(wire))
 
 
-@lru_cache(limits.DNS_NAMES)
-def name_of(wire: bytes) -> dns.name.Name:
-    """The name whose wire form `wire` is. One discovery meets the same few names again and again."""
-    return dns.wire.Parser(wire).get_name()
+Record: TypeAlias = dns.rdata.Rdata | Rrsig | Dnskey
+
+
+def taken_apart(rdata: dns.rdata.Rdata) -> Record:
+    """The same as the validator wants it."""
+    wire = rdata.to_digestable()
+    if rdata.rdtype == RdataType.RRSIG:
+        return Rrsig.from_wire(wire)
+    return Dnskey.from_wire(wire) if rdata.rdtype == RdataType.DNSKEY else rdata
 
 
 @attrs.define(eq=False)
@@ -94,9 +110,9 @@ class RRset:
     rdtype: RdataType
     covers: int = RdataType.NONE
     ttl: int = 0
-    _records: dict[bytes, dns.rdata.Rdata | Rrsig] = attrs.field(factory=dict, init=False, repr=False)
+    _records: dict[bytes, Record] = attrs.field(factory=dict, init=False, repr=False)
 
-    def add(self, canonical: bytes, record: dns.rdata.Rdata | Rrsig, ttl: int) -> None:
+    def add(self, canonical: bytes, record: Record, ttl: int) -> None:
         """One more; the least TTL counts. Of a type that has one record in a set at most, the last one stays."""
         if self._records:
             self.ttl = min(self.ttl, ttl)
@@ -112,8 +128,7 @@ class RRset:
         first, *others = rdatas
         made = cls(name, first.rdtype, first.covers())
         for rdata in (first, *others):
-            wire = rdata.to_digestable()
-            made.add(wire, Rrsig.from_wire(wire) if rdata.rdtype == RdataType.RRSIG else rdata, ttl)
+            made.add(rdata.to_digestable(), taken_apart(rdata), ttl)
         return made
 
     @property
@@ -127,12 +142,17 @@ class RRset:
         return [record for record in self._records.values() if isinstance(record, Rrsig)]
 
     @property
+    def dnskeys(self) -> list[Dnskey]:
+        """The keys in it."""
+        return [record for record in self._records.values() if isinstance(record, Dnskey)]
+
+    @property
     def first(self) -> Any:
         """The record that came first, the only one of a singleton type. Which fields it has, the type says."""
         return next(iter(self))
 
     def __iter__(self) -> Iterator[Any]:
-        return (record.rdata if isinstance(record, Rrsig) else record for record in self._records.values())
+        return (record.rdata if isinstance(record, Rrsig | Dnskey) else record for record in self._records.values())
 
     def __len__(self) -> int:
         return len(self._records)

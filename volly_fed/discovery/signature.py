@@ -11,18 +11,17 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 import attrs
-import dns.dnssec
 import dns.name
 import dns.rdatatype
 from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdataclass import IN
-from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.DS import DS
 
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
-from volly_fed.discovery.keys import Key, KeySet
+from volly_fed.discovery.keys import Dnskey, Key, KeySet, rdata_of, tag_of
 from volly_fed.discovery.rrset import RRset, Rrsig
+from volly_fed.discovery.wire_name import same
 from volly_fed.errors import Bogus
 
 ALGORITHMS: Final = frozenset(
@@ -61,7 +60,7 @@ def verify_rrset(
     rrsigs: Sequence[Rrsig],
     *,
     zone: dns.name.Name,
-    keys: Iterable[DNSKEY],
+    keys: Iterable[Dnskey],
     now: float,
     budget: Budget,
 ) -> Verified:
@@ -91,13 +90,12 @@ def _failure(key: Key, rrsig: Rrsig, signed: bytes, budget: Budget) -> str:
     return "" if key.verifies(rrsig.signature, signed) else "its signature is wrong"
 
 
-def matches_ds(zone: dns.name.Name, key: DNSKEY, ds: DS) -> bool:
+def matches_ds(zone: dns.name.Name, key: Dnskey, ds: DS) -> bool:
     """Whether `ds` names `key`, and the key may sign the zone's keys (RFC 4035 §5.2)."""
-    if (key.algorithm, dns.dnssec.key_id(key)) != (ds.algorithm, ds.key_tag) or not Key.may_sign(key):
+    rdata = rdata_of(key)
+    if (key.algorithm, tag_of(rdata)) != (ds.algorithm, ds.key_tag) or not Key.may_sign(key):
         return False
     digest = _DIGESTS.get(ds.digest_type)
-    rdata = key.to_wire()
-    assert rdata is not None  # only with a file to write to
     return digest is not None and digest(zone.to_digestable() + rdata).digest() == ds.digest
 
 
@@ -110,7 +108,7 @@ def _objection(rrset: RRset, rrsig: Rrsig, zone: dns.name.Name, now: float) -> s
     """Why `rrsig` cannot hold, before any cryptography; "" where nothing speaks against it (RFC 4035 §5.3.1)."""
     if rrsig.type_covered != rrset.rdtype:
         return "its signature covers another type"
-    if rrsig.signer != zone or not rrset.name.is_subdomain(zone):
+    if not same(rrsig.signer, zone) or not rrset.name.is_subdomain(zone):
         return f"it is signed by {rrsig.signer}, not by {zone}"
     if rrsig.algorithm not in ALGORITHMS:
         return f"it is signed with algorithm {rrsig.algorithm}, which is not supported"

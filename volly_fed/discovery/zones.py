@@ -15,7 +15,8 @@ from volly_fed import limits
 from volly_fed.discovery.anchors import Anchors
 from volly_fed.discovery.keys import KeySet
 from volly_fed.discovery.message import Question
-from volly_fed.discovery.proof import Proof, weight_of, weight_of_proof
+from volly_fed.discovery.proof import Proof, weight_of_proof
+from volly_fed.discovery.wire_name import above
 from volly_fed.errors import Indeterminate
 
 ROOT: Final = dns.name.root
@@ -33,7 +34,8 @@ class ZoneKeys:
     @property
     def weight(self) -> int:
         """Bytes of memory, estimated."""
-        return weight_of(self.keys) + weight_of_proof(self.proof)
+        keys = sum(len(key.key) + limits.DNS_RECORD_BYTES for key in self.keys)
+        return keys + weight_of_proof(self.proof)
 
 
 @attrs.frozen(kw_only=True)
@@ -83,8 +85,8 @@ class Zones:
     def put(self, zone: dns.name.Name, known: ZoneKeys | Unsigned, *, now: float) -> None:
         """Remember; the oldest entries make room."""
         self._drop(zone)
-        self._known[zone] = _Known(known, now, known.weight)
-        self._weight += known.weight
+        entry = self._known[zone] = _Known(known, now, known.weight)
+        self._weight += entry.weight
         while len(self._known) > limits.DNS_CACHE_ENTRIES or self._weight > limits.DNS_CACHE_BYTES:
             self._drop(next(iter(self._known)))
 
@@ -121,5 +123,5 @@ class Zones:
             if name in self.anchors or name == ROOT:
                 break
             questions.append(Question(name, RdataType.DS))
-            name = name.parent()
+            name = above(name)
         return questions

@@ -18,6 +18,7 @@ from volly_fed.discovery.endpoint import NO_IDENTITY, Endpoint, Service, Step, T
 from volly_fed.discovery.message import Question
 from volly_fed.discovery.proof import join
 from volly_fed.discovery.records import Identity, SrvRecord
+from volly_fed.discovery.wire_name import above
 from volly_fed.errors import Bogus, DiscoveryError, NoRecords
 from volly_fed.machine import RandomSource
 from volly_fed.names import DomainName
@@ -85,7 +86,7 @@ class Discovery:
             assert record.target is not None
             addresses = plan.address_questions(record.target)
             questions += addresses
-            zones.append(addresses[0].name.parent())
+            zones.append(above(addresses[0].name))
             questions += _tlsa_questions(record, [])
         await self._run.prefetch(questions, zones)
         return [await self._target(record) for record in records]

@@ -3,12 +3,12 @@
 in: what is remembered; out: the same as text. Never: decides anything.
 """
 
-import dns.dnssec
 import dns.name
 
 from volly_fed.daemon.dns.cache import CacheEntry
 from volly_fed.discovery.dnssec import Answer
 from volly_fed.discovery.endpoint import Service, Status
+from volly_fed.discovery.keys import rdata_of, tag_of
 from volly_fed.discovery.zones import Unsigned, ZoneKeys
 from volly_fed.errors import Bogus, DiscoveryError, Indeterminate, Insecure
 from volly_fed.names import DomainName
@@ -45,5 +45,5 @@ def zone_entry(zone: dns.name.Name, known: ZoneKeys | Unsigned) -> CacheEntry:
         return CacheEntry(
             name=zone.to_text(), type="zone", status=Status.INSECURE, expires=known.expires, reason=known.reason
         )
-    keys = tuple(f"key {dns.dnssec.key_id(key)}, algorithm {key.algorithm}, flags {key.flags}" for key in known.keys)
+    keys = tuple(f"key {tag_of(rdata_of(key))}, algorithm {key.algorithm}, flags {key.flags}" for key in known.keys)
     return CacheEntry(name=zone.to_text(), type="zone", status=Status.SECURE, records=keys, expires=known.expires)
