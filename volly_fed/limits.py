@@ -113,8 +113,8 @@ DNS_RECORDS = 256
 """In one answer, all sections."""
 DNS_NAME_WORK = 100_000
 """Sum of the squares of the label counts of all names in one answer, which is what parsing them costs: 0.1 s here."""
-DNS_NAMES = 1024
-"""Names that are made from bytes once and kept, whoever asks: 0.5 MB at most."""
+DNS_NAMES = 256
+"""Names that are kept so that they are not made again; with 127 labels each they take 1.5 MB."""
 DNS_RECORD_WORK = 100
 """What parsing one record costs beside its names, in the same unit: about a microsecond."""
 DNS_PARSING = 200_000

@@ -1,10 +1,11 @@
 """Drives the pure validator against a test world, without a network: every response goes through its wire form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 import dns.message
 import dns.name
+import dns.rdata
 from dns.rdatatype import RdataType
 
 from volly_fed import limits
@@ -13,6 +14,7 @@ from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Walk, Zones
 from volly_fed.discovery.dnssec import Answer, look_up
 from volly_fed.discovery.message import Message, Question, parse_response, query_for
+from volly_fed.discovery.rrset import Dnskey, Record, RRset, Rrsig
 from volly_fed.errors import BadMessage, Indeterminate
 from volly_fed.testing.world import World
 
@@ -79,6 +81,21 @@ class Judge:
         if message.rcode not in (0, 3):
             raise Indeterminate(f"rcode {message.rcode}")
         return message
+
+
+def rrset_of(name: dns.name.Name, ttl: int, rdatas: Iterable[dns.rdata.Rdata]) -> RRset:
+    """One or more records of one type, as the validator wants them."""
+    first, *others = rdatas
+    made = RRset(name, first.rdtype, first.covers())
+    for rdata in (first, *others):
+        wire = rdata.to_digestable()
+        record: Record = rdata
+        if rdata.rdtype == RdataType.RRSIG:
+            record = Rrsig.from_wire(wire)
+        elif rdata.rdtype == RdataType.DNSKEY:
+            record = Dnskey.from_wire(wire)
+        made.add(wire, record, ttl)
+    return made
 
 
 def without(message: dns.message.Message, *rdtypes: RdataType) -> dns.message.Message:

@@ -12,10 +12,10 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
+from tests.discovery.harness import rrset_of
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.keys import Key, KeySet
-from volly_fed.discovery.rrset import RRset
 from volly_fed.discovery.signature import verify_rrset
 from volly_fed.errors import Bogus
 
@@ -53,10 +53,10 @@ def rsa_key(bits: int, exponent: int = 65537, *, long_form: bool = False, flags:
 def test_rsa_keys_that_are_worthless_or_costly_are_not_tried(key: dns.rdata.Rdata, reason: str) -> None:
     assert isinstance(key, DNSKEY)
     budget = Budget()
-    rrset = RRset.of(NAME, 60, [dns.rdata.from_text(IN, RdataType.A, "192.0.2.1")])
+    rrset = rrset_of(NAME, 60, [dns.rdata.from_text(IN, RdataType.A, "192.0.2.1")])
     tag = dns.dnssec.key_id(key)
     rrsig = dns.rdata.from_text(IN, RdataType.RRSIG, f"A 8 2 60 200 100 {tag} {NAME} {'AQEB' * 64}")
-    rrsigs = RRset.of(NAME, 60, [rrsig]).rrsigs
+    rrsigs = rrset_of(NAME, 60, [rrsig]).rrsigs
     with pytest.raises(Bogus, match=reason):
         verify_rrset(rrset, rrsigs, zone=NAME, keys=[key], now=150.0, budget=budget)
     assert budget.verifications == limits.DNS_VERIFICATIONS

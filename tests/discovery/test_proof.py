@@ -8,7 +8,7 @@ from dns.rdatatype import RdataType
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.ANY.RRSIG import RRSIG
 
-from tests.discovery.harness import NOW, Judge, service_records
+from tests.discovery.harness import NOW, Judge, rrset_of, service_records
 from tests.discovery.worlds import build
 from volly_fed import limits
 from volly_fed.discovery.budget import Budget
@@ -27,7 +27,7 @@ CHAIN = [". DNSKEY", "test. DS", "test. DNSKEY", "a.test. DS", "a.test. DNSKEY"]
 
 def rrsets(lines: tuple[str, ...]) -> list[RRset]:
     read = dns.zonefile.read_rrsets("\n".join(lines), rdclass=None, relativize=False)
-    return [RRset.of(rrset.name, rrset.ttl, rrset) for rrset in read]
+    return [rrset_of(rrset.name, rrset.ttl, rrset) for rrset in read]
 
 
 def order(answer: Answer) -> list[str]:

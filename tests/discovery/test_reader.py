@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.discovery import matrix
-from tests.discovery.harness import NOW, Judge
+from tests.discovery.harness import NOW, Judge, rrset_of
 from tests.discovery.mutations import Pool, changed
 from tests.discovery.reference import of_dnspython, of_ours
 from tests.discovery.worlds import build
@@ -29,7 +29,7 @@ from volly_fed.discovery.endpoint import Service
 from volly_fed.discovery.keys import rdata_of, tag_of
 from volly_fed.discovery.question import Question
 from volly_fed.discovery.reader import read
-from volly_fed.discovery.rrset import RRset, Rrsig
+from volly_fed.discovery.rrset import Rrsig
 from volly_fed.discovery.shape import check_shape
 from volly_fed.errors import BadMessage
 from volly_fed.names import DomainName
@@ -186,7 +186,7 @@ def test_a_signature_is_what_dnspython_says() -> None:
     text = "A 13 2 60 200 100 7 Signer.TEST. AQEB"
     rdata = dns.rdata.from_text(IN, RdataType.RRSIG, text)
     assert isinstance(rdata, RRSIG)
-    rrset = RRset.of(QUESTION.name, 60, [rdata])
+    rrset = rrset_of(QUESTION.name, 60, [rdata])
     (rrsig,) = rrset.rrsigs
     for field in ("type_covered", "algorithm", "labels", "original_ttl", "expiration", "inception", "key_tag"):
         assert getattr(rrsig, field) == getattr(rdata, field)
@@ -202,7 +202,7 @@ def test_a_key_is_what_dnspython_says() -> None:
         wire = bytes((1, 1, 3, 13)) + material
         rdata = dns.rdata.from_wire(IN, RdataType.DNSKEY, wire, 0, len(wire))
         assert isinstance(rdata, DNSKEY)
-        rrset = RRset.of(QUESTION.name, 60, [rdata])
+        rrset = rrset_of(QUESTION.name, 60, [rdata])
         (dnskey,) = rrset.dnskeys
         for field in ("flags", "protocol", "algorithm", "key"):
             assert getattr(dnskey, field) == getattr(rdata, field)

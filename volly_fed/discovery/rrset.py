@@ -94,14 +94,6 @@ class Dnskey:
 Record: TypeAlias = dns.rdata.Rdata | Rrsig | Dnskey
 
 
-def taken_apart(rdata: dns.rdata.Rdata) -> Record:
-    """The same as the validator wants it."""
-    wire = rdata.to_digestable()
-    if rdata.rdtype == RdataType.RRSIG:
-        return Rrsig.from_wire(wire)
-    return Dnskey.from_wire(wire) if rdata.rdtype == RdataType.DNSKEY else rdata
-
-
 @attrs.define(eq=False)
 class RRset:
     """The records of one owner and type, none twice (RFC 2181 §5); RRSIGs, of one type covered. The class is IN."""
@@ -121,15 +113,6 @@ class RRset:
         else:
             self.ttl = ttl
         self._records.setdefault(canonical, record)
-
-    @classmethod
-    def of(cls, name: dns.name.Name, ttl: int, rdatas: Iterable[dns.rdata.Rdata]) -> "RRset":
-        """Of one or more records of one type."""
-        first, *others = rdatas
-        made = cls(name, first.rdtype, first.covers())
-        for rdata in (first, *others):
-            made.add(rdata.to_digestable(), taken_apart(rdata), ttl)
-        return made
 
     @property
     def canonical(self) -> Iterable[bytes]:
