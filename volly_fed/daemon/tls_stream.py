@@ -20,6 +20,8 @@ from OpenSSL._util import ffi, lib
 
 from volly_fed import limits
 from volly_fed.channel import Negotiated, check_negotiated
+from volly_fed.daemon.handshake_pool import in_pool
+from volly_fed.daemon.socket_stream import direct
 from volly_fed.daemon.tls import NoCommonProtocol, TlsContext, error_text, queued_errors
 from volly_fed.errors import ChannelError, LocalProtocolError
 
@@ -49,7 +51,7 @@ class PqStream(trio.abc.Stream):
     """
 
     def __init__(self, transport: trio.abc.Stream, context: TlsContext, host: str = "") -> None:
-        self._transport = transport
+        self._transport = direct(transport)
         self._context = context
         self._connection = context.connection(host)
         # Direct calls cost a third of pyOpenSSL's public ones, which allocate for every record.
@@ -58,6 +60,7 @@ class PqStream(trio.abc.Stream):
         self._to_peer: Any = self._connection._from_ssl  # noqa: SLF001 - see above
         self._queue: list[bytes] = []  # encrypted, to be sent
         self._arrived = memoryview(b"")  # encrypted, to be given to OpenSSL
+        self._dry = False  # OpenSSL can decrypt nothing more before something arrives
         self._negotiated: Negotiated | None = None
         self._failure = ""  # why nothing can be sent or received any more
         self._send_failed = False  # what the peer sent before it broke off can still be read
@@ -91,7 +94,7 @@ class PqStream(trio.abc.Stream):
     async def _shake(self) -> None:
         while True:
             try:
-                self._connection.do_handshake()
+                await in_pool(self._connection.do_handshake)
             except SSL.WantReadError:
                 if self._feed():
                     continue
@@ -107,8 +110,18 @@ class PqStream(trio.abc.Stream):
             else:
                 break
         self._drain()
+        self._change_buffers()
         if not self._context.server:
             await self._flush()
+
+    def _change_buffers(self) -> None:
+        """Memory BIOs keep for good the size they once had, and a handshake's flights have 16 kB: 35 kB a channel."""
+        count = lib.BIO_read(self._from_peer, _scratch.pointer, limits.TLS_SCRATCH)
+        early = bytes(_scratch.view[: max(0, count)])  # came right behind the handshake
+        self._arrived = memoryview(early + self._arrived)
+        self._from_peer, self._to_peer = (lib.BIO_new(lib.BIO_s_mem()) for _ in range(2))
+        lib.SSL_set_bio(self._ssl, self._from_peer, self._to_peer)  # which frees the old ones, and owns the new ones
+        self._connection._into_ssl, self._connection._from_ssl = self._from_peer, self._to_peer  # noqa: SLF001 - freed
 
     async def _send_drained(self) -> None:
         self._drain()
@@ -174,14 +187,17 @@ class PqStream(trio.abc.Stream):
 
     def _drain(self) -> None:
         """Queue what OpenSSL wants to send: at once and synchronously, so that records keep their order."""
-        while (count := lib.BIO_read(self._to_peer, _scratch.pointer, limits.TLS_SCRATCH)) > 0:
-            self._queue.append(bytes(_scratch.view[:count]))
+        count = limits.TLS_SCRATCH
+        while count == limits.TLS_SCRATCH:
+            count = lib.BIO_read(self._to_peer, _scratch.pointer, limits.TLS_SCRATCH)
+            if count > 0:
+                self._queue.append(bytes(_scratch.view[:count]))
 
     async def _flush(self) -> None:
         """Send the queue. Only the one sender, the handshake and aclose get here, never two at once."""
         if not self._queue:
             return
-        data = b"".join(self._queue)
+        data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
         self._queue.clear()
         try:
             await self._transport.send_all(data)
@@ -204,18 +220,25 @@ class PqStream(trio.abc.Stream):
         """
         with self._receiving:
             limit = _receive_limit(max_bytes)
-            await trio.lowlevel.checkpoint_if_cancelled()
-            waited = False
-            while (data := self._decrypt(limit)) is None:
-                waited = True
+            self._check_receive()
+            if not self._dry:
+                await trio.lowlevel.checkpoint()
+            while self._dry or (data := self._decrypt(limit)) is None:
                 encrypted = await self._transport.receive_some(limits.RECEIVE_BUFFER)
                 if encrypted:
                     self._arrived = memoryview(encrypted)
                 else:
                     self._failure = self._failure or "the transport ended without a TLS close_notify"
-            if not waited:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                self._dry = False
             return data
+
+    def _check_receive(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this TLS stream was closed")
+        if self._failure:
+            raise trio.BrokenResourceError(self._failure)
+        if self._negotiated is None:
+            raise LocalProtocolError("the TLS handshake comes first")
 
     def _feed(self) -> bool:
         """Give OpenSSL the next piece of what has arrived; whether there was one.
@@ -230,12 +253,7 @@ class PqStream(trio.abc.Stream):
 
     def _decrypt(self, limit: int) -> bytes | None:
         """What can be decrypted from the bytes that are here, b"" at the peer's end, None if more must come."""
-        if self._closed:
-            raise trio.ClosedResourceError("this TLS stream was closed")
-        if self._failure:
-            raise trio.BrokenResourceError(self._failure)
-        if self._negotiated is None:
-            raise LocalProtocolError("the TLS handshake comes first")
+        self._check_receive()
         lib.ERR_clear_error()
         count = 0
         while count < limit:
@@ -253,7 +271,8 @@ class PqStream(trio.abc.Stream):
     def _may_go_on(self, error: int) -> bool:
         """Whether there is more to read at once; if never again, remember why, and deliver what came before."""
         if error == _SSL_ERROR_WANT_READ:
-            return self._feed()
+            self._dry = not self._feed()
+            return not self._dry
         if error == _SSL_ERROR_ZERO_RETURN:
             self._peer_done = True
         else:
