@@ -15,6 +15,9 @@ RECEIVE_BUFFER = 65536
 MAX_UNCLAIMED = 2 * MAX_MESSAGE + (256 << 10)
 """Bytes a WebSocket peer may send before one of its messages is complete: one, as long again in overhead, and room."""
 
+MAX_OPENING = 16384
+"""The HTTP request or answer that opens a WebSocket, and what came right behind it in the same receive call."""
+
 # --- channel -------------------------------------------------------------------------------------------------------
 CONNECT = 5.0
 """One TCP connection attempt to one address."""
