@@ -52,7 +52,7 @@ async def sockets(
             both.start_soon(accept)
             client = await connect_websocket(nursery, near, profile, "server.test:5223")
         yield client, ends[0]
-        await client.aclose()
+        nursery.start_soon(client.aclose)
         await ends[0].aclose()
 
 

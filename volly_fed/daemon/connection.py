@@ -16,6 +16,7 @@ import trio
 from volly_fed import limits
 from volly_fed.channel import Negotiated, check_negotiated
 from volly_fed.codepoints import ErrorCode
+from volly_fed.daemon.handshake_pool import in_pool
 from volly_fed.daemon.tls import TlsContext
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.daemon.websocket import NORMAL, Socket, accept_websocket, connect_websocket
@@ -172,8 +173,8 @@ def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
 async def _initiate(machine: Initiator, socket: Socket, plan: Dialled) -> Outcome:
     await socket.send(machine.send(Start()))
     await _next_event(machine, socket)  # Greeted: name and identity are the expected ones
-    await socket.send(await trio.to_thread.run_sync(machine.send, Prove()))
-    event = await _next_event(machine, socket)
+    await socket.send(await in_pool(partial(machine.send, Prove())))
+    event = await _next_event(machine, socket, verify=True)
     assert isinstance(event, Established), "the table leads nowhere else"
     await plan.confirm(event.outcome)
     return event.outcome
@@ -184,19 +185,21 @@ async def _respond(machine: Responder, socket: Socket, plan: Accepted, negotiate
     assert isinstance(claim, Claimed), "the table leads nowhere else"
     expected = await plan.admit(claim, negotiated)
     await socket.send(machine.send(Accept(expected=expected)))
-    event = await _next_event(machine, socket)
+    event = await _next_event(machine, socket, verify=True)
     assert isinstance(event, Proved), "the table leads nowhere else"
     await plan.confirm(event.outcome)
-    await socket.send(await trio.to_thread.run_sync(machine.send, Prove()))
+    await socket.send(await in_pool(partial(machine.send, Prove())))
     return event.outcome
 
 
-async def _next_event(machine: Initiator | Responder, socket: Socket) -> Event:
+async def _next_event(machine: Initiator | Responder, socket: Socket, *, verify: bool = False) -> Event:
+    """What the other end's next message means; `verify` where it holds a signature, which takes its time."""
     while not (events := machine.events()):
         deadline = machine.deadline
         assert deadline is not None, "only an unfinished handshake waits for messages"
         with trio.move_on_at(deadline) as scope:
-            machine.receive(await socket.receive(), trio.current_time())
+            take = partial(machine.receive, await socket.receive(), trio.current_time())
+            await in_pool(take) if verify else take()
         if scope.cancelled_caught:
             machine.tick(trio.current_time())
     if isinstance(events[0], Expired):
