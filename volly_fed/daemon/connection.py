@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.channel import Negotiated, check_negotiated
+from volly_fed.channel import Negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.handshake_pool import in_pool
 from volly_fed.daemon.tls import TlsContext
@@ -97,15 +97,7 @@ async def dial(stream: trio.abc.Stream, plan: Dialled) -> None:
         plan.check_key(negotiated)
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await connect_websocket(nursery, tls, plan.context.profile, plan.host)
-        machine = Initiator(
-            own=plan.party,
-            wanted=plan.wanted,
-            expected=plan.expected,
-            binding=_binding(tls, negotiated),
-            random=os.urandom,
-            deadline=trio.current_time() + limits.HANDSHAKE,
-        )
-        outcome = await _answering(socket, partial(_initiate, machine, socket, plan))
+        outcome = await _answering(socket, partial(_initiate, _binding(tls, negotiated), socket, plan))
         await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
 
     await _owning(stream, proceed)
@@ -122,13 +114,7 @@ async def accept(stream: trio.abc.Stream, plan: Accepted, *, proved: Callable[[]
         tls, negotiated = await secure(stream, plan.context, "")
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await accept_websocket(nursery, tls, plan.context.profile)
-        machine = Responder(
-            own=plan.party,
-            binding=_binding(tls, negotiated),
-            random=os.urandom,
-            deadline=trio.current_time() + limits.HANDSHAKE,
-        )
-        outcome = await _answering(socket, partial(_respond, machine, socket, plan, negotiated))
+        outcome = await _answering(socket, partial(_respond, _binding(tls, negotiated), socket, plan, negotiated))
         proved()
         await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
 
@@ -155,9 +141,7 @@ async def secure(stream: trio.abc.Stream, context: TlsContext, host: str) -> tup
     """TLS over `stream`, with what it agreed on checked against the profile; the keys are not judged yet."""
     tls = PqStream(stream, context, host)
     with _timed(limits.TLS_HANDSHAKE, "the TLS handshake did not finish in time"):
-        negotiated = await tls.handshake()
-    check_negotiated(context.profile, negotiated)
-    return tls, negotiated
+        return tls, await tls.handshake()
 
 
 def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
@@ -170,7 +154,15 @@ def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
     )
 
 
-async def _initiate(machine: Initiator, socket: Socket, plan: Dialled) -> Outcome:
+async def _initiate(binding: ChannelBinding, socket: Socket, plan: Dialled) -> Outcome:
+    machine = Initiator(
+        own=plan.party,
+        wanted=plan.wanted,
+        expected=plan.expected,
+        binding=binding,
+        random=os.urandom,
+        deadline=trio.current_time() + limits.HANDSHAKE,
+    )
     await socket.send(machine.send(Start()))
     await _next_event(machine, socket)  # Greeted: name and identity are the expected ones
     await socket.send(await in_pool(partial(machine.send, Prove())))
@@ -180,7 +172,10 @@ async def _initiate(machine: Initiator, socket: Socket, plan: Dialled) -> Outcom
     return event.outcome
 
 
-async def _respond(machine: Responder, socket: Socket, plan: Accepted, negotiated: Negotiated) -> Outcome:
+async def _respond(binding: ChannelBinding, socket: Socket, plan: Accepted, negotiated: Negotiated) -> Outcome:
+    machine = Responder(
+        own=plan.party, binding=binding, random=os.urandom, deadline=trio.current_time() + limits.HANDSHAKE
+    )
     claim = await _next_event(machine, socket)
     assert isinstance(claim, Claimed), "the table leads nowhere else"
     expected = await plan.admit(claim, negotiated)

@@ -14,7 +14,7 @@ from types import TracebackType
 
 import trio
 from websockets.frames import BINARY, CONT, TEXT, Frame
-from websockets.protocol import OPEN, Event, Protocol
+from websockets.protocol import OPEN, Protocol
 
 from volly_fed import limits
 from volly_fed.errors import ChannelError, LocalProtocolError
@@ -161,11 +161,7 @@ class Socket:
         except Exception as error:  # noqa: BLE001 - foreign code, fed with hostile bytes: it costs one connection
             self._over = f"the connection broke: {type(error).__name__}"
             return
-        self.take_events(self._protocol.events_received())
-
-    def take_events(self, events: list[Event]) -> None:
-        """Queue the messages among `events`, and what the protocol answers."""
-        for event in events:
+        for event in self._protocol.events_received():
             if isinstance(event, Frame) and not self._text:
                 self._take_frame(event)
         if self._unclaimed > limits.MAX_UNCLAIMED:

@@ -39,6 +39,7 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+_NOTHING = memoryview(b"")
 _SSL_ERROR_WANT_READ: int = lib.SSL_ERROR_WANT_READ
 _SSL_ERROR_ZERO_RETURN: int = lib.SSL_ERROR_ZERO_RETURN
 
@@ -59,7 +60,7 @@ class PqStream(trio.abc.Stream):
         self._from_peer: Any = self._connection._into_ssl  # noqa: SLF001 - see above
         self._to_peer: Any = self._connection._from_ssl  # noqa: SLF001 - see above
         self._queue: list[bytes] = []  # encrypted, to be sent
-        self._arrived = memoryview(b"")  # encrypted, to be given to OpenSSL
+        self._arrived = _NOTHING  # encrypted, to be given to OpenSSL
         self._dry = False  # OpenSSL can decrypt nothing more before something arrives
         self._negotiated: Negotiated | None = None
         self._failure = ""  # why nothing can be sent or received any more
@@ -92,27 +93,34 @@ class PqStream(trio.abc.Stream):
         return negotiated
 
     async def _shake(self) -> None:
-        while True:
-            try:
-                await in_pool(self._connection.do_handshake)
-            except SSL.WantReadError:
-                if self._feed():
-                    continue
+        try:
+            finished = self._step()  # a client's first words, at a server nothing: not worth a thread
+            while not finished:
                 await self._send_drained()
                 data = await self._transport.receive_some(limits.RECEIVE_BUFFER)
                 if not data:
-                    raise ChannelError("the peer ended the connection during the TLS handshake") from None
+                    raise ChannelError("the peer ended the connection during the TLS handshake")
                 self._arrived = memoryview(data)
-            except (SSL.Error, NoCommonProtocol) as error:
-                with trio.move_on_after(limits.CLOSE):
-                    await self._send_drained()  # the alert that tells the peer why
-                raise ChannelError(f"the TLS handshake failed: {error_text(error)}") from error
-            else:
-                break
+                finished = await in_pool(self._step)
+        except (SSL.Error, NoCommonProtocol) as error:
+            with trio.move_on_after(limits.CLOSE):
+                await self._send_drained()  # the alert that tells the peer why
+            raise ChannelError(f"the TLS handshake failed: {error_text(error)}") from error
         self._drain()
         self._change_buffers()
         if not self._context.server:
             await self._flush()
+
+    def _step(self) -> bool:
+        """Go as far as the bytes lead that are here; whether that is the end. Runs in a thread of the pool."""
+        while True:
+            try:
+                self._connection.do_handshake()
+            except SSL.WantReadError:
+                if not self._feed():
+                    return False
+            else:
+                return True
 
     def _change_buffers(self) -> None:
         """Memory BIOs keep for good the size they once had, and a handshake's flights have 16 kB: 35 kB a channel."""
@@ -245,10 +253,12 @@ class PqStream(trio.abc.Stream):
 
         In pieces, because a memory BIO keeps for good the size it once had.
         """
-        piece, self._arrived = self._arrived[: limits.TLS_RECORD], self._arrived[limits.TLS_RECORD :]
-        if not piece:
+        if not self._arrived:
             return False
+        piece = self._arrived[: limits.TLS_RECORD]
         lib.BIO_write(self._from_peer, ffi.from_buffer(piece), len(piece))
+        # an empty view would hold on to the bytes, too
+        self._arrived = self._arrived[limits.TLS_RECORD :] if len(self._arrived) > limits.TLS_RECORD else _NOTHING
         return True
 
     def _decrypt(self, limit: int) -> bytes | None:

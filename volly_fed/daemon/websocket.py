@@ -10,7 +10,7 @@ from typing import Any
 import trio
 from websockets.client import ClientProtocol
 from websockets.http11 import Request, Response
-from websockets.protocol import Event
+from websockets.protocol import Event, Protocol, Side
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
@@ -25,6 +25,7 @@ __all__ = ["GOING_AWAY", "NORMAL", "UNSUPPORTED_DATA", "Socket", "accept_websock
 
 _SWITCHING_PROTOCOLS = 101
 _NOT_FOUND = 404
+_END_OF_HEAD = b"\r\n\r\n"
 
 
 async def connect_websocket(
@@ -48,7 +49,7 @@ async def connect_websocket(
     protocol.send_request(request)
     stream = direct(stream)
     try:
-        response, *rest = await _exchange(stream, protocol)
+        response, early = await _exchange(stream, protocol)
         assert isinstance(response, Response), "nothing else comes first at a client"
         if response.status_code != _SWITCHING_PROTOCOLS:
             raise ChannelError(f"the server answered HTTP {response.status_code} instead of opening a WebSocket")
@@ -59,7 +60,7 @@ async def connect_websocket(
     except BaseException:
         await stream.aclose()
         raise
-    return _socket(nursery, stream, protocol, rest)
+    return _socket(nursery, stream, Side.CLIENT, early)
 
 
 async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profile: ChannelProfile) -> Socket:
@@ -74,7 +75,7 @@ async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profi
     )
     stream = direct(stream)
     try:
-        request, *rest = await _exchange(stream, protocol)
+        request, early = await _exchange(stream, protocol)
         assert isinstance(request, Request), "nothing else comes first at a server"
         refusal = _answer(protocol, request, profile)
         await _flush(stream, protocol)
@@ -83,7 +84,7 @@ async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profi
     except BaseException:
         await stream.aclose()
         raise
-    return _socket(nursery, stream, protocol, rest)
+    return _socket(nursery, stream, Side.SERVER, early)
 
 
 def _answer(protocol: ServerProtocol, request: Request, profile: ChannelProfile) -> ChannelError | None:
@@ -99,24 +100,31 @@ def _answer(protocol: ServerProtocol, request: Request, profile: ChannelProfile)
     return refusal
 
 
-async def _exchange(stream: trio.abc.Stream, protocol: ClientProtocol | ServerProtocol) -> list[Event]:
-    """Send what `protocol` has to say, and read until the other end's half of the opening has come."""
-    read = 0
+async def _exchange(stream: trio.abc.Stream, protocol: ClientProtocol | ServerProtocol) -> tuple[Event, bytes]:
+    """Send what `protocol` has to say, and read the other end's half of the opening; also what came right behind it."""
     try:
+        await _flush(stream, protocol)
+        data = b""
+        while (end := data.find(_END_OF_HEAD)) < 0:
+            data += await _read(stream, len(data))
+        end += len(_END_OF_HEAD)
+        protocol.receive_data(data[:end])
         while not (events := protocol.events_received()):
-            await _flush(stream, protocol)
             if protocol.handshake_exc is not None:
                 raise _not_opened(protocol.handshake_exc)
-            data = await stream.receive_some(limits.RECEIVE_BUFFER)
-            read += len(data)
-            if not data or read > limits.MAX_OPENING:
-                raise ChannelError(
-                    "the peer ended the connection, or spoke something else, before the WebSocket was open"
-                )
-            protocol.receive_data(data)
+            protocol.receive_data(data[end:] or await _read(stream, end))  # the text of a refusal
+            end = len(data)
     except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
         raise ChannelError(f"the connection broke before the WebSocket was open: {error}") from error
-    return events
+    return events[0], data[end:]
+
+
+async def _read(stream: trio.abc.Stream, before: int) -> bytes:
+    """More of an opening of which there are `before` bytes."""
+    data = await stream.receive_some(limits.RECEIVE_BUFFER)
+    if not data or before > limits.MAX_OPENING:
+        raise ChannelError("the peer ended the connection, or spoke something else, before the WebSocket was open")
+    return bytes(data)
 
 
 async def _flush(stream: trio.abc.Stream, protocol: ClientProtocol | ServerProtocol) -> None:
@@ -129,11 +137,11 @@ def _not_opened(failure: Exception) -> ChannelError:
     return ChannelError(f"the WebSocket did not open: {type(failure).__name__}")  # its text may quote the peer's bytes
 
 
-def _socket(
-    nursery: trio.Nursery, stream: trio.abc.Stream, protocol: ClientProtocol | ServerProtocol, early: list[Event]
-) -> Socket:
-    socket = Socket(nursery, stream, protocol)
-    socket.take_events(early)  # frames right behind the opening
+def _socket(nursery: trio.Nursery, stream: trio.abc.Stream, side: Side, early: bytes) -> Socket:
+    """An open socket; `early` came right behind the opening. The opening's own protocol would remember its headers."""
+    socket = Socket(nursery, stream, Protocol(side, max_size=limits.MAX_MESSAGE, logger=_SILENT))
+    if early:
+        socket.take_in(early)
     return socket
 
 
