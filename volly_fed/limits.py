@@ -5,15 +5,18 @@ Sizes are bytes and times are seconds unless the name says otherwise. Nothing el
 
 # --- framing -------------------------------------------------------------------------------------------------------
 MAX_MESSAGE = 1 << 20
-"""One WebSocket message: a full batch (256 KiB) and room to grow; trio-websocket closes with 1009 beyond it."""
+"""One WebSocket message: a full batch (256 KiB) and room to grow; beyond it the socket is closed with 1009."""
 MAX_DEPTH = 8
 """Nesting of one CBOR item; the deepest message of ours needs 4."""
 MAX_TEXT = 512
 """A human-readable reason inside a message."""
 RECEIVE_BUFFER = 65536
-"""Per receive call; 4 KiB, the library's default, doubles the cost of a batch."""
+"""Per receive call; 4 KiB doubles the cost of a batch."""
 MAX_UNCLAIMED = 2 * MAX_MESSAGE + (256 << 10)
-"""Bytes a WebSocket peer may send before one of its messages is taken: one waits, one is read, and their overhead."""
+"""Bytes a WebSocket peer may send before one of its messages is complete: one, as long again in overhead, and room."""
+
+MAX_OPENING = 16384
+"""The HTTP request or answer that opens a WebSocket, and what came right behind it in the same receive call."""
 
 # --- channel -------------------------------------------------------------------------------------------------------
 CONNECT = 5.0
@@ -29,6 +32,10 @@ TLS_RECORD = 1 << 14
 TLS_RECORD_CHUNK = 1 << 18
 """Plain bytes encrypted before the transport gets them: sixteen records, one system call."""
 TLS_SCRATCH = 1 << 18
+CALLS_WITHOUT_CHECKPOINT = 16
+"""System calls on one socket that need not wait, before the other tasks get a turn: a checkpoint costs 7 us."""
+HANDSHAKE_THREADS = 2
+"""As many as this class of machine has cores; a third would only take the loop's time."""
 TLS_CERTIFICATE = 3650 * 86400
 """Nobody looks at the dates of our certificates (RFC 7671 §5.1), so they need not run out."""
 MAX_HALF_OPEN = 64

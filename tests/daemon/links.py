@@ -131,6 +131,8 @@ async def sockets(pair: Pair | None = None) -> AsyncIterator[tuple[Socket, Socke
             await trio.testing.wait_all_tasks_blocked()
         yield client, opened[0]
         nursery.cancel_scope.cancel()
+    for stream in (near, far):
+        await trio.aclose_forcefully(stream)
 
 
 @attrs.define

@@ -41,7 +41,10 @@ async def test_conformance_in_memory() -> None:
     await trio.testing.check_two_way_stream(connected, clogged)
 
 
-async def test_conformance_over_tcp() -> None:
+async def test_conformance_over_tcp(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a checkpoint in every call: that there are fewer is the one rule of trio that we leave, and on purpose."""
+    monkeypatch.setattr(limits, "CALLS_WITHOUT_CHECKPOINT", 1)
+
     async def maker() -> Pair:
         return await connected(tcp_pair)
 
@@ -282,3 +285,82 @@ def test_two_event_loops_side_by_side_do_not_mix_what_they_read() -> None:
     with ThreadPoolExecutor(2) as pool:
         for done in [pool.submit(trio.run, pump, letter) for letter in (b"a", b"b")]:
             done.result()
+
+
+# --- over sockets --------------------------------------------------------------------------------------------------
+
+
+def linger_none(stream: trio.SocketStream) -> None:
+    """Let closing `stream` send a reset."""
+    stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, bytes([1, 0, 0, 0, 0, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_reader_that_waits_notices_a_cut_by_fin_and_by_reset(reset: bool) -> None:
+    near, far = await tcp_pair()
+    client, server = await shake(wrap((near, far)))
+    if reset:
+        linger_none(near)
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.BrokenResourceError, match="broken" if reset else "close_notify"):
+                await server.receive_some()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.aclose_forcefully(near)
+    await trio.aclose_forcefully(client)
+    await server.aclose()
+
+
+async def test_receives_that_are_cancelled_again_and_again_lose_nothing_over_tcp() -> None:
+    client, server = await connected(tcp_pair)
+    sent, got = bytes(range(256)) * 4000, bytearray()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.send_all, sent)
+        while len(got) < len(sent):
+            with trio.move_on_after(0.0002):
+                got += await server.receive_some(1 + len(got) % 3000)
+    assert got == sent
+    await client.aclose()
+    await server.aclose()
+
+
+async def test_a_stream_that_never_blocks_lets_others_run_and_notices_cancellation() -> None:
+    client, server = await connected(tcp_pair)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        for _ in range(10 * limits.CALLS_WITHOUT_CHECKPOINT):
+            await client.send_all(b"x")
+        assert turns >= 9
+        nursery.cancel_scope.cancel()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await client.send_all(b"never sent")
+    assert scope.cancelled_caught
+    await trio.aclose_forcefully(client)
+    await trio.aclose_forcefully(server)
+
+
+async def test_a_send_cancelled_half_way_kills_the_stream_over_tcp() -> None:
+    client, server = await connected(tcp_pair)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, bytes(1 << 24))
+            await trio.testing.wait_all_tasks_blocked(0.02)
+            scope.cancel()
+    with pytest.raises(trio.BrokenResourceError, match="half-way"):
+        await client.send_all(b"more")
+    await client.aclose()
+    with pytest.raises(trio.BrokenResourceError):
+        await drain(server)
+    await server.aclose()

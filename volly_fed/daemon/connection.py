@@ -14,8 +14,9 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.channel import Negotiated, check_negotiated
+from volly_fed.channel import Negotiated
 from volly_fed.codepoints import ErrorCode
+from volly_fed.daemon.handshake_pool import in_pool
 from volly_fed.daemon.tls import TlsContext
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.daemon.websocket import NORMAL, Socket, accept_websocket, connect_websocket
@@ -41,7 +42,10 @@ from volly_fed.names import DomainName, Fingerprint
 
 @attrs.frozen(kw_only=True)
 class Connection:
-    """A link whose other end has proved its identity. `took` is seconds from the TCP stream to the last proof."""
+    """A link whose other end has proved its identity. `took` is seconds from the TCP stream to the last proof.
+
+    `negotiated` is without the peer's certificate and key: both are judged, and would stay in memory for days.
+    """
 
     socket: Socket
     negotiated: Negotiated
@@ -96,15 +100,8 @@ async def dial(stream: trio.abc.Stream, plan: Dialled) -> None:
         plan.check_key(negotiated)
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await connect_websocket(nursery, tls, plan.context.profile, plan.host)
-        machine = Initiator(
-            own=plan.party,
-            wanted=plan.wanted,
-            expected=plan.expected,
-            binding=_binding(tls, negotiated),
-            random=os.urandom,
-            deadline=trio.current_time() + limits.HANDSHAKE,
-        )
-        outcome = await _answering(socket, partial(_initiate, machine, socket, plan))
+        outcome = await _answering(socket, partial(_initiate, _binding(tls, negotiated), socket, plan))
+        negotiated = tls.forget_certificate()
         await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
 
     await _owning(stream, proceed)
@@ -121,14 +118,9 @@ async def accept(stream: trio.abc.Stream, plan: Accepted, *, proved: Callable[[]
         tls, negotiated = await secure(stream, plan.context, "")
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await accept_websocket(nursery, tls, plan.context.profile)
-        machine = Responder(
-            own=plan.party,
-            binding=_binding(tls, negotiated),
-            random=os.urandom,
-            deadline=trio.current_time() + limits.HANDSHAKE,
-        )
-        outcome = await _answering(socket, partial(_respond, machine, socket, plan, negotiated))
+        outcome = await _answering(socket, partial(_respond, _binding(tls, negotiated), socket, plan, negotiated))
         proved()
+        negotiated = tls.forget_certificate()
         await _use(plan.use, Connection(socket=socket, negotiated=negotiated, outcome=outcome, took=_since(began)))
 
     await _owning(stream, proceed)
@@ -154,9 +146,7 @@ async def secure(stream: trio.abc.Stream, context: TlsContext, host: str) -> tup
     """TLS over `stream`, with what it agreed on checked against the profile; the keys are not judged yet."""
     tls = PqStream(stream, context, host)
     with _timed(limits.TLS_HANDSHAKE, "the TLS handshake did not finish in time"):
-        negotiated = await tls.handshake()
-    check_negotiated(context.profile, negotiated)
-    return tls, negotiated
+        return tls, await tls.handshake()
 
 
 def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
@@ -169,34 +159,47 @@ def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
     )
 
 
-async def _initiate(machine: Initiator, socket: Socket, plan: Dialled) -> Outcome:
+async def _initiate(binding: ChannelBinding, socket: Socket, plan: Dialled) -> Outcome:
+    machine = Initiator(
+        own=plan.party,
+        wanted=plan.wanted,
+        expected=plan.expected,
+        binding=binding,
+        random=os.urandom,
+        deadline=trio.current_time() + limits.HANDSHAKE,
+    )
     await socket.send(machine.send(Start()))
     await _next_event(machine, socket)  # Greeted: name and identity are the expected ones
-    await socket.send(await trio.to_thread.run_sync(machine.send, Prove()))
-    event = await _next_event(machine, socket)
+    await socket.send(await in_pool(partial(machine.send, Prove())))
+    event = await _next_event(machine, socket, verify=True)
     assert isinstance(event, Established), "the table leads nowhere else"
     await plan.confirm(event.outcome)
     return event.outcome
 
 
-async def _respond(machine: Responder, socket: Socket, plan: Accepted, negotiated: Negotiated) -> Outcome:
+async def _respond(binding: ChannelBinding, socket: Socket, plan: Accepted, negotiated: Negotiated) -> Outcome:
+    machine = Responder(
+        own=plan.party, binding=binding, random=os.urandom, deadline=trio.current_time() + limits.HANDSHAKE
+    )
     claim = await _next_event(machine, socket)
     assert isinstance(claim, Claimed), "the table leads nowhere else"
     expected = await plan.admit(claim, negotiated)
     await socket.send(machine.send(Accept(expected=expected)))
-    event = await _next_event(machine, socket)
+    event = await _next_event(machine, socket, verify=True)
     assert isinstance(event, Proved), "the table leads nowhere else"
     await plan.confirm(event.outcome)
-    await socket.send(await trio.to_thread.run_sync(machine.send, Prove()))
+    await socket.send(await in_pool(partial(machine.send, Prove())))
     return event.outcome
 
 
-async def _next_event(machine: Initiator | Responder, socket: Socket) -> Event:
+async def _next_event(machine: Initiator | Responder, socket: Socket, *, verify: bool = False) -> Event:
+    """What the other end's next message means; `verify` where it holds a signature, which takes its time."""
     while not (events := machine.events()):
         deadline = machine.deadline
         assert deadline is not None, "only an unfinished handshake waits for messages"
         with trio.move_on_at(deadline) as scope:
-            machine.receive(await socket.receive(), trio.current_time())
+            take = partial(machine.receive, await socket.receive(), trio.current_time())
+            await in_pool(take) if verify else take()
         if scope.cancelled_caught:
             machine.tick(trio.current_time())
     if isinstance(events[0], Expired):

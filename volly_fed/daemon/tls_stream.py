@@ -14,12 +14,15 @@ import threading
 from types import TracebackType
 from typing import Any
 
+import attrs
 import trio
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 
 from volly_fed import limits
 from volly_fed.channel import Negotiated, check_negotiated
+from volly_fed.daemon.handshake_pool import in_pool
+from volly_fed.daemon.socket_stream import direct
 from volly_fed.daemon.tls import NoCommonProtocol, TlsContext, error_text, queued_errors
 from volly_fed.errors import ChannelError, LocalProtocolError
 
@@ -37,6 +40,7 @@ class _Scratch(threading.local):
 
 
 _scratch = _Scratch()
+_NOTHING = memoryview(b"")
 _SSL_ERROR_WANT_READ: int = lib.SSL_ERROR_WANT_READ
 _SSL_ERROR_ZERO_RETURN: int = lib.SSL_ERROR_ZERO_RETURN
 
@@ -49,7 +53,7 @@ class PqStream(trio.abc.Stream):
     """
 
     def __init__(self, transport: trio.abc.Stream, context: TlsContext, host: str = "") -> None:
-        self._transport = transport
+        self._transport = direct(transport)
         self._context = context
         self._connection = context.connection(host)
         # Direct calls cost a third of pyOpenSSL's public ones, which allocate for every record.
@@ -57,7 +61,8 @@ class PqStream(trio.abc.Stream):
         self._from_peer: Any = self._connection._into_ssl  # noqa: SLF001 - see above
         self._to_peer: Any = self._connection._from_ssl  # noqa: SLF001 - see above
         self._queue: list[bytes] = []  # encrypted, to be sent
-        self._arrived = memoryview(b"")  # encrypted, to be given to OpenSSL
+        self._arrived = _NOTHING  # encrypted, to be given to OpenSSL
+        self._dry = False  # OpenSSL can decrypt nothing more before something arrives
         self._negotiated: Negotiated | None = None
         self._failure = ""  # why nothing can be sent or received any more
         self._send_failed = False  # what the peer sent before it broke off can still be read
@@ -89,26 +94,43 @@ class PqStream(trio.abc.Stream):
         return negotiated
 
     async def _shake(self) -> None:
+        try:
+            finished = self._step()  # a client's first words, at a server nothing: not worth a thread
+            while not finished:
+                await self._send_drained()
+                data = await self._transport.receive_some(limits.RECEIVE_BUFFER)
+                if not data:
+                    raise ChannelError("the peer ended the connection during the TLS handshake")
+                self._arrived = memoryview(data)
+                finished = await in_pool(self._step)
+        except (SSL.Error, NoCommonProtocol) as error:
+            with trio.move_on_after(limits.CLOSE):
+                await self._send_drained()  # the alert that tells the peer why
+            raise ChannelError(f"the TLS handshake failed: {error_text(error)}") from error
+        self._drain()
+        self._change_buffers()
+        if not self._context.server:
+            await self._flush()
+
+    def _step(self) -> bool:
+        """Go as far as the bytes lead that are here; whether that is the end. Runs in a thread of the pool."""
         while True:
             try:
                 self._connection.do_handshake()
             except SSL.WantReadError:
-                if self._feed():
-                    continue
-                await self._send_drained()
-                data = await self._transport.receive_some(limits.RECEIVE_BUFFER)
-                if not data:
-                    raise ChannelError("the peer ended the connection during the TLS handshake") from None
-                self._arrived = memoryview(data)
-            except (SSL.Error, NoCommonProtocol) as error:
-                with trio.move_on_after(limits.CLOSE):
-                    await self._send_drained()  # the alert that tells the peer why
-                raise ChannelError(f"the TLS handshake failed: {error_text(error)}") from error
+                if not self._feed():
+                    return False
             else:
-                break
-        self._drain()
-        if not self._context.server:
-            await self._flush()
+                return True
+
+    def _change_buffers(self) -> None:
+        """Memory BIOs keep for good the size they once had, and a handshake's flights have 16 kB: 35 kB a channel."""
+        count = lib.BIO_read(self._from_peer, _scratch.pointer, limits.TLS_SCRATCH)
+        early = bytes(_scratch.view[: max(0, count)])  # came right behind the handshake
+        self._arrived = memoryview(early + self._arrived)
+        self._from_peer, self._to_peer = (lib.BIO_new(lib.BIO_s_mem()) for _ in range(2))
+        lib.SSL_set_bio(self._ssl, self._from_peer, self._to_peer)  # which frees the old ones, and owns the new ones
+        self._connection._into_ssl, self._connection._from_ssl = self._from_peer, self._to_peer  # noqa: SLF001 - freed
 
     async def _send_drained(self) -> None:
         self._drain()
@@ -119,6 +141,11 @@ class PqStream(trio.abc.Stream):
         """What the handshake agreed on. Raises LocalProtocolError before it has finished."""
         if self._negotiated is None:
             raise LocalProtocolError("the TLS handshake has not finished")
+        return self._negotiated
+
+    def forget_certificate(self) -> Negotiated:
+        """`negotiated` without the peer's certificate and key, once they are judged: 7 kB of each idle channel."""
+        self._negotiated = attrs.evolve(self.negotiated, peer_certificate_der=b"", peer_spki=b"")
         return self._negotiated
 
     def export(self, label: bytes, size: int, context: bytes) -> bytes:
@@ -174,14 +201,17 @@ class PqStream(trio.abc.Stream):
 
     def _drain(self) -> None:
         """Queue what OpenSSL wants to send: at once and synchronously, so that records keep their order."""
-        while (count := lib.BIO_read(self._to_peer, _scratch.pointer, limits.TLS_SCRATCH)) > 0:
-            self._queue.append(bytes(_scratch.view[:count]))
+        count = limits.TLS_SCRATCH
+        while count == limits.TLS_SCRATCH:
+            count = lib.BIO_read(self._to_peer, _scratch.pointer, limits.TLS_SCRATCH)
+            if count > 0:
+                self._queue.append(bytes(_scratch.view[:count]))
 
     async def _flush(self) -> None:
         """Send the queue. Only the one sender, the handshake and aclose get here, never two at once."""
         if not self._queue:
             return
-        data = b"".join(self._queue)
+        data = self._queue[0] if len(self._queue) == 1 else b"".join(self._queue)
         self._queue.clear()
         try:
             await self._transport.send_all(data)
@@ -204,38 +234,42 @@ class PqStream(trio.abc.Stream):
         """
         with self._receiving:
             limit = _receive_limit(max_bytes)
-            await trio.lowlevel.checkpoint_if_cancelled()
-            waited = False
-            while (data := self._decrypt(limit)) is None:
-                waited = True
+            self._check_receive()
+            if not self._dry:
+                await trio.lowlevel.checkpoint()
+            while self._dry or (data := self._decrypt(limit)) is None:
                 encrypted = await self._transport.receive_some(limits.RECEIVE_BUFFER)
                 if encrypted:
                     self._arrived = memoryview(encrypted)
                 else:
                     self._failure = self._failure or "the transport ended without a TLS close_notify"
-            if not waited:
-                await trio.lowlevel.cancel_shielded_checkpoint()
+                self._dry = False
             return data
 
-    def _feed(self) -> bool:
-        """Give OpenSSL the next piece of what has arrived; whether there was one.
-
-        In pieces, because a memory BIO keeps for good the size it once had.
-        """
-        piece, self._arrived = self._arrived[: limits.TLS_RECORD], self._arrived[limits.TLS_RECORD :]
-        if not piece:
-            return False
-        lib.BIO_write(self._from_peer, ffi.from_buffer(piece), len(piece))
-        return True
-
-    def _decrypt(self, limit: int) -> bytes | None:
-        """What can be decrypted from the bytes that are here, b"" at the peer's end, None if more must come."""
+    def _check_receive(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this TLS stream was closed")
         if self._failure:
             raise trio.BrokenResourceError(self._failure)
         if self._negotiated is None:
             raise LocalProtocolError("the TLS handshake comes first")
+
+    def _feed(self) -> bool:
+        """Give OpenSSL the next piece of what has arrived; whether there was one.
+
+        In pieces, because a memory BIO keeps for good the size it once had.
+        """
+        if not self._arrived:
+            return False
+        piece = self._arrived[: limits.TLS_RECORD]
+        lib.BIO_write(self._from_peer, ffi.from_buffer(piece), len(piece))
+        # an empty view would hold on to the bytes, too
+        self._arrived = self._arrived[limits.TLS_RECORD :] if len(self._arrived) > limits.TLS_RECORD else _NOTHING
+        return True
+
+    def _decrypt(self, limit: int) -> bytes | None:
+        """What can be decrypted from the bytes that are here, b"" at the peer's end, None if more must come."""
+        self._check_receive()
         lib.ERR_clear_error()
         count = 0
         while count < limit:
@@ -253,7 +287,8 @@ class PqStream(trio.abc.Stream):
     def _may_go_on(self, error: int) -> bool:
         """Whether there is more to read at once; if never again, remember why, and deliver what came before."""
         if error == _SSL_ERROR_WANT_READ:
-            return self._feed()
+            self._dry = not self._feed()
+            return not self._dry
         if error == _SSL_ERROR_ZERO_RETURN:
             self._peer_done = True
         else:

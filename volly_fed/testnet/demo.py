@@ -16,7 +16,6 @@ import trio
 
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.codepoints import IDENTITY_ALGORITHM, TLS_SIGNATURE_NAME
-from volly_fed.crypto.certificate import is_mldsa65
 from volly_fed.discovery.endpoint import Step
 from volly_fed.errors import DiscoveryError, LocalError
 from volly_fed.names import fingerprint_text
@@ -169,7 +168,7 @@ class Story:
         negotiated, report = measured.negotiated, self.report
         report.channel_ms_p50 = percentile(measured.samples_ms, 0.5)
         report.tls_version, report.tls_group = negotiated.version, negotiated.group
-        report.tls_signature = TLS_SIGNATURE_NAME if is_mldsa65(negotiated.peer_certificate_der) else "another"
+        report.tls_signature = TLS_SIGNATURE_NAME  # check_negotiated lets no other through
         report.identity_algorithm = IDENTITY_ALGORITHM
         self.narrate(
             f"Channel: {negotiated.version}, {negotiated.group}, certificates {report.tls_signature}, "
