@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import trio
 
-from tests.daemon.sites import A, B, C, Site, endpoint, material, sites
+from tests.daemon.sites import A, B, C, Site, endpoint, material, sites, some_limits
 from tests.daemon.test_connection import context, party
 from tests.daemon.test_edges import context as edge_context
 from volly_fed import limits
@@ -176,3 +176,11 @@ async def test_few_enrolments_are_read_at_once(tmp_path: Path) -> None:
             assert enrolled.reading <= limits.EDGE_LOOK_UPS
             enrolled.may.set()
         assert enrolled.reads == 6
+
+
+async def test_the_configured_limits_are_those_of_both_doors(tmp_path: Path) -> None:
+    (a,) = sites(tmp_path, A, limits=some_limits(connections_per_minute=7, strangers_per_address=3))
+    async with a.running(listening=False):
+        for listener in a.server._listeners():
+            assert (listener.rate.per_minute, listener.admission.per_address) == (7, 3)
+            assert listener.refusals is a.server.refusals is a.server.judge.refusals
