@@ -49,7 +49,7 @@ DOOR_PATIENCE = 1.0
 MAX_BEFORE_PROOF = 64 << 10
 """Bytes of a stranger: TLS with ML-DSA-65 takes 11 KiB, HELLO and AUTH MAX_HANDSHAKE_MESSAGE each."""
 CONNECTIONS_PER_MINUTE = 120
-"""From one address, before TLS: two a second cost a few per cent of one core."""
+"""From one address, before TLS, which costs 2 ms: two a second are half a per cent of one core."""
 CONNECTIONS_PER_SECOND = 50
 """From all addresses at which nobody has proved himself; twice as many at once."""
 CALLERS = 16_384

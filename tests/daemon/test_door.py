@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import attrs
 import pytest
@@ -11,14 +12,17 @@ import trio.testing
 from tests.daemon.sites import A, LogTap
 from tests.daemon.test_connection import Ends, context
 from volly_fed import limits
-from volly_fed.channel import FEDERATION
-from volly_fed.daemon.admission import Admission
+from volly_fed.channel import FEDERATION, Negotiated
+from volly_fed.daemon.admission import Admission, Stage
 from volly_fed.daemon.call_rate import CallRate
+from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.listener import Listener
 from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.daemon.websocket import connect_websocket
 from volly_fed.errors import ChannelError
+from volly_fed.handshake import Claimed, Outcome
+from volly_fed.names import Fingerprint
 from volly_fed.observe.log import Log
 
 HONEST = "127.0.0.200"
@@ -151,21 +155,68 @@ async def test_what_a_stranger_may_send_is_bounded() -> None:
         with suppress(ChannelError):
             await socket.send(bytes(limits.MAX_MESSAGE))
         line = await place.log.wait("claim_refused")
+        assert line["code"] == "CHANNEL"  # and not MALFORMED, which is what all of it would have been
         assert line["reason"].startswith(f"more than {limits.MAX_BEFORE_PROOF} bytes before a proof")
 
 
 async def test_a_proved_caller_sends_as_much_as_it_likes() -> None:
     async with door() as place:
 
-        async def much(connection: object) -> None:
+        async def much(connection: Connection) -> None:
             for _ in range(3):
-                await connection.socket.send(bytes(limits.MAX_BEFORE_PROOF))  # type: ignore[attr-defined]
+                await connection.socket.send(bytes(limits.MAX_BEFORE_PROOF))
             sent.set()
 
         sent = trio.Event()
         await place.ends.dial(await place.connect(HONEST), use=much)
         assert sent.is_set()
         assert place.ends.errors == {}
+
+
+async def test_what_a_stranger_has_shown_is_noticed_at_every_step() -> None:
+    async with door() as place:
+        seen: list[list[Stage]] = []
+
+        def look() -> None:
+            seen.append([stranger.stage for stranger in place.listener.admission._inside])
+
+        async def admit(claimed: Claimed, negotiated: Negotiated) -> frozenset[Fingerprint]:
+            look()
+            return await place.ends.admit(claimed, negotiated)
+
+        async def confirm(_: Outcome) -> None:
+            look()
+
+        async def use(_: Connection) -> None:
+            look()
+
+        plan = attrs.evolve(place.ends.accepted(), admit=admit, confirm=confirm, use=use)
+        place.listener.plan = lambda _: plan
+        assert not place.listener.rate.knows(HONEST)
+        await place.ends.dial(await place.connect(HONEST))
+        assert seen == [[Stage.SECURED], [Stage.CLAIMED], []]
+        assert place.listener.rate.knows(HONEST)
+
+
+async def test_a_proved_caller_takes_no_place_and_stays_as_long_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with door(Admission(total=1)) as place:
+        first, second = trio.Event(), trio.Event()
+
+        async def stay(connection: Connection) -> None:
+            first.set()
+            with suppress(trio.EndOfChannel, ChannelError):
+                await connection.socket.receive()
+                await connection.socket.receive()
+            second.set()
+
+        monkeypatch.setattr(limits, "DOOR", 1.0)
+        place.nursery.start_soon(partial(place.ends.dial, await place.connect(HONEST), use=stay))
+        await first.wait()
+        monkeypatch.setattr(limits, "DOOR", 15.0)
+        assert await place.honest()
+        with trio.move_on_after(1.2):
+            await second.wait()
+        assert not second.is_set()
 
 
 async def test_an_address_that_calls_over_and_over_costs_an_accept() -> None:
