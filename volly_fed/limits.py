@@ -21,6 +21,12 @@ MAX_OPENING = 16384
 # --- channel -------------------------------------------------------------------------------------------------------
 CONNECT = 5.0
 """One TCP connection attempt to one address."""
+DIAL = 30.0
+"""All targets of a domain together, from TCP to the proof; each has its share of what is left, so the last one too."""
+TARGET_FAILED = 60.0
+"""After a failure, or after a link broke, other targets of the same priority are tried first."""
+FAILED_TARGETS = 4096
+"""Targets remembered for it."""
 HAPPY_EYEBALLS = 0.25
 """Delay between attempts on further addresses (RFC 8305 §5 recommends 250 ms)."""
 TLS_HANDSHAKE = 10.0
@@ -42,6 +48,22 @@ MAX_HALF_OPEN = 64
 """Connections per listener that have not proved an identity; further ones are closed at once."""
 MAX_HALF_OPEN_PER_ADDRESS = 8
 
+# --- the door ------------------------------------------------------------------------------------------------------
+DOOR = 15.0
+"""From accept to proof, all that a stranger does: TLS, WebSocket, handshake and our look at its DNS (DISCOVERY)."""
+DOOR_PATIENCE = 1.0
+"""What a stranger is left in any case, however crowded the door: a TLS handshake over a satellite, nearly."""
+MAX_BEFORE_PROOF = 64 << 10
+"""Bytes of a stranger: TLS with ML-DSA-65 takes 11 KiB, HELLO and AUTH MAX_HANDSHAKE_MESSAGE each."""
+CONNECTIONS_PER_MINUTE = 120
+"""From one address, before TLS, which costs 2 ms: two a second are half a per cent of one core."""
+CONNECTIONS_PER_SECOND = 50
+"""From all addresses at which nobody has proved himself; twice as many at once."""
+CALLERS = 16_384
+"""Addresses whose connections are counted, and addresses at which somebody has proved himself."""
+REFUSALS_SUMMED = 10.0
+"""Between two lines of the log about refusals of one kind."""
+
 # --- crypto --------------------------------------------------------------------------------------------------------
 LIBOQS_PROBE = 5.0
 """For one candidate file to load in a child process; the same five seconds that liboqs-python counts down."""
@@ -58,11 +80,19 @@ MAX_EXTENSION = 1024
 CLAIMS_PER_DOMAIN_PER_MINUTE = 6
 """Unproved claims of one domain from one address (or with one known key), before further ones are answered BUSY."""
 CLAIM_WINDOW = 60.0
+CLAIMS_PER_ADDRESS_PER_MINUTE = 30
+"""The same of all domains from one address."""
 CLAIMS_PER_MINUTE = 600
 """Unproved claims of all callers together that did not prove themselves before: 10 discoveries a second at most."""
 KNOWN_CALLERS = 4096
 """Domains remembered with the TLS keys they proved their identity with; such callers pass by CLAIMS_PER_MINUTE."""
 KEYS_PER_KNOWN_CALLER = 8
+LINKS_PER_DOMAIN_PER_MINUTE = 20
+"""Proofs of one domain: each may be a new link, with its proofs, its rows in the store and its start of a session."""
+CLAIM_RETRY_AFTER = 1
+"""Seconds, told to a caller whose claim is being looked up already."""
+EDGE_LOOK_UPS = 2
+"""Readings of the enrolments at once; each is a file, in a thread."""
 
 # --- identities ----------------------------------------------------------------------------------------------------
 COOL_OFF = 72 * 3600.0

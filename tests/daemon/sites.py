@@ -190,6 +190,7 @@ class Site:
         async with Store.open(self.folder / "store.db") as store:
             self.assemble(store)
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.server.refusals.run)
                 await nursery.start(self.server.peers.run)
                 nursery.start_soon(self.server.edges.run)
                 if listening:

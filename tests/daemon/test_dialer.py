@@ -7,10 +7,13 @@ import pytest
 import trio
 
 from tests.daemon.sites import A, B, C, Site, endpoint, material, sites
+from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, TrustLevel
-from volly_fed.daemon.connection import Connection
+from volly_fed.daemon import dialer
+from volly_fed.daemon.connection import Connection, Dialled, dial
+from volly_fed.daemon.link import End
 from volly_fed.discovery.endpoint import Target
-from volly_fed.errors import Bogus, ChannelError, NoRecords, RemoteError
+from volly_fed.errors import Bogus, ChannelError, NoRecords, Refused, RemoteError
 from volly_fed.trust.policy import Policy
 
 
@@ -74,10 +77,14 @@ async def test_the_next_target_is_tried(tmp_path: Path) -> None:
         with_targets(a, dead, other_key, good)
         assert len(await call(a)) == 1
         with_targets(a, dead, other_key)
-        with pytest.raises(ChannelError) as caught:
+        with pytest.raises(RemoteError) as caught:
             await call(a)
+        assert caught.value.code is ErrorCode.KEY_MISMATCH
         assert "dead.b.test" in str(caught.value)
         assert "old.b.test" in str(caught.value)
+        with_targets(a, dead)
+        with pytest.raises(ChannelError, match=r"dead\.b\.test"):
+            await call(a)
 
 
 async def test_what_breaks_a_session_is_not_a_reason_for_the_next_target(tmp_path: Path) -> None:
@@ -94,6 +101,93 @@ async def test_what_breaks_a_session_is_not_a_reason_for_the_next_target(tmp_pat
         with pytest.raises(ChannelError, match="in the middle"):
             await a.server.peers.dialer.dial(B, use)
     assert calls == 1
+
+
+async def test_after_a_link_broke_another_target_of_the_same_priority_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b = sites(tmp_path, A, B)
+    end: End | None = End(ErrorCode.TIMEOUT, "no sign of the other end")
+    hosts: list[str] = []
+
+    async def use(_: Connection, __: TrustLevel) -> End | None:
+        return end
+
+    async def dial_and_note(stream: trio.abc.Stream, plan: Dialled) -> None:
+        hosts.append(plan.host)
+        await dial(stream, plan)
+
+    monkeypatch.setattr(dialer, "dial", dial_and_note)
+    async with a.running(), b.running():
+        one, two = (attrs.evolve(the_target(a), host=host) for host in ("one.b.test", "two.b.test"))
+        with_targets(a, one, two, attrs.evolve(one, host="spare.b.test", priority=1))
+        for _ in range(2):
+            await a.server.peers.dialer.dial(B, use)
+        end = End(ErrorCode.REPLACED, "another link has taken over")
+        for _ in range(2):
+            await a.server.peers.dialer.dial(B, use)
+    # one broke, then two; both have failed, so as drawn: one, in order at last; after that two is the only bad one
+    assert hosts == ["one.b.test", "two.b.test", "one.b.test", "one.b.test"]
+
+
+async def test_targets_that_never_answer_leave_time_for_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DIAL", 1.5)
+    a, b = sites(tmp_path, A, B)
+    silent = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with silent[0], a.running(), b.running():
+        good = the_target(a)
+        mute = attrs.evolve(good, host="mute.b.test", port=silent[0].socket.getsockname()[1])
+        with_targets(a, mute, mute, good)
+        began = trio.current_time()
+        ((connection, _),) = await call(a)
+        assert connection.outcome.peer == B
+        assert trio.current_time() - began < 1.5
+        with_targets(a, mute)
+        with pytest.raises(ChannelError, match="no proof of its identity within"):
+            await call(a)
+
+
+async def test_a_link_outlives_the_time_for_dialling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DIAL", 0.5)
+    a, b = sites(tmp_path, A, B)
+    lasted = False
+
+    async def use(_: Connection, __: TrustLevel) -> None:
+        nonlocal lasted
+        with trio.move_on_after(0.7):
+            await trio.sleep_forever()
+        lasted = True
+
+    async with a.running(), b.running():
+        await a.server.peers.dialer.dial(B, use)
+    assert lasted
+
+
+async def test_a_target_at_which_somebody_else_answers_is_reported_and_skipped(tmp_path: Path) -> None:
+    a, b, c = sites(tmp_path, A, B, C)
+    async with a.running(), b.running(), c.running():
+        good = the_target(a)
+        # the same TLS key is published for it: only the name inside says that this is not B
+        other = attrs.evolve(good, host="other.b.test", port=c.port, tlsa=endpoint(C, 1, material(C)).tlsa)
+        with_targets(a, other, good)
+        assert len(await call(a)) == 1
+        (line,) = a.log.all("target_skipped", peer=B)
+        assert line["subject"] == f"other.b.test:{c.port}"
+        assert line["code"] == "WRONG_NAME"
+
+
+async def test_a_refusal_is_the_answer_of_all_targets(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    b.policy = Policy(default=TrustLevel.NONE)
+    async with a.running(), b.running():
+        with_targets(a, the_target(a), the_target(a))
+        with pytest.raises(Refused) as caught:
+            await call(a)
+        assert caught.value.code is ErrorCode.POLICY
+        await b.log.wait("claim_refused", code="POLICY")
+        assert len(b.log.all("decided", gate="accept")) == 1
 
 
 async def test_an_identity_other_than_the_published_or_the_pinned_one(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """The listener and its door: no caller's doing ends it, strangers are bounded, and one network is one stranger."""
 
-from contextlib import ExitStack
-
 import pytest
 import trio
 
@@ -31,7 +29,7 @@ async def test_whatever_callers_do_the_listener_goes_on(error: RemoteError | Loc
         for data in GARBAGE:
             async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
                 await stream.send_all(data)
-        await tap.wait("claim_refused", count=len(GARBAGE))
+        await tap.wait("claim_refused")
         await ends.dial(await trio.open_tcp_stream("127.0.0.1", port))
         assert bool(ends.connections) is (error is None)
         listener.stop()
@@ -69,28 +67,3 @@ async def test_strangers_are_bounded_per_address_and_a_proof_makes_room() -> Non
             assert ends.connections
         await idle.pop().aclose()
         listener.stop()
-
-
-def inside(door: Admission, *addresses: str) -> list[bool]:
-    with ExitStack() as stack:
-        return [stack.enter_context(door.stranger(address)) for address in addresses]
-
-
-def test_admission_counts_in_all_and_per_address() -> None:
-    door = Admission(total=3, per_address=2)
-    assert inside(door, "192.0.2.1", "192.0.2.1", "192.0.2.1") == [True, True, False]
-    assert inside(door, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4") == [True, True, True, False]
-    assert inside(door, "192.0.2.1", "192.0.2.1") == [True, True]  # all that were inside are out
-
-
-def test_a_network_of_ipv6_counts_as_one_address() -> None:
-    door = Admission(total=9, per_address=2)
-    assert inside(door, "2001:db8::1", "2001:db8::2", "2001:db8::3") == [True, True, False]
-    assert inside(door, "2001:db8::1", "2001:db8:0:1::1", "fe80::1%eth0", "::ffff:192.0.2.1") == [True] * 4
-
-
-def test_an_error_inside_leaves_no_count_behind() -> None:
-    door = Admission(per_address=1)
-    with pytest.raises(RemoteError), door.stranger("192.0.2.1"):
-        raise RemoteError("no")
-    assert inside(door, "192.0.2.1") == [True]

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -74,16 +76,16 @@ def test_a_forgotten_look_up_does_not_stay() -> None:
 
 def test_a_proof_wipes_the_count() -> None:
     guard = ClaimGuard()
-    for n in range(10 * PER_CALLER):  # a server that restarts over and over is not a flood
+    for n in range(limits.LINKS_PER_DOMAIN_PER_MINUTE):  # a server that restarts over and over is not a flood
         admission = guard.admit(VICTIM, address="192.0.2.1", spki_sha256=TRUE_KEY, now=n / 100)
         assert admission.allowed
-        guard.proved(admission)
+        assert guard.proved(admission, n / 100) == 0
 
 
 def prove(guard: ClaimGuard, now: float, domain: DomainName = VICTIM, key: bytes = TRUE_KEY) -> None:
     admission = guard.admit(domain, address="192.0.2.1", spki_sha256=key, now=now)
     assert admission.allowed
-    guard.proved(admission)
+    assert guard.proved(admission, now) == 0
 
 
 def flood(guard: ClaimGuard, now: float) -> None:
@@ -110,7 +112,7 @@ def test_a_flood_does_not_lock_out_who_proved_itself_before() -> None:
         flood(guard, now)
         again = guard.admit(VICTIM, address="192.0.2.1", spki_sha256=TRUE_KEY, now=now + 1)
         assert again.allowed
-        guard.proved(again)
+        assert guard.proved(again, now + 1) == 0
 
 
 def test_a_known_key_is_known_for_its_name_only() -> None:
@@ -137,16 +139,70 @@ def test_old_keys_of_a_name_are_forgotten_first() -> None:
 
 
 def held(guard: ClaimGuard) -> int:
-    return len(guard._recent) + len(guard._counts) + len(guard._flights) + len(guard._known)
+    return len(guard._recent) + len(guard._counts) + len(guard._addresses) + len(guard._flights) + len(guard._known)
 
 
 def test_memory_is_bounded() -> None:
     guard = ClaimGuard()
     for n in range(5 * limits.CLAIMS_PER_MINUTE):
         guard.admit(DomainName(f"d{n}.example"), address=f"10.0.{n % 250}.1", spki_sha256=FALSE_KEY, now=n / 1000)
-    assert held(guard) <= 3 * limits.CLAIMS_PER_MINUTE
+    assert held(guard) <= 4 * limits.CLAIMS_PER_MINUTE
     claim(guard, 1000)
-    assert held(guard) <= 3
+    assert held(guard) <= 4
+
+
+def test_one_address_does_not_spend_what_all_have_whatever_names_it_brings() -> None:
+    guard = ClaimGuard()
+    claims = [claim(guard, n / 1000, domain=DomainName(f"d{n}.example")) for n in range(2 * limits.CLAIMS_PER_MINUTE)]
+    assert sum(c.allowed for c in claims) == limits.CLAIMS_PER_ADDRESS_PER_MINUTE
+    assert claims[-1].reason == "too many unproved claims from there"
+    assert claim(guard, 2, address="198.51.100.7", domain=OTHER).allowed
+
+
+def test_a_refused_caller_is_told_when_to_come_again() -> None:
+    guard = ClaimGuard()
+    claims = [claim(guard, n) for n in range(PER_CALLER + 1)]
+    wait = claims[-1].retry_after
+    assert wait == limits.CLAIM_WINDOW - PER_CALLER
+    assert not claim(guard, PER_CALLER + wait - 0.1).allowed
+    assert claim(guard, PER_CALLER + wait).allowed
+    guard = ClaimGuard()
+    flood(guard, 0)
+    late = claim(guard, 20.5, address="198.51.100.7", domain=OTHER)
+    assert late.retry_after == math.ceil(limits.CLAIM_WINDOW - 20.5)
+    guard.admit(VICTIM, address="192.0.2.1", spki_sha256=FALSE_KEY, now=70)
+    assert claim(guard, 70).retry_after == limits.CLAIM_RETRY_AFTER
+
+
+def link(guard: ClaimGuard, now: float, key: bytes = TRUE_KEY) -> int:
+    """A claim that is true; how long the caller is told to wait."""
+    admission = guard.admit(VICTIM, address="192.0.2.1", spki_sha256=key, now=now)
+    return guard.proved(admission, now) if admission.allowed else admission.retry_after
+
+
+def test_who_links_in_a_loop_is_told_to_wait_and_then_has_his_link() -> None:
+    guard = ClaimGuard()
+    often = limits.LINKS_PER_DOMAIN_PER_MINUTE
+    assert [link(guard, 0, key=bytes([n % 4]) * 32) for n in range(often)] == [0] * often
+    wait = link(guard, 0)
+    assert wait == 60 / often
+    assert link(guard, wait) == 0
+    assert [link(guard, 2 * wait + n / 1000) > 0 for n in range(1000)] == [False] + [True] * 999
+    assert claim(guard, wait, domain=OTHER).allowed
+
+
+def test_links_that_come_about_at_once_are_counted_before_they_begin() -> None:
+    guard = ClaimGuard()
+    often = limits.LINKS_PER_DOMAIN_PER_MINUTE
+    admissions = [guard.admit(VICTIM, address=f"192.0.2.{n}", spki_sha256=TRUE_KEY, now=0) for n in range(often + 1)]
+    assert [guard.proved(a, 0) for a in admissions] == [0] * often + [60 / often]
+
+
+def test_false_claims_spend_no_links() -> None:
+    guard = ClaimGuard()
+    flood(guard, 0)
+    prove(guard, limits.CLAIM_WINDOW)
+    assert [link(guard, limits.CLAIM_WINDOW) for _ in range(limits.LINKS_PER_DOMAIN_PER_MINUTE)][-2:] == [0, 3]
 
 
 def test_known_callers_are_bounded() -> None:
@@ -192,7 +248,11 @@ def test_the_books_stay_balanced(steps: list[tuple[str, int, int, float]]) -> No
             admission = guard.admit(VICTIM, address=f"192.0.2.{address}", spki_sha256=bytes([key]) * 32, now=now)
             admitted += [admission] * admission.allowed
         elif admitted:
-            (guard.release if what == "release" else guard.proved)(admitted.pop(address % len(admitted)))
+            admission = admitted.pop(address % len(admitted))
+            if what == "release":
+                guard.release(admission)
+            else:
+                guard.proved(admission, now)
         assert sum(guard._counts.values()) == len(guard._recent)
-        assert guard._strangers == sum(not a.caller.known for a in guard._recent)
+        assert guard._strangers == sum(not a.caller.known for a in guard._recent) == sum(guard._addresses.values())
         assert all(0 < n <= PER_CALLER for n in guard._counts.values())

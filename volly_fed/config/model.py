@@ -257,6 +257,15 @@ class Limits:
     )
     mailbox_envelopes: Count = optional("Envelopes stored for one mailbox, at most.", Count(limits.MAILBOX_ENVELOPES))
     mailbox_bytes: Count = optional("Bytes stored for one mailbox, at most.", Count(limits.MAILBOX_BYTES))
+    connections_per_minute: Count = optional(
+        "New connections from one address (IPv6: one /64) in a minute, at most. Raise it together with "
+        "strangers_per_address where a forwarder in front makes all callers look like one.",
+        Count(limits.CONNECTIONS_PER_MINUTE),
+    )
+    strangers_per_address: Count = optional(
+        "Connections from one address that have not proved an identity yet, at most.",
+        Count(limits.MAX_HALF_OPEN_PER_ADDRESS),
+    )
     backoff_cap: Seconds = optional(
         "Seconds between attempts to reach a domain that does not answer, at most.", Seconds(limits.BACKOFF_CAP)
     )

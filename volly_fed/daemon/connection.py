@@ -107,15 +107,23 @@ async def dial(stream: trio.abc.Stream, plan: Dialled) -> None:
     await _owning(stream, proceed)
 
 
-async def accept(stream: trio.abc.Stream, plan: Accepted, *, proved: Callable[[], None]) -> None:
+async def accept(
+    stream: trio.abc.Stream,
+    plan: Accepted,
+    *,
+    secured: Callable[[], None] = lambda: None,
+    proved: Callable[[], None],
+) -> None:
     """Let the caller at the other end of `stream` prove itself, then `use` the connection.
 
-    `proved` is called as soon as the caller is a stranger no more. Raises and closes like `dial`.
+    `secured` is called when TLS has been agreed on, `proved` as soon as the caller is a stranger no more. Raises and
+    closes like `dial`.
     """
     began = trio.current_time()
 
     async def proceed(nursery: trio.Nursery) -> None:
         tls, negotiated = await secure(stream, plan.context, "")
+        secured()
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await accept_websocket(nursery, tls, plan.context.profile)
         outcome = await _answering(socket, partial(_respond, _binding(tls, negotiated), socket, plan, negotiated))

@@ -85,8 +85,9 @@ class DeviceDoor:
             return
         try:
             async with trio.open_nursery() as nursery:
-                with self._admission.stranger(address) as admitted:
-                    socket = await self._open(nursery, stream) if admitted else None
+                socket = None  # as it stays, where a stranger has to give way
+                with self._admission.stranger(address) as stranger:
+                    socket = None if stranger.objection else await self._open(nursery, stream)
                 if socket is not None:
                     await self._serve_device(socket, address)
                 nursery.cancel_scope.cancel()

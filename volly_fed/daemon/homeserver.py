@@ -23,7 +23,9 @@ from volly_fed.daemon import material
 from volly_fed.daemon.admin.client import socket_path
 from volly_fed.daemon.admin.commands import commands
 from volly_fed.daemon.admin.server import AdminServer, admin_listening
-from volly_fed.daemon.caller import Caller
+from volly_fed.daemon.admission import Admission
+from volly_fed.daemon.call_rate import CallRate
+from volly_fed.daemon.caller import Caller, EdgeCaller, EdgeDoor
 from volly_fed.daemon.connection import Accepted
 from volly_fed.daemon.credentials import Credentials
 from volly_fed.daemon.dialer import Dialer
@@ -35,10 +37,11 @@ from volly_fed.daemon.identities import handlers
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.judge import Judge
 from volly_fed.daemon.listen import listening, local_port
-from volly_fed.daemon.listener import Listener
+from volly_fed.daemon.listener import Listener, Plan
 from volly_fed.daemon.peers import Peers
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
+from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
 from volly_fed.daemon.upkeep import roll
@@ -76,6 +79,8 @@ class Homeserver:
     peers: Peers = attrs.field(init=False)
     edges: EdgeLinks = attrs.field(init=False)
     intake: Intake = attrs.field(init=False)
+    edge_door: EdgeDoor = attrs.field(init=False)
+    refusals: Refusals = attrs.field(factory=Refusals, init=False)
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -113,6 +118,7 @@ class Homeserver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reloads, self._reload_on_signal)
             nursery.start_soon(self._sweep, store)
+            nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
             await nursery.start(self.peers.run)
@@ -140,8 +146,10 @@ class Homeserver:
             store=store,
             log=self.log,
             cool_off=config.trust.cool_off,
+            refusals=self.refusals,
         )
         self.edges = EdgeLinks(domain=domain, enrolled=self._enrolled, store=store, log=self.log)
+        self.edge_door = EdgeDoor(self.edges)
         self.peers = Peers(
             own=domain,
             dialer=self._dialer(),
@@ -198,7 +206,17 @@ class Homeserver:
     # --- listening -------------------------------------------------------------------------------------------------
 
     def _listeners(self) -> tuple[Listener, Listener]:
-        return Listener(plan=self._peer_plan, log=self.log), Listener(plan=self._edge_plan, log=self.log)
+        return self._listener(self._peer_plan), self._listener(self._edge_plan)
+
+    def _listener(self, plan: Plan) -> Listener:
+        bounds = self.config.limits
+        return Listener(
+            plan=plan,
+            log=self.log,
+            admission=Admission(per_address=bounds.strangers_per_address),
+            rate=CallRate(per_minute=bounds.connections_per_minute),
+            refusals=self.refusals,
+        )
 
     def _peer_plan(self, address: str) -> Accepted:
         caller, shown = Caller(judge=self.judge, peers=self.peers, address=address), self.credentials
@@ -206,10 +224,10 @@ class Homeserver:
             context=shown.for_peers, party=shown.party, admit=caller.admit, confirm=caller.confirm, use=caller.use
         )
 
-    def _edge_plan(self, _address: str) -> Accepted:
-        edges, shown = self.edges, self.credentials
+    def _edge_plan(self, address: str) -> Accepted:
+        caller, shown = EdgeCaller(door=self.edge_door, address=address), self.credentials
         return Accepted(
-            context=shown.for_edges, party=shown.party, admit=edges.admit, confirm=edges.confirm, use=edges.serve
+            context=shown.for_edges, party=shown.party, admit=caller.admit, confirm=caller.confirm, use=caller.use
         )
 
     # --- running ---------------------------------------------------------------------------------------------------

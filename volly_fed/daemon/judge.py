@@ -18,11 +18,12 @@ from volly_fed.channel import Negotiated
 from volly_fed.codepoints import ErrorCode, Role, TrustLevel
 from volly_fed.daemon.dns.resolver import Resolver
 from volly_fed.daemon.identities import Identities, evidence_of
+from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.store.store import Store
 from volly_fed.discovery import dane
 from volly_fed.discovery.endpoint import Endpoint
 from volly_fed.errors import BadMessage, RemoteError
-from volly_fed.handshake import Admission, Claimed, ClaimGuard, Outcome
+from volly_fed.handshake import TOO_MANY_LINKS, Admission, Claimed, ClaimGuard, Outcome
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.trust import gates
@@ -66,6 +67,7 @@ class Judge:
     store: Store
     log: Log
     cool_off: float = limits.COOL_OFF
+    refusals: Refusals = attrs.field(factory=Refusals)
     clock: Callable[[], float] = time.time
     accepted: Callable[[DomainName, Fingerprint], None] = lambda *_: None
     _guard: ClaimGuard = attrs.field(factory=ClaimGuard, init=False)
@@ -92,13 +94,13 @@ class Judge:
         peer = claimed.domain
         decision = gates.accept(self.policy, peer)
         if not decision.allowed:
-            self._log_refusal(peer, "accept", decision)
+            self.refusals.note("accept", lambda count: self._log_refusal(peer, "accept", decision, count))
             raise RemoteError(_NOT_LINKED, code=ErrorCode.POLICY)
         admission = self._guard.admit(
             peer, address=address, spki_sha256=negotiated.peer_spki_sha256, now=trio.current_time()
         )
         if not admission.allowed:
-            raise RemoteError(admission.reason, code=ErrorCode.BUSY)
+            raise RemoteError(admission.reason, code=ErrorCode.BUSY, retry_after=admission.retry_after)
         try:
             endpoint, evidence = await self.look_up(peer)
             _check_caller(endpoint, negotiated)
@@ -107,8 +109,9 @@ class Judge:
         return Claim(evidence, admission)
 
     def proved(self, claim: Claim) -> None:
-        """The caller's claim was true."""
-        self._guard.proved(claim.admission)
+        """The caller's claim was true. Raises RemoteError BUSY: too many of that domain's were, of late."""
+        if wait := self._guard.proved(claim.admission, trio.current_time()):
+            raise RemoteError(TOO_MANY_LINKS, code=ErrorCode.BUSY, retry_after=wait)
 
     async def establish(self, outcome: Outcome, evidence: Evidence) -> TrustLevel:
         """Gate `establish`, then the identity against what is remembered: the trust level frozen into the session.
@@ -193,8 +196,8 @@ class Judge:
             )
         return news
 
-    def _log_refusal(self, peer: DomainName, gate: str, decision: gates.Decision) -> None:
-        self.log.decided(peer=peer, gate=gate, verdict="refused", reason=decision.reason)
+    def _log_refusal(self, peer: DomainName, gate: str, decision: gates.Decision, count: int = 1) -> None:
+        self.log.decided(peer=peer, gate=gate, verdict="refused", reason=decision.reason, count=count)
 
 
 def _check_caller(endpoint: Endpoint, negotiated: Negotiated) -> None:

@@ -5,28 +5,38 @@ Never: lets one caller's error end the listener; what is not a caller's fault is
 """
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import attrs
 import trio
 
+from volly_fed import limits
+from volly_fed.channel import Negotiated
 from volly_fed.daemon.acceptor import Acceptor, address_of
-from volly_fed.daemon.admission import Admission
+from volly_fed.daemon.admission import Admission, Stage, Stranger
+from volly_fed.daemon.call_rate import CallRate
 from volly_fed.daemon.connection import Accepted, accept
+from volly_fed.daemon.metered import Metered
+from volly_fed.daemon.refusals import Refusals
 from volly_fed.errors import LocalError, RemoteError, VollyFedError
+from volly_fed.handshake import Claimed, source_of
+from volly_fed.names import Fingerprint
 from volly_fed.observe.log import Log
 
 Plan = Callable[[str], Accepted]
 """The caller's address -> how to judge and serve it."""
+_DOOR = "DOOR"
+_RATE = "RATE"
 
 
 @attrs.define(kw_only=True)
 class Listener:
-    """Accepts callers of one kind."""
+    """Accepts callers of one kind. Whoever makes `refusals` runs it too."""
 
     plan: Plan
     log: Log
     admission: Admission = attrs.field(factory=Admission)
+    rate: CallRate = attrs.field(factory=CallRate)
+    refusals: Refusals = attrs.field(factory=Refusals)
     _acceptor: Acceptor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -43,16 +53,48 @@ class Listener:
         self._acceptor.stop()
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
-        address = address_of(stream)
-        with ExitStack() as inside:
-            if not address or not inside.enter_context(self.admission.stranger(address)):
-                await trio.aclose_forcefully(stream)
-                return
-            try:
-                await accept(stream, self.plan(address), proved=inside.close)
-            except RemoteError as error:
-                self.log.claim_refused(peer=None, code=error.code.name, reason=str(error))
-            except LocalError as error:
-                self.log.storage_failed(reason=str(error))
-            except VollyFedError as error:
-                self.log.claim_refused(peer=None, code=type(error).__name__, reason=str(error))
+        try:
+            if address := address_of(stream):
+                await self._let_in(stream, address, source_of(address))
+        finally:
+            await trio.aclose_forcefully(stream)
+
+    async def _let_in(self, stream: trio.SocketStream, address: str, source: str) -> None:
+        if objection := self.rate.objection(source, trio.current_time()):
+            self._note(_RATE, objection)
+            return
+        with self.admission.stranger(address, known=self.rate.knows(source)) as stranger:
+            if not stranger.objection:
+                await self._hear(Metered(stream), address, stranger)
+        if stranger.objection:
+            self._note(_DOOR, stranger.objection)
+
+    async def _hear(self, stream: Metered, address: str, stranger: Stranger) -> None:
+        def secured() -> None:
+            stranger.reached(Stage.SECURED)
+
+        def proved() -> None:
+            stranger.reached(Stage.PROVED)
+            self.admission.leave(stranger)
+            self.rate.proved(stranger.source)
+            stream.trust()
+
+        plan = self.plan(address)
+
+        async def admit(claimed: Claimed, negotiated: Negotiated) -> frozenset[Fingerprint]:
+            expected = await plan.admit(claimed, negotiated)
+            stranger.reached(Stage.CLAIMED)
+            return expected
+
+        try:
+            await accept(stream, attrs.evolve(plan, admit=admit), secured=secured, proved=proved)
+        except RemoteError as error:
+            more = f"more than {limits.MAX_BEFORE_PROOF} bytes before a proof: " if stream.exceeded else ""
+            self._note(error.code.name, f"{more}{error}")
+        except LocalError as error:
+            self.log.storage_failed(reason=str(error))
+        except VollyFedError as error:
+            self._note(type(error).__name__, str(error))
+
+    def _note(self, kind: str, reason: str) -> None:
+        self.refusals.note(kind, lambda count: self.log.claim_refused(peer=None, code=kind, reason=reason, count=count))

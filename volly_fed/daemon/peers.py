@@ -19,7 +19,7 @@ from volly_fed.codepoints import TLS_SIGNATURE_NAME, EnvelopeClass, ErrorCode, R
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.link import Link, Pending
+from volly_fed.daemon.link import End, Link, Pending
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.store.store import Backoff, OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
@@ -78,13 +78,13 @@ class Peers:
             peer.outbound.offer([(key, row.frame) for key, row in group], EnvelopeClass(urgency))
         peer.more_work()
 
-    async def converse(self, connection: Connection, level: TrustLevel) -> None:
-        """Run the link over `connection`, whoever dialled it, until it ends.
+    async def converse(self, connection: Connection, level: TrustLevel) -> End | None:
+        """Run the link over `connection`, whoever dialled it, until it ends; how it did, if there was one.
 
         Raises RemoteError: BUSY where there is no room for a further peer, POLICY where `level` is no longer its level.
         """
         if self._closing:
-            return
+            return None
         if self._level_of is not None and self._level_of(connection.outcome.peer) is not level:
             raise RemoteError(_LEVEL_CHANGED, code=ErrorCode.POLICY)
         if not self.takes(connection.outcome.peer):
@@ -92,7 +92,7 @@ class Peers:
         peer = self._peer(connection.outcome.peer)
         session = self._take_over(peer, connection)
         if session is None:
-            return
+            return None
         handler = _PeerHandler(peers=self, peer=peer, level=level)
         link = peer.link = Link(connection.socket, session, handler)
         peer.level, peer.dialled_by_us = level, connection.outcome.role is Role.DIALLER
@@ -113,6 +113,7 @@ class Peers:
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+        return end
 
     def judge_again(self, level_of: Callable[[DomainName], TrustLevel]) -> int:
         """After a reload: end the links whose level has changed; they may come back on the new one. How many ended."""

@@ -56,6 +56,8 @@ class Target:
     host: str
     """The TLSA base domain (RFC 7671 §7), without the final dot: also the name for TLS and HTTP."""
     port: int
+    priority: int = 0
+    """Of its SRV record: the lowest is tried first (RFC 2782)."""
     addresses: tuple[str, ...] = ()
     """Literals, IPv6 first; never empty in `Endpoint.targets`."""
     tlsa: tuple[TlsaRecord, ...] = ()

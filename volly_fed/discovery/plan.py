@@ -152,7 +152,7 @@ def judge_target(
     if reason and not (service is Service.DEVICE and tlsa.absent):
         return Target(host=srv.target, port=srv.port, status=tlsa.status, reason=reason)
     host = _base_of(tlsa) if records else srv.target
-    return Target(host=host, port=srv.port, addresses=literals, tlsa=records, reason=tlsa.reason)
+    return Target(host=host, port=srv.port, priority=srv.priority, addresses=literals, tlsa=records, reason=tlsa.reason)
 
 
 def _base_of(tlsa: Answer) -> str:

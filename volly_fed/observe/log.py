@@ -120,14 +120,31 @@ class Log:
         """No new link came about in the place of the present one, which stays; it will be tried again."""
         self._log.warning("renewal_failed", peer=peer, reason=reason)
 
-    def claim_refused(self, *, peer: str | None, code: object, reason: str) -> None:
-        """A caller was turned away. `peer` is what it claimed to be, unproved; None before it claimed anything."""
-        self._log.warning("claim_refused", peer=peer, code=code, reason=reason)
+    def target_skipped(self, *, peer: str, subject: str, code: object, reason: str) -> None:
+        """Who answers at this host and port of `peer` is not who its records say; its other targets are tried."""
+        self._log.warning("target_skipped", peer=peer, subject=subject, code=code, reason=reason)
 
-    def decided(self, *, peer: str, gate: str, verdict: str, reason: str, direction: str | None = None) -> None:
-        """A trust gate refused, or allowed at level debug."""
+    def claim_refused(self, *, peer: str | None, code: object, reason: str, count: int = 1) -> None:
+        """A caller was turned away. `peer` is what it claimed to be, unproved; None before it claimed anything.
+
+        `count` callers, where it is more than one: since the last such line, for similar reasons.
+        """
+        self._log.warning("claim_refused", peer=peer, code=code, reason=reason, count=_several(count))
+
+    def decided(
+        self, *, peer: str, gate: str, verdict: str, reason: str, direction: str | None = None, count: int = 1
+    ) -> None:
+        """A trust gate refused, or allowed at level debug. `count`: as in `claim_refused`."""
         emit = self._log.debug if verdict == "allowed" else self._log.info
-        emit("decided", peer=peer, gate=gate, verdict=verdict, reason=reason, direction=direction)
+        emit(
+            "decided",
+            peer=peer,
+            gate=gate,
+            verdict=verdict,
+            reason=reason,
+            direction=direction,
+            count=_several(count),
+        )
 
     def pinned(self, *, peer: str, fingerprint: str) -> None:
         """First contact: this identity is remembered from now on."""
@@ -217,6 +234,10 @@ class Log:
     def defect(self, *, reason: str) -> None:
         """A bug of ours, about to end the process."""
         self._log.error("defect", reason=reason)
+
+
+def _several(count: int) -> int | None:
+    return count if count > 1 else None
 
 
 def _timestamp(people: bool) -> structlog.processors.TimeStamper:
