@@ -158,7 +158,7 @@ class Socket:
         self._unclaimed += len(data)
         try:
             self._protocol.receive_data(data)
-        except Exception as error:  # noqa: BLE001 - foreign code, fed with hostile bytes: it costs one connection
+        except Exception as error:  # foreign code, fed with hostile bytes: it costs one connection
             self._over = f"the connection broke: {type(error).__name__}"
             return
         for event in self._protocol.events_received():
