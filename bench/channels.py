@@ -78,7 +78,7 @@ class Site:
 class Nobody:
     """A link's owner to whom nothing happens: an idle link carries no envelopes."""
 
-    async def opened(self, stream: bytes) -> int:
+    async def opened(self, stream: bytes) -> int:  # noqa: ARG002 - as Handler has it
         """Every stream is new."""
         return 0
 
@@ -134,7 +134,7 @@ def used() -> float:
 async def serve(site: Site, caller: Fingerprint, user: Use, listening: socket.socket, control: socket.socket) -> None:
     """Accept callers; whenever the control connection asks, tell what is used."""
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
-    count = 0
+    count, changed = 0, trio.Event()
 
     async def admit(_: Claimed, __: Negotiated) -> frozenset[Fingerprint]:
         return frozenset({caller})
@@ -143,8 +143,10 @@ async def serve(site: Site, caller: Fingerprint, user: Use, listening: socket.so
         nonlocal count
 
         def ready() -> None:
-            nonlocal count
+            nonlocal count, changed
             count += 1
+            changed.set()
+            changed = trio.Event()
 
         await user(connection, ready)
         count -= 1
@@ -159,7 +161,7 @@ async def serve(site: Site, caller: Fingerprint, user: Use, listening: socket.so
         asked = trio.SocketStream(trio.socket.from_stdlib_socket(control))
         while wanted := await asked.receive_some(100):
             while count < int(wanted):  # all proofs are over at the callers; the last link starts in a moment
-                await trio.sleep(0.01)
+                await changed.wait()
             await asked.send_all(json.dumps({"cpu": used(), "kb": private_kb()}).encode())
         nursery.cancel_scope.cancel()
 

@@ -44,7 +44,7 @@ DNS_QUERYING = {
 }
 # An import that begins so -> the places that may have it; the longest match decides.
 ALLOWED: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(("trio", "trio_websocket", "wsproto", "apsw", "outcome", "sniffio"), OUTSIDE),
+    **dict.fromkeys(("trio", "apsw", "outcome", "sniffio"), OUTSIDE),
     **dict.fromkeys(("socket", "ssl", "select", "selectors", "asyncio", "signal", "threading", "resource"), OUTSIDE),
     **dict.fromkeys(("time", "random", "uuid"), OUTSIDE),
     "sys": (*OUTSIDE, "observe/log", "crypto/probe"),  # standard error; the interpreter a child process runs

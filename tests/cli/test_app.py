@@ -150,7 +150,7 @@ def test_help_lists_every_command_without_importing_any(capsys: pytest.CaptureFi
 def test_help_and_small_commands_do_not_load_the_daemon() -> None:
     code = (
         "import sys\nfrom volly_fed.cli.app import run\nrun(sys.argv[1:])\n"
-        "heavy = {'apsw', 'OpenSSL', 'trio_websocket', 'dns', 'rich'} & set(sys.modules)\n"
+        "heavy = {'apsw', 'OpenSSL', 'websockets', 'dns', 'rich'} & set(sys.modules)\n"
         "sys.exit(f'{heavy} were loaded' if heavy else 0)\n"
     )
     for arguments in (["--help"], ["config", "example"], ["init", "--help"]):

@@ -95,7 +95,7 @@ async def met(transports: Transports) -> tuple[Peer, PqStream]:
     secrets: dict[bytes, bytes] = {}
 
     def note(_: SSL.Connection, line: bytes) -> None:
-        label, _, secret = line.split()
+        label, _random, secret = line.split()
         secrets[label] = bytes.fromhex(secret.decode())
 
     client = make_context(FEDERATION, server=False, identity=identity("client.test"))

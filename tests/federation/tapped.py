@@ -18,6 +18,7 @@ def install(tap: BinaryIO) -> None:
     send, receive = Socket.send, Socket.receive
 
     def record(socket: Socket, direction: str, message: bytes) -> None:
+        protocol = socket._protocol.subprotocol
         tap.write(f"{protocol} {direction} {len(message)}\n".encode() + message)
 
     async def tapped_send(self: Socket, message: bytes) -> None:

@@ -69,8 +69,7 @@ class Socket:
                 raise ChannelError("this WebSocket was closed here" if self._closing else self._over or self._lost)
             self._protocol.send_binary(message)
             await self._send_made()
-            while self._due:  # came meanwhile
-                await self._send_made()
+        self._answer_soon()
 
     @property
     def _lost(self) -> str:
@@ -101,6 +100,12 @@ class Socket:
             while self._due and not self._send_failure:
                 await self._send_made()
 
+    def _answer_soon(self) -> None:
+        """Let a task send what is due, unless somebody sends already, who will call this at the end."""
+        if self._due and not (self._sending.busy or self._answering):
+            self._answering = True
+            self._nursery.start_soon(self._answer)
+
     async def _answer(self) -> None:
         try:
             await self._send_due()
@@ -129,7 +134,8 @@ class Socket:
         if self._text and not self._closing:
             await self.aclose(UNSUPPORTED_DATA, "binary messages only")
             raise ChannelError("the peer sent a text message; only binary ones are allowed")
-        await self._wind_up()
+        if not self._closing:
+            await self._wind_up()
         if self._closing or self._in_order:
             raise trio.EndOfChannel
         raise ChannelError(self._over)
@@ -158,7 +164,7 @@ class Socket:
         self._unclaimed += len(data)
         try:
             self._protocol.receive_data(data)
-        except Exception as error:  # noqa: BLE001 - foreign code, fed with hostile bytes: it costs one connection
+        except Exception as error:  # foreign code, fed with hostile bytes: it costs one connection
             self._over = f"the connection broke: {type(error).__name__}"
             return
         for event in self._protocol.events_received():
@@ -173,9 +179,8 @@ class Socket:
                 self._due[made[0]] = made
         if self._protocol.state is not OPEN:
             self._note_end()
-        elif self._due and not self._sending.busy and not self._answering:
-            self._answering = True
-            self._nursery.start_soon(self._answer)
+        else:
+            self._answer_soon()
 
     def _take_frame(self, frame: Frame) -> None:
         if frame.opcode is TEXT:
@@ -227,7 +232,7 @@ class Socket:
             self._protocol.send_close(code, reason)
             self._due.update((made[0], made) for made in self._protocol.data_to_send())
         await self._send_due()
-        while not self._over:
+        while not (self._over or self._send_failure):
             await self._receiving.free()
             with self._receiving:
                 if not self._over:

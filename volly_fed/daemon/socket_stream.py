@@ -4,7 +4,7 @@ in: a `trio.SocketStream`, which it takes over; out: a stream with the same byte
 Never: sends or receives after it was closed, when the descriptor's number may be somebody else's.
 
 trio gives every other task a turn in every call (a checkpoint), which costs more than the system call itself. Here a
-call that need not wait is a checkpoint once in limits.CALLS_WITHOUT_CHECKPOINT; that it was cancelled it notices always.
+call that need not wait does so once in limits.CALLS_WITHOUT_CHECKPOINT; that it was cancelled, it notices always.
 """
 
 import errno

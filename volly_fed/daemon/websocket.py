@@ -5,6 +5,8 @@ Never: takes up an extension, follows a redirect, or leaves the stream open when
 Source: RFC 6455 §4. The library parses HTTP within limits of its own; limits.MAX_OPENING bounds it as a whole.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -17,8 +19,8 @@ from websockets.uri import WebSocketURI
 
 from volly_fed import limits
 from volly_fed.channel import ChannelProfile
-from volly_fed.daemon.socket_stream import direct
 from volly_fed.daemon.message_socket import GOING_AWAY, NORMAL, UNSUPPORTED_DATA, Socket
+from volly_fed.daemon.socket_stream import direct
 from volly_fed.errors import ChannelError
 
 __all__ = ["GOING_AWAY", "NORMAL", "UNSUPPORTED_DATA", "Socket", "accept_websocket", "connect_websocket"]
@@ -48,7 +50,7 @@ async def connect_websocket(
     request.headers["Host"] = host
     protocol.send_request(request)
     stream = direct(stream)
-    try:
+    async with _closed_unless_opened(stream):
         response, early = await _exchange(stream, protocol)
         assert isinstance(response, Response), "nothing else comes first at a client"
         if response.status_code != _SWITCHING_PROTOCOLS:
@@ -57,10 +59,7 @@ async def connect_websocket(
             raise _not_opened(protocol.handshake_exc)
         if protocol.subprotocol != profile.subprotocol:
             raise ChannelError(f"the server did not agree on the subprotocol {profile.subprotocol}")
-    except BaseException:
-        await stream.aclose()
-        raise
-    return _socket(nursery, stream, Side.CLIENT, early)
+    return _socket(nursery, stream, Side.CLIENT, profile, early)
 
 
 async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profile: ChannelProfile) -> Socket:
@@ -74,17 +73,14 @@ async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profi
         subprotocols=[Subprotocol(profile.subprotocol)], max_size=limits.MAX_MESSAGE, logger=_SILENT
     )
     stream = direct(stream)
-    try:
+    async with _closed_unless_opened(stream):
         request, early = await _exchange(stream, protocol)
         assert isinstance(request, Request), "nothing else comes first at a server"
         refusal = _answer(protocol, request, profile)
         await _flush(stream, protocol)
         if refusal is not None:
             raise refusal
-    except BaseException:
-        await stream.aclose()
-        raise
-    return _socket(nursery, stream, Side.SERVER, early)
+    return _socket(nursery, stream, Side.SERVER, profile, early)
 
 
 def _answer(protocol: ServerProtocol, request: Request, profile: ChannelProfile) -> ChannelError | None:
@@ -102,21 +98,32 @@ def _answer(protocol: ServerProtocol, request: Request, profile: ChannelProfile)
 
 async def _exchange(stream: trio.abc.Stream, protocol: ClientProtocol | ServerProtocol) -> tuple[Event, bytes]:
     """Send what `protocol` has to say, and read the other end's half of the opening; also what came right behind it."""
-    try:
-        await _flush(stream, protocol)
-        data = b""
-        while (end := data.find(_END_OF_HEAD)) < 0:
-            data += await _read(stream, len(data))
-        end += len(_END_OF_HEAD)
-        protocol.receive_data(data[:end])
-        while not (events := protocol.events_received()):
-            if protocol.handshake_exc is not None:
-                raise _not_opened(protocol.handshake_exc)
-            protocol.receive_data(data[end:] or await _read(stream, end))  # the text of a refusal
-            end = len(data)
-    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise ChannelError(f"the connection broke before the WebSocket was open: {error}") from error
+    await _flush(stream, protocol)
+    data = b""
+    while (end := data.find(_END_OF_HEAD)) < 0:
+        data += await _read(stream, len(data))
+    end += len(_END_OF_HEAD)
+    protocol.receive_data(data[:end])
+    while not (events := protocol.events_received()):
+        if protocol.handshake_exc is not None:
+            raise _not_opened(protocol.handshake_exc)
+        rest = data[end:] or await _read(stream, end)  # the text of a refusal
+        protocol.receive_data(rest)
+        data, end = b"", end + len(rest)
     return events[0], data[end:]
+
+
+@asynccontextmanager
+async def _closed_unless_opened(stream: trio.abc.Stream) -> AsyncIterator[None]:
+    """Close `stream` whatever goes wrong; that it breaks or ends is a ChannelError."""
+    try:
+        yield
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        await stream.aclose()
+        raise ChannelError(f"the connection broke before the WebSocket was open: {error}") from error
+    except BaseException:
+        await stream.aclose()
+        raise
 
 
 async def _read(stream: trio.abc.Stream, before: int) -> bytes:
@@ -137,9 +144,13 @@ def _not_opened(failure: Exception) -> ChannelError:
     return ChannelError(f"the WebSocket did not open: {type(failure).__name__}")  # its text may quote the peer's bytes
 
 
-def _socket(nursery: trio.Nursery, stream: trio.abc.Stream, side: Side, early: bytes) -> Socket:
+def _socket(
+    nursery: trio.Nursery, stream: trio.abc.Stream, side: Side, profile: ChannelProfile, early: bytes
+) -> Socket:
     """An open socket; `early` came right behind the opening. The opening's own protocol would remember its headers."""
-    socket = Socket(nursery, stream, Protocol(side, max_size=limits.MAX_MESSAGE, logger=_SILENT))
+    protocol = Protocol(side, max_size=limits.MAX_MESSAGE, logger=_SILENT)
+    protocol.subprotocol = Subprotocol(profile.subprotocol)
+    socket = Socket(nursery, stream, protocol)
     if early:
         socket.take_in(early)
     return socket
