@@ -184,7 +184,9 @@ def test_who_links_in_a_loop_is_told_to_wait_and_then_has_his_link() -> None:
     guard = ClaimGuard()
     often = limits.LINKS_PER_DOMAIN_PER_MINUTE
     assert [link(guard, 0, key=bytes([n % 4]) * 32) for n in range(often)] == [0] * often
-    wait = link(guard, 0)
+    refused = guard.admit(VICTIM, address="192.0.2.1", spki_sha256=TRUE_KEY, now=0)
+    assert not refused.allowed  # before anything is looked up
+    wait = refused.retry_after
     assert wait == 60 / often
     assert link(guard, wait) == 0
     assert [link(guard, 2 * wait + n / 1000) > 0 for n in range(1000)] == [False] + [True] * 999
