@@ -182,6 +182,8 @@ RENEW_EACH = 0.1
 REFUSALS_PER_ACK = 256
 EXTRA_MESSAGES = 2048
 """Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
+EXTRA_BYTES = 4 << 20
+"""The same in bytes; one message may go beyond it."""
 
 # --- envelopes and mailboxes ---------------------------------------------------------------------------------------
 MAX_BODY = 64 * 1024
@@ -263,6 +265,9 @@ EDGE_BACKOFF_CAP = 5.0
 """Between an edge's attempts to reach its homeserver: there is one of it, and devices wait."""
 EDGE_READY = 5.0
 """How long an edge waits for its homeserver before it says that it is ready all the same."""
+EDGE_QUEUE = 2048
+"""Envelopes that wait for the writer of one edge link at the homeserver; further ones are read from the disk later."""
+EDGE_QUEUE_BYTES = 4 << 20
 EDGE_STREAMS = 1024
 """Cursors of edges' streams that a homeserver remembers while it runs."""
 RECEIPT_MEMORY = 65_536

@@ -352,15 +352,16 @@ def test_answers_for_a_connection_that_is_gone_are_forgotten(registry: Registry)
 
 
 def test_late_refusals_find_their_submitter_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "RECEIPT_MEMORY", 2)
+    monkeypatch.setattr(limits, "RECEIPT_MEMORY", 4)
     registry.connect(1)
-    items = offered(registry.receive_device(1, Submit(envelopes=[frame(n) for n in range(3)]), WALL))
-    registry.settled([key for key, _ in items], [])
-    receipt = Receipt(refused=tuple((ident(n), ErrorCode.UNDELIVERABLE, "no") for n in (0, 1, 2, 7)))
+    for number in range(4):
+        items = offered(registry.receive_device(1, Submit(envelopes=[frame(number)]), WALL))
+        registry.settled([key for key, _ in items], [])
+    receipt = Receipt(refused=tuple((ident(n), ErrorCode.UNDELIVERABLE, "no") for n in (0, 1, 2, 3, 7)))
     ((connection, message),) = downstream(registry.receive_homeserver(receipt))
     assert isinstance(message, Receipt)
     assert connection == 1
-    assert [outcome[0] for outcome in message.refused] == [ident(1), ident(2)]  # the oldest was forgotten
+    assert [outcome[0] for outcome in message.refused] == [ident(2), ident(3)]  # the oldest were forgotten
     assert registry.receive_homeserver(receipt) == []
 
 
