@@ -254,6 +254,28 @@ STREAMS_PER_PEER = 8
 SUBMIT_ENVELOPES = 256
 DEVICE_QUEUE = 1024
 DEVICE_CONNECTIONS_PER_EDGE = 10_000
+DEVICES_PER_ADDRESS = 1024
+"""Of all those: a large office behind one address fits, and no address takes more than a tenth of an edge."""
+DEVICE_CONNECTIONS_PER_ADDRESS_PER_MINUTE = 600
+"""Further ones are closed before TLS; a whole office comes back within two minutes of an edge's restart."""
+DEVICE_ADDRESSES = 65_536
+"""Addresses whose new connections are counted."""
+DEVICE_FIRST_BYTES = 640 << 10
+"""From a device until its first valid message: a full SUBMIT fits."""
+DEVICE_IDLE = 120.0
+"""For a connection that neither claims nor submits; longer than DEVICE_BACKOFF_CAP, after which devices claim again."""
+DEVICE_SWEEP = 5.0
+"""Between two looks for such connections and for claims without proof."""
+DEVICE_BUSY = 30
+"""Seconds that a device is asked to stay away when an edge is full."""
+CLAIM_PROOF = 20.0
+"""From CLAIM to PROOF at an edge: longer than a device itself waits (HANDSHAKE)."""
+PENDING_CLAIMS_PER_DEVICE = 8
+"""Claims of one connection that nobody has answered yet."""
+SMALL_MESSAGE = 2048
+"""What a message to a device counts for that carries no envelopes; a challenge is the largest."""
+EDGE_DEVICE_BYTES = 512 << 20
+"""Waiting for all devices of an edge; beyond it whoever has something waiting is disconnected."""
 DEVICE_SILENCE = 120.0
 """Devices ask for a sign of life after PING_AFTER; one that says nothing for so long is gone, its network with it."""
 DEVICE_QUEUE_BYTES = 8 << 20

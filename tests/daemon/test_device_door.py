@@ -21,12 +21,12 @@ from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.tls import TlsFiles
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.daemon.websocket import Socket, connect_websocket
-from volly_fed.edge.registry import Action, Offer, Registry, ToDevice
-from volly_fed.errors import ChannelError, LocalError
+from volly_fed.edge.registry import Action, HangUp, Offer, Registry, ToDevice
+from volly_fed.errors import ChannelError, LocalError, RemoteError
 from volly_fed.names import Fingerprint
 from volly_fed.observe.log import Log
 from volly_fed.wire import Message, encode_message, parse_message
-from volly_fed.wire.messages import Claim, Deliver, Ping, Pong, Submit, Submitted, Welcome
+from volly_fed.wire.messages import Claim, Close, Deliver, Ping, Pong, Submit, Submitted, Welcome
 
 FINGERPRINT = Fingerprint(bytes([3]) * 32)
 CLASSICAL = attrs.evolve(DEVICE, groups=(TLS_GROUP_CLASSICAL,))
@@ -62,6 +62,8 @@ class Edge:
             match action:
                 case ToDevice(connection, message):
                     self.door.send(connection, message)
+                case HangUp(connection, code, text):
+                    self.door.hang_up(connection, RemoteError(text, code=code))
                 case Offer(items):
                     self.taken += [frame for _, frame in items]
                     self.perform(self.registry.settled([key for key, _ in items], []))
@@ -203,6 +205,7 @@ async def test_a_device_that_breaks_the_protocol_is_the_only_one_to_go(data: byt
         await honest.hear()
         await broken.hear()
         await broken.socket.send(data)
+        assert isinstance(await broken.hear(), Close)
         with pytest.raises(ChannelError, match="1008"):
             await broken.socket.receive()
         await edge.log.wait("device_down")
@@ -225,6 +228,9 @@ async def test_too_many_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     async with plain().running() as edge, device(edge) as first:
         await first.hear()
         async with device(edge) as second:
+            close = await second.hear()
+            assert isinstance(close, Close)
+            assert (close.code, close.retry_after) == (ErrorCode.BUSY, limits.DEVICE_BUSY)
             with pytest.raises(ChannelError, match="1008"):
                 await second.socket.receive()
         await edge.log.wait("device_refused", code="BUSY")

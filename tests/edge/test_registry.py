@@ -9,7 +9,6 @@ from tests.edge.net import HOME, WALL, edge_fingerprint
 from volly_fed import limits
 from volly_fed.client import DeviceKeys
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.edge.outbox import Outbox
 from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
 from volly_fed.errors import BadMessage, RemoteError
 from volly_fed.names import DomainName, MailboxId
@@ -374,19 +373,3 @@ def test_many_answers_take_several_messages(registry: Registry, monkeypatch: pyt
         keys += [key for key, _ in offered(actions)]
     messages = [message for _, message in downstream(registry.settled(keys, []))]
     assert [len(m.accepted) for m in messages if isinstance(m, Submitted)] == [100, 100, 50]
-
-
-# --- the outbox
-
-
-def test_an_outbox_is_bounded_and_keeps_order() -> None:
-    box = Outbox(max_messages=3, max_bytes=10)
-    assert box.offer(b"1234")
-    assert box.offer(b"5678")
-    assert not box.offer(b"9abc")
-    assert box.offer(b"9")
-    assert not box.offer(b"")
-    assert len(box) == 3
-    assert box.take() == [b"1234", b"5678", b"9"]
-    assert box.take() == []
-    assert box.offer(b"0123456789")

@@ -26,7 +26,7 @@ from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.shutdown import wait_for_stop
 from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
-from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
+from volly_fed.edge.registry import Action, HangUp, Offer, Registry, ToDevice, ToHomeserver
 from volly_fed.errors import RemoteError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import Fingerprint, fingerprint_text
@@ -106,6 +106,8 @@ class EdgeNode:
                 case ToHomeserver(message):
                     if self._link is not None:
                         self._link.send(message)
+                case HangUp(connection, code, text):
+                    self.door.hang_up(connection, RemoteError(text, code=code))
                 case Offer(items):
                     self._outbound.offer(items)
                     if self._link is not None:
