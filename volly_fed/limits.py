@@ -306,6 +306,8 @@ SUBMIT_ANSWER = 30.0
 DEVICE_BACKOFF_STEPS = 16
 DEVICE_BACKOFF_CAP = 60.0
 """Between a device's attempts: shorter than between servers, because somebody waits for it to ring."""
+DEVICE_RETRY_CAP = 300
+"""Seconds that a device stays away at most because an edge said so."""
 CLAIM_RETRY = 2.0
 """Before a device claims again what it lost through no fault of its own."""
 

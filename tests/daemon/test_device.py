@@ -18,9 +18,10 @@ from volly_fed.client.mailbox import Pass
 from volly_fed.client.receiver import Item
 from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.daemon.device.device import RawReceiving, Receiving, Sent, Submitting, send
+from volly_fed.daemon.device.device import Sent, Submitting, send
 from volly_fed.daemon.device.home import DeviceHome
 from volly_fed.daemon.device.link import with_socket
+from volly_fed.daemon.device.receiving import RawReceiving, Receiving
 from volly_fed.daemon.device.store import DeviceStore
 from volly_fed.daemon.websocket import Socket
 from volly_fed.errors import ChannelError, Refused, RemoteError, StorageError

@@ -135,6 +135,10 @@ class Registry:
         self._connections[connection] = _Connection()
         return self._welcome
 
+    def rename(self, edge: Fingerprint) -> None:
+        """This edge has another identity; who is connected finds out when it claims, and connects again."""
+        self._welcome = attrs.evolve(self._welcome, edge=edge)
+
     def disconnect(self, connection: int) -> list[Action]:
         """It is gone. The homeserver is told for each mailbox, unless another connection is about to hold it."""
         gone = self._connections.pop(connection, None)
