@@ -64,13 +64,13 @@ class Edge:
             if not isinstance(message, Open):
                 return message
 
-    async def ask(self, request: int = 1) -> Message:
+    async def ask(self, request: int = 1, *, name: DomainName = E1) -> Message:
         """Claim the mailbox; the answer to its proof."""
         await self.say(Claim(request=request, key=self.key.public))
         challenge = await self.hear()
         assert isinstance(challenge, Challenge)
         registration = encode_registration(make_registration({CAPABILITY: ("*",)}))
-        fingerprint = material(E1).fingerprint
+        fingerprint = material(name).fingerprint
         proof, self.acknowledge_key = answer_challenge(
             self.key, challenge, registration, domain=A, edge=fingerprint, now=time.time()
         )

@@ -12,7 +12,7 @@ def deliver(*sizes: int) -> Deliver:
 
 
 def taken(box: Outbox) -> list[Message]:
-    return [parse_message(data) for data in box.take()]
+    return [parse_message(data) for data in iter(box.next, None)]
 
 
 def test_what_waits_keeps_its_order() -> None:
@@ -45,8 +45,7 @@ def test_nothing_leaves_in_a_message_that_is_too_large() -> None:
     for _ in range(3):
         assert box.offer(deliver(*[1] * (limits.BATCH_ENVELOPES // 2)))
         assert box.offer(Submitted(accepted=[bytes(16)] * limits.ACK_IDS))
-    for data in box.take():
-        parse_message(data)
+    assert taken(box)
 
 
 def test_a_box_is_bounded_in_bytes_and_in_messages() -> None:
@@ -55,7 +54,7 @@ def test_a_box_is_bounded_in_bytes_and_in_messages() -> None:
     assert box.offer(deliver(10))
     assert box.offer(Pong(token=1))
     assert not box.offer(deliver(1))
-    assert len(box.take()) == 2
+    assert len(taken(box)) == 2
     assert box.offer(deliver(3 * limits.SMALL_MESSAGE))
     assert not box.offer(deliver(1))
 
@@ -66,7 +65,7 @@ def test_when_all_boxes_together_are_full_who_has_something_waiting_is_slow() ->
     assert slow.offer(deliver(900))
     assert fast.offer(deliver(200))  # whoever has taken everything so far is not to blame
     assert not slow.offer(deliver(1))
-    fast.take()
+    taken(fast)
     assert fast.offer(deliver(200))
     slow.clear()
     assert pool.used == 200
@@ -77,4 +76,4 @@ def test_when_all_boxes_together_are_full_who_has_something_waiting_is_slow() ->
 def test_what_is_taken_is_what_would_have_been_sent(message: Message) -> None:
     box = Outbox()
     box.offer(message)
-    assert box.take() == [encode_message(message)]
+    assert box.next() == encode_message(message)

@@ -195,11 +195,14 @@ class DeviceDoor:
 
 async def _write(device: _Device, socket: Socket, connection: trio.CancelScope) -> None:
     try:
-        while device.farewell is None:
-            for data in device.outbox.take():
+        while device.farewell is None or device.farewell.code is not ErrorCode.OVERLOADED:
+            data = device.outbox.next()
+            if data is not None:
                 with trio.fail_after(limits.SEND):
                     await socket.send(data)
-            if not len(device.outbox) and device.farewell is None:
+            elif device.farewell is not None:
+                break
+            else:
                 await device.work.wait()
                 device.work = trio.Event()
         await _part(socket, device.farewell)

@@ -15,14 +15,14 @@ class Measured(trio.abc.Stream):
 
     stream: trio.abc.Stream
     trusted: bool = False
-    _left: int = limits.DEVICE_FIRST_BYTES
+    _came: int = 0
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """As the stream; BrokenResourceError when a stranger has sent too much."""
         data = await self.stream.receive_some(max_bytes)
         if not self.trusted:
-            self._left -= len(data)
-            if self._left < 0:
+            self._came += len(data)
+            if self._came > limits.DEVICE_FIRST_BYTES:
                 raise trio.BrokenResourceError("a stranger sent more than a first message")
         return data
 

@@ -50,11 +50,15 @@ class Outbox:
         pool.used += size
         return True
 
-    def take(self) -> list[bytes]:
-        """Everything that waits, encoded, oldest first."""
-        taken = [encode_message(message) for message in self._waiting]
-        self.clear()
-        return taken
+    def next(self) -> bytes | None:
+        """What waits longest, encoded; None: nothing waits."""
+        if not self._waiting:
+            return None
+        message = self._waiting.popleft()
+        size = _size(message)
+        self._bytes -= size
+        self.pool.used -= size
+        return encode_message(message)
 
     def clear(self) -> None:
         """Forget what waits: the connection ends."""
