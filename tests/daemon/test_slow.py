@@ -18,6 +18,7 @@ from volly_fed.client.receiver import Receiver
 from volly_fed.crypto.kem import MailboxKey
 from volly_fed.daemon.device.receiving import RawReceiving
 from volly_fed.daemon.websocket import Socket, connect_websocket
+from volly_fed.wire import Message
 from volly_fed.wire.messages import Claimed, Deliver
 
 OTHERS = 20
@@ -109,6 +110,23 @@ async def test_an_edge_that_reads_nothing_holds_up_no_other_and_little_memory(tm
         assert len(held) > 0
         assert held._bytes <= limits.EDGE_QUEUE_BYTES + limits.WINDOW_BYTES + limits.MAX_ENVELOPE
         assert len(a.server.edges) == 2
+
+
+async def test_what_comes_while_an_edge_is_busy_leaves_together(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port, E1) as busy:
+        assert isinstance(await busy.ask(), Claimed)
+        first = [envelope(A, mailbox=busy.mailbox, body=65536) for _ in range(40)]
+        assert await a.relay(B, *first) == ()  # more than the sockets take
+        singly = [envelope(A, mailbox=busy.mailbox) for _ in range(200)]
+        for number, one_of_them in enumerate(singly):
+            await a.relay(B, one_of_them, first=1000 + number)
+        heard: list[Message] = []
+        with trio.fail_after(PATIENCE):
+            while sum(len(m.envelopes) for m in heard if isinstance(m, Deliver)) < len(first) + len(singly):
+                heard.append(await busy.hear())
+        assert [frame for m in heard if isinstance(m, Deliver) for frame in m.envelopes] == first + singly
+        assert len(heard) < 20
 
 
 def frame(to: DeviceKeys, body: int = 1024) -> bytes:

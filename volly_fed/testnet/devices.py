@@ -20,7 +20,7 @@ from volly_fed.client.seal import Content
 from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.daemon.device.device import Sent, Submitting, send
 from volly_fed.daemon.device.home import DeviceHome
-from volly_fed.daemon.device.link import PlainEdge, with_socket
+from volly_fed.daemon.device.link import PlainEdge, Way, with_socket
 from volly_fed.daemon.device.receiving import RawReceiving, Receiving
 from volly_fed.daemon.websocket import Socket
 from volly_fed.names import DomainName
@@ -35,7 +35,7 @@ class Device:
     """One device: its folder, and the edge node it uses."""
 
     home: DeviceHome
-    way: PlainEdge
+    way: Way
 
     @classmethod
     def create(cls, folder: Path, domain: DomainName, edge: EdgeSite, name: str) -> "Device":
