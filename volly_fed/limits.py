@@ -221,6 +221,8 @@ RENEW_EACH = 0.1
 REFUSALS_PER_ACK = 256
 EXTRA_MESSAGES = 2048
 """Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
+EXTRA_BYTES = 4 << 20
+"""The same in bytes; one message may go beyond it."""
 
 # --- envelopes and mailboxes ---------------------------------------------------------------------------------------
 MAX_BODY = 64 * 1024
@@ -291,6 +293,28 @@ STREAMS_PER_PEER = 8
 SUBMIT_ENVELOPES = 256
 DEVICE_QUEUE = 1024
 DEVICE_CONNECTIONS_PER_EDGE = 10_000
+DEVICES_PER_ADDRESS = 1024
+"""Of all those: a large office behind one address fits, and no address takes more than a tenth of an edge."""
+DEVICE_CONNECTIONS_PER_ADDRESS_PER_MINUTE = 600
+"""Further ones are closed before TLS; a whole office comes back within two minutes of an edge's restart."""
+DEVICE_ADDRESSES = 65_536
+"""Addresses whose new connections are counted."""
+DEVICE_FIRST_BYTES = 640 << 10
+"""From a device until its first valid message: a full SUBMIT fits."""
+DEVICE_IDLE = 120.0
+"""For a connection that neither claims nor submits; longer than DEVICE_BACKOFF_CAP, after which devices claim again."""
+DEVICE_SWEEP = 5.0
+"""Between two looks for such connections and for claims without proof."""
+DEVICE_BUSY = 30
+"""Seconds that a device is asked to stay away when an edge is full."""
+CLAIM_PROOF = 20.0
+"""From CLAIM to PROOF at an edge: longer than a device itself waits (HANDSHAKE)."""
+PENDING_CLAIMS_PER_DEVICE = 8
+"""Claims of one connection that nobody has answered yet."""
+SMALL_MESSAGE = 2048
+"""What a message to a device counts for that carries no envelopes; a challenge is the largest."""
+EDGE_DEVICE_BYTES = 512 << 20
+"""Waiting for all devices of an edge; beyond it whoever has something waiting is disconnected."""
 DEVICE_SILENCE = 120.0
 """Devices ask for a sign of life after PING_AFTER; one that says nothing for so long is gone, its network with it."""
 DEVICE_QUEUE_BYTES = 8 << 20
@@ -302,6 +326,9 @@ EDGE_BACKOFF_CAP = 5.0
 """Between an edge's attempts to reach its homeserver: there is one of it, and devices wait."""
 EDGE_READY = 5.0
 """How long an edge waits for its homeserver before it says that it is ready all the same."""
+EDGE_QUEUE = 2048
+"""Envelopes that wait for the writer of one edge link at the homeserver; further ones are read from the disk later."""
+EDGE_QUEUE_BYTES = 4 << 20
 EDGE_STREAMS = 1024
 """Cursors of edges' streams that a homeserver remembers while it runs."""
 RECEIPT_MEMORY = 65_536
@@ -318,6 +345,8 @@ SUBMIT_ANSWER = 30.0
 DEVICE_BACKOFF_STEPS = 16
 DEVICE_BACKOFF_CAP = 60.0
 """Between a device's attempts: shorter than between servers, because somebody waits for it to ring."""
+DEVICE_RETRY_CAP = 300
+"""Seconds that a device stays away at most because an edge said so."""
 CLAIM_RETRY = 2.0
 """Before a device claims again what it lost through no fault of its own."""
 

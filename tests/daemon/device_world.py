@@ -154,7 +154,12 @@ class DeviceWorld:
     def _deliver(self) -> None:
         while (read := self.claims.next_read(LINK)) is not None:
             rows = [row for m, row in self.rows if m == read.mailbox and row.row > read.after][: read.limit]
-            self.at_homeserver([*self.claims.give_read(read, rows)])
+            self.claims.give_read(read, rows)
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        while (message := self.claims.next_delivery(LINK)) is not None:
+            self.at_homeserver([hs.ToEdge(LINK, message)])
 
     def _commit(self, items: list[tuple[int, bytes]]) -> None:
         refused: list[tuple[int, ErrorCode, str]] = []
@@ -181,7 +186,8 @@ class DeviceWorld:
         self.rows += stored
         if self.settle:
             self.at_edge(self.registry.settled([key for key, _ in items], refused))
-        self.at_homeserver([*self.claims.stored(stored)])
+        self.claims.stored(stored)
+        self._pass_on()
 
     def _row(self, envelope_id: bytes, frame: bytes) -> Row:
         self._last_row += 1
@@ -199,7 +205,8 @@ class DeviceWorld:
         envelope = parse_envelope(frame)
         rows = [(envelope.mailbox, self._row(envelope.id, frame))]
         self.rows += rows
-        self.at_homeserver([*self.claims.stored(rows)])
+        self.claims.stored(rows)
+        self._pass_on()
         self._deliver()
         return frame
 

@@ -1,8 +1,6 @@
 """Where devices connect: TLS as browsers speak it, a certificate that reloads, and devices that misbehave."""
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import attrs
@@ -11,107 +9,18 @@ import trio
 import trio.testing
 
 from tests.daemon.channel_helpers import device_client, write_files
-from tests.daemon.sites import A, LogTap, envelope
+from tests.daemon.door import FINGERPRINT, Deaf, device, plain, with_tls
+from tests.daemon.sites import A, envelope
 from volly_fed import limits
-from volly_fed.channel import DEVICE, Negotiated
+from volly_fed.channel import DEVICE
 from volly_fed.codepoints import TLS_GROUP, TLS_GROUP_CLASSICAL, ErrorCode
-from volly_fed.config.model import Devices
-from volly_fed.config.values import HostPort, Listen
-from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.tls import TlsFiles
-from volly_fed.daemon.tls_stream import PqStream
-from volly_fed.daemon.websocket import Socket, connect_websocket
-from volly_fed.edge.registry import Action, Offer, Registry, ToDevice
+from volly_fed.daemon.websocket import connect_websocket
 from volly_fed.errors import ChannelError, LocalError
-from volly_fed.names import Fingerprint
-from volly_fed.observe.log import Log
-from volly_fed.wire import Message, encode_message, parse_message
-from volly_fed.wire.messages import Claim, Deliver, Ping, Pong, Submit, Submitted, Welcome
+from volly_fed.wire import encode_message
+from volly_fed.wire.messages import Claim, Close, Deliver, Ping, Pong, Submit, Submitted, Welcome
 
-FINGERPRINT = Fingerprint(bytes([3]) * 32)
 CLASSICAL = attrs.evolve(DEVICE, groups=(TLS_GROUP_CLASSICAL,))
-
-
-@attrs.define
-class Edge:
-    """A door with a registry behind it, and a homeserver that takes everything at once."""
-
-    devices: Devices
-    room: trio.Event = attrs.field(factory=trio.Event)
-    log: LogTap = attrs.field(factory=LogTap)
-    taken: list[bytes] = attrs.field(factory=list)
-    registry: Registry = attrs.field(factory=lambda: Registry(domain=A, edge=FINGERPRINT))
-    door: DeviceDoor = attrs.field(init=False)
-    port: int = 0
-
-    def __attrs_post_init__(self) -> None:
-        self.room.set()
-        self.door = DeviceDoor(
-            devices=self.devices,
-            registry=self.registry,
-            perform=self.perform,
-            room=self.wait_room,
-            log=Log("debug", "json", self.log),
-        )
-
-    async def wait_room(self) -> None:
-        await self.room.wait()
-
-    def perform(self, actions: list[Action]) -> None:
-        for action in actions:
-            match action:
-                case ToDevice(connection, message):
-                    self.door.send(connection, message)
-                case Offer(items):
-                    self.taken += [frame for _, frame in items]
-                    self.perform(self.registry.settled([key for key, _ in items], []))
-
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator["Edge"]:
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        self.port = listeners[0].socket.getsockname()[1]
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.door.serve, listeners)
-            yield self
-            nursery.cancel_scope.cancel()
-
-
-@attrs.define
-class Client:
-    socket: Socket
-    negotiated: Negotiated | None
-    tcp: trio.SocketStream
-
-    async def say(self, *messages: Message) -> None:
-        for message in messages:
-            await self.socket.send(encode_message(message))
-
-    async def hear(self) -> Message:
-        return parse_message(await self.socket.receive())
-
-
-@asynccontextmanager
-async def device(edge: Edge, tls: object = None) -> AsyncIterator[Client]:
-    tcp = await trio.open_tcp_stream("127.0.0.1", edge.port)
-    stream: trio.abc.Stream = tcp
-    negotiated = None
-    try:
-        if tls is not None:
-            stream = secured = PqStream(tcp, tls, "server.test")  # type: ignore[arg-type] # object keeps signatures short
-            negotiated = await secured.handshake()
-        async with trio.open_nursery() as nursery:
-            yield Client(await connect_websocket(nursery, stream, DEVICE, "server.test"), negotiated, tcp)
-            nursery.cancel_scope.cancel()
-    finally:
-        await trio.aclose_forcefully(tcp)
-
-
-def plain() -> Edge:
-    return Edge(Devices(listen=Listen(HostPort("127.0.0.1", 0)), allow_plain_loopback=True))
-
-
-def with_tls(files: TlsFiles, *, allow_classical: bool = False) -> Edge:
-    return Edge(Devices(tls_certificate=files.certificate, tls_key=files.key, allow_classical=allow_classical))
 
 
 # --- TLS -------------------------------------------------------------------------------------------------------------
@@ -203,6 +112,7 @@ async def test_a_device_that_breaks_the_protocol_is_the_only_one_to_go(data: byt
         await honest.hear()
         await broken.hear()
         await broken.socket.send(data)
+        assert isinstance(await broken.hear(), Close)
         with pytest.raises(ChannelError, match="1008"):
             await broken.socket.receive()
         await edge.log.wait("device_down")
@@ -225,6 +135,9 @@ async def test_too_many_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     async with plain().running() as edge, device(edge) as first:
         await first.hear()
         async with device(edge) as second:
+            close = await second.hear()
+            assert isinstance(close, Close)
+            assert (close.code, close.retry_after) == (ErrorCode.BUSY, limits.DEVICE_BUSY)
             with pytest.raises(ChannelError, match="1008"):
                 await second.socket.receive()
         await edge.log.wait("device_refused", code="BUSY")
@@ -258,28 +171,6 @@ async def test_a_device_that_reads_nothing_is_cut_off_and_holds_up_nobody(monkey
             assert await honest.hear() == Pong(token=4)
             del socket
             nursery.cancel_scope.cancel()
-
-
-class Deaf(trio.abc.Stream):
-    """Reads only as far as the opening."""
-
-    def __init__(self, stream: trio.abc.Stream) -> None:
-        self.stream, self.heard = stream, 0
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.stream.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        self.heard += 1
-        if self.heard > 1:
-            await trio.sleep_forever()
-        return await self.stream.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self.stream.aclose()
 
 
 async def test_a_device_is_not_read_faster_than_the_homeserver_takes() -> None:

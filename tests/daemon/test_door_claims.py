@@ -8,9 +8,9 @@ from pathlib import Path
 import attrs
 import trio
 
+from tests.daemon.edge_nodes import context as edge_context
 from tests.daemon.sites import A, B, C, Site, endpoint, material, sites, some_limits
 from tests.daemon.test_connection import context, party
-from tests.daemon.test_edges import context as edge_context
 from volly_fed import limits
 from volly_fed.channel import Negotiated
 from volly_fed.codepoints import ErrorCode, Extension

@@ -2,36 +2,27 @@
 
 import os
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
 
-from tests.daemon.sites import CAPABILITY, A, B, Site, envelope, material, sites
+from tests.daemon.edge_nodes import E1, E2, edge, home, one, stored
+from tests.daemon.sites import CAPABILITY, A, B, envelope, material, sites
 from volly_fed import limits
-from volly_fed.channel import EDGE, Negotiated
 from volly_fed.codepoints import ErrorCode, Role
-from volly_fed.crypto.kem import MailboxKey, mailbox_id
-from volly_fed.crypto.secret import Secret
-from volly_fed.daemon.connection import Connection, Dialled, dial
-from volly_fed.daemon.credentials import tls_identity
-from volly_fed.daemon.tls import TlsContext, make_context
-from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
+from volly_fed.crypto.kem import MailboxKey
 from volly_fed.edge.registration import encode_registration, make_registration
-from volly_fed.errors import ChannelError, Refused, RemoteError, StorageError
-from volly_fed.handshake import Outcome, Party
+from volly_fed.errors import Refused, RemoteError, StorageError
+from volly_fed.handshake import Outcome
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.envelope import parse_envelope
-from volly_fed.wire import Message, encode_message, parse_message
+from volly_fed.wire import Message
 from volly_fed.wire.messages import (
     Ack,
     Acknowledge,
     Batch,
-    Challenge,
     Claim,
     Claimed,
     Close,
@@ -45,118 +36,7 @@ from volly_fed.wire.messages import (
     Release,
 )
 
-E1, E2 = DomainName("edge-1"), DomainName("edge-2")
 STREAM = b"edge-str"
-
-
-@cache
-def context(name: DomainName) -> TlsContext:
-    return make_context(EDGE, server=False, identity=tls_identity(material(name)))
-
-
-@attrs.define
-class Edge:
-    """An edge whose every message a test writes and reads; `hear` passes over the session's own."""
-
-    connection: Connection
-    key: MailboxKey = attrs.field(factory=lambda: MailboxKey.generate(os.urandom))
-    acknowledge_key: Secret | None = None
-
-    @property
-    def mailbox(self) -> MailboxId:
-        return mailbox_id(self.key.public)
-
-    async def say(self, *messages: Message) -> None:
-        for message in messages:
-            await self.connection.socket.send(encode_message(message))
-
-    async def hear(self) -> Message:
-        while True:
-            message = parse_message(await self.connection.socket.receive())
-            if not isinstance(message, Open):
-                return message
-
-    async def ask(self, request: int = 1) -> Message:
-        """Claim the mailbox; the answer to its proof."""
-        await self.say(Claim(request=request, key=self.key.public))
-        challenge = await self.hear()
-        assert isinstance(challenge, Challenge)
-        registration = encode_registration(make_registration({CAPABILITY: ("*",)}))
-        fingerprint = material(E1).fingerprint
-        proof, self.acknowledge_key = answer_challenge(
-            self.key, challenge, registration, domain=A, edge=fingerprint, now=time.time()
-        )
-        await self.say(proof)
-        return await self.hear()
-
-    def acknowledge(self, *frames: bytes) -> Acknowledge:
-        assert self.acknowledge_key is not None
-        received = [(parse_envelope(frame).id, frame_digest(frame)) for frame in frames]
-        return make_acknowledge(self.acknowledge_key, self.mailbox, received)
-
-    async def over(self) -> list[Message]:
-        """All until the homeserver closes."""
-        heard: list[Message] = []
-        try:
-            while True:
-                heard.append(await self.hear())
-        except (trio.EndOfChannel, ChannelError):
-            return heard
-
-
-@asynccontextmanager
-async def home(site: Site, *names: DomainName) -> AsyncIterator[int]:
-    """A running homeserver with these edges enrolled; its port for them."""
-    async with site.running(), trio.open_nursery() as nursery:
-        site.server.edges.enrolled = lambda: [(name, material(name).fingerprint) for name in names]
-        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        port: int = listeners[0].socket.getsockname()[1]
-        await nursery.start(site.server._listeners()[1].serve, listeners)
-        yield port
-        nursery.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def edge(port: int, name: DomainName = E1) -> AsyncIterator[Edge]:
-    linked, done = trio.Event(), trio.Event()
-    found: list[Edge] = []
-
-    async def use(connection: Connection) -> None:
-        found.append(Edge(connection))
-        linked.set()
-        await done.wait()
-
-    def any_key(_: Negotiated) -> None:
-        pass
-
-    async def confirm(_: Outcome) -> None:
-        pass
-
-    plan = Dialled(
-        context=context(name),
-        party=Party(name=name, key=material(name).identity),
-        host="127.0.0.1",
-        wanted=A,
-        expected=frozenset({material(A).fingerprint}),
-        check_key=any_key,
-        confirm=confirm,
-        use=use,
-    )
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(dial, stream, plan)
-        await linked.wait()
-        yield found[0]
-        nursery.cancel_scope.cancel()
-
-
-def one(tmp_path: Path) -> Site:
-    (a,) = sites(tmp_path, A)
-    return a
-
-
-async def stored(a: Site, mailbox: MailboxId) -> list[bytes]:
-    return [row.frame for row in await a.store.read_mailbox(mailbox)]
 
 
 # --- in good order ---------------------------------------------------------------------------------------------------

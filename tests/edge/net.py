@@ -185,7 +185,7 @@ class Net:
             row = Row(self._last_row, envelope.id, encode_envelope(envelope))
             rows.append((envelope.mailbox, row))
         self.rows += rows
-        self.at_homeserver([*self.claims.stored(rows)])
+        self.claims.stored(rows)
         self.run()
 
     def run(self) -> None:
@@ -206,9 +206,13 @@ class Net:
 
     def _read_once(self) -> bool:
         for edge in self.edges.values():
+            message = self.claims.next_delivery(edge.link)
+            if message is not None:
+                self._to_edge(hs.ToEdge(edge.link, message))
+                return True
             read = self.claims.next_read(edge.link)
             if read is not None:
                 rows = [row for m, row in self.rows if m == read.mailbox and row.row > read.after][: read.limit]
-                self.at_homeserver([*self.claims.give_read(read, rows)])
+                self.claims.give_read(read, rows)
                 return True
         return False

@@ -9,7 +9,6 @@ from tests.edge.net import HOME, WALL, edge_fingerprint
 from volly_fed import limits
 from volly_fed.client import DeviceKeys
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.edge.outbox import Outbox
 from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
 from volly_fed.errors import BadMessage, RemoteError
 from volly_fed.names import DomainName, MailboxId
@@ -352,15 +351,16 @@ def test_answers_for_a_connection_that_is_gone_are_forgotten(registry: Registry)
 
 
 def test_late_refusals_find_their_submitter_once(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "RECEIPT_MEMORY", 2)
+    monkeypatch.setattr(limits, "RECEIPT_MEMORY", 4)
     registry.connect(1)
-    items = offered(registry.receive_device(1, Submit(envelopes=[frame(n) for n in range(3)]), WALL))
-    registry.settled([key for key, _ in items], [])
-    receipt = Receipt(refused=tuple((ident(n), ErrorCode.UNDELIVERABLE, "no") for n in (0, 1, 2, 7)))
+    for number in range(4):
+        items = offered(registry.receive_device(1, Submit(envelopes=[frame(number)]), WALL))
+        registry.settled([key for key, _ in items], [])
+    receipt = Receipt(refused=tuple((ident(n), ErrorCode.UNDELIVERABLE, "no") for n in (0, 1, 2, 3, 7)))
     ((connection, message),) = downstream(registry.receive_homeserver(receipt))
     assert isinstance(message, Receipt)
     assert connection == 1
-    assert [outcome[0] for outcome in message.refused] == [ident(1), ident(2)]  # the oldest was forgotten
+    assert [outcome[0] for outcome in message.refused] == [ident(2), ident(3)]  # the oldest were forgotten
     assert registry.receive_homeserver(receipt) == []
 
 
@@ -373,19 +373,3 @@ def test_many_answers_take_several_messages(registry: Registry, monkeypatch: pyt
         keys += [key for key, _ in offered(actions)]
     messages = [message for _, message in downstream(registry.settled(keys, []))]
     assert [len(m.accepted) for m in messages if isinstance(m, Submitted)] == [100, 100, 50]
-
-
-# --- the outbox
-
-
-def test_an_outbox_is_bounded_and_keeps_order() -> None:
-    box = Outbox(max_messages=3, max_bytes=10)
-    assert box.offer(b"1234")
-    assert box.offer(b"5678")
-    assert not box.offer(b"9abc")
-    assert box.offer(b"9")
-    assert not box.offer(b"")
-    assert len(box) == 3
-    assert box.take() == [b"1234", b"5678", b"9"]
-    assert box.take() == []
-    assert box.offer(b"0123456789")

@@ -27,9 +27,10 @@ from volly_fed.client.mailbox import EVERYBODY
 from volly_fed.client.seal import Content
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.config.values import Server, read_resolver
-from volly_fed.daemon.device.device import DEFAULT_LIFETIME, Receiving, send
+from volly_fed.daemon.device.device import DEFAULT_LIFETIME, send
 from volly_fed.daemon.device.home import DeviceHome
 from volly_fed.daemon.device.link import FoundEdge, Way, parse_edge
+from volly_fed.daemon.device.receiving import Receiving
 from volly_fed.daemon.files import read_text
 from volly_fed.errors import BadMessage, LocalError
 from volly_fed.names import DomainName, fingerprint_text, parse_domain

@@ -9,7 +9,7 @@ submitter  a connection that submits                               machine
 keepalive  when a silent connection is asked, and given up         part of both
 inbox      exactly once: what a message is known by, and what its store promises
 
-The trio side, with sockets and files, is volly_fed.daemon.device.device.
+The trio side, with sockets and files, is volly_fed.daemon.device.
 """
 
 from volly_fed.client.card import Card, encode_card, parse_card

@@ -24,6 +24,7 @@ from volly_fed.wire.messages import (
     Challenge,
     Claim,
     Claimed,
+    Close,
     Deliver,
     Message,
     NotClaimed,
@@ -193,11 +194,15 @@ class Receiver:
             self._die("the edge has fallen silent")
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take one message of the edge. Raises RemoteError when the edge breaks the protocol: close then."""
+        """Take one message of the edge. Raises RemoteError when the edge breaks the protocol or sends us away."""
         message = parse_message(data)
         self._keepalive.hear(now)
         if isinstance(message, Pong):
             return
+        if isinstance(message, Close):
+            raise RemoteError(
+                f"the edge ends the connection: {message.text}", code=message.code, retry_after=message.retry_after
+            )
         if isinstance(message, Challenge | Claimed | NotClaimed) and message.request != self._claim:
             raise RemoteError("an answer to a claim that was not made")
         self._state = TRANSITIONS.after(self._state, type(message), remote=True)

@@ -19,6 +19,7 @@ from volly_fed.errors import LocalProtocolError, RemoteError
 from volly_fed.machine import Transitions
 from volly_fed.names import DomainName
 from volly_fed.wire.messages import (
+    Close,
     Message,
     Outcome,
     Ping,
@@ -122,11 +123,15 @@ class Submitter:
             self._die("the edge has fallen silent")
 
     def receive(self, data: bytes, now: float) -> None:
-        """Take one message of the edge. Raises RemoteError when the edge breaks the protocol: close then."""
+        """Take one message of the edge. Raises RemoteError when the edge breaks the protocol or sends us away."""
         message = parse_message(data)
         self._keepalive.hear(now)
         if isinstance(message, Pong):
             return
+        if isinstance(message, Close):
+            raise RemoteError(
+                f"the edge ends the connection: {message.text}", code=message.code, retry_after=message.retry_after
+            )
         self._state = TRANSITIONS.after(self._state, type(message), remote=True)
         self._take(message)
 

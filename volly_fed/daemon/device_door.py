@@ -6,36 +6,50 @@ Never: reads a device faster than the homeserver takes its messages, or lets a s
 
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
+from contextlib import suppress
 
 import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.channel import DEVICE, DEVICE_CLASSICAL, ChannelProfile, check_negotiated
+from volly_fed.channel import DEVICE, check_negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.config.model import Devices
 from volly_fed.daemon.acceptor import Acceptor, address_of
 from volly_fed.daemon.admission import Admission
-from volly_fed.daemon.tls import TlsContext, TlsFiles, make_context
+from volly_fed.daemon.device_tls import DeviceTls
+from volly_fed.daemon.metered import Metered
+from volly_fed.daemon.socket_stream import direct
 from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.daemon.websocket import Socket, accept_websocket
-from volly_fed.edge.outbox import Outbox
+from volly_fed.edge.outbox import Outbox, Pool
 from volly_fed.edge.registry import Action, Registry
+from volly_fed.edge.visitors import Visitors
 from volly_fed.errors import ChannelError, LocalError, RemoteError
 from volly_fed.observe.log import Log
-from volly_fed.wire import Message, encode_message, parse_message
+from volly_fed.session import closing
+from volly_fed.wire import Message, parse_message
 
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
+_TOO_SLOW = "this device does not keep up; note: connect again, nothing is lost"
 
 
 @attrs.define
 class _Device:
     """One connection: what waits to be sent, and its end."""
 
-    outbox: Outbox = attrs.field(factory=Outbox)
+    outbox: Outbox
     work: trio.Event = attrs.field(factory=trio.Event)
-    overflown: trio.Event = attrs.field(factory=trio.Event)
+    farewell: RemoteError | None = None
+    """Why it is to end."""
+    leaving: trio.Event = attrs.field(factory=trio.Event)
+
+    def leave(self, why: RemoteError) -> None:
+        """End the connection, and tell the device why."""
+        if self.farewell is None:
+            self.farewell = why
+            self.leaving.set()
+            self.work.set()
 
 
 @attrs.define(kw_only=True)
@@ -47,8 +61,10 @@ class DeviceDoor:
     perform: Callable[[list[Action]], None]
     room: Callable[[], Awaitable[None]]
     log: Log
-    _tls: "DeviceTls | None" = attrs.field(init=False)
+    _tls: DeviceTls | None = attrs.field(init=False)
     _admission: Admission = attrs.field(factory=Admission, init=False)
+    _visitors: Visitors = attrs.field(factory=Visitors, init=False)
+    _pool: Pool = attrs.field(factory=Pool, init=False)
     _connections: dict[int, _Device] = attrs.field(factory=dict, init=False, repr=False)
     _last: int = attrs.field(default=0, init=False)
     _acceptor: Acceptor = attrs.field(init=False)
@@ -61,7 +77,10 @@ class DeviceDoor:
         self, listeners: list[trio.SocketListener], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Accept devices until `stop`; see `Acceptor.serve`."""
-        await self._acceptor.serve(listeners, task_status=task_status)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._sweep)
+            await self._acceptor.serve(listeners, task_status=task_status)
+            nursery.cancel_scope.cancel()
 
     def stop(self) -> None:
         """Accept nobody any more."""
@@ -71,30 +90,50 @@ class DeviceDoor:
         """Queue `message` for a device; one whose queue is full is disconnected, its envelopes stay where they are."""
         device = self._connections.get(connection)
         if device is not None:
-            if not device.outbox.offer(encode_message(message)):
-                device.overflown.set()
+            if not device.outbox.offer(message):
+                device.leave(RemoteError(_TOO_SLOW, code=ErrorCode.OVERLOADED))
             device.work.set()
+
+    def hang_up(self, connection: int, why: RemoteError) -> None:
+        """End a connection, and tell the device why."""
+        device = self._connections.get(connection)
+        if device is not None:
+            device.leave(why)
+
+    def configure(self, devices: Devices) -> None:
+        """Show these files and keep to these settings from the next connection on; `listen` stays what it is.
+
+        Raises LocalError for files that cannot be used; then nothing has changed.
+        """
+        self._tls = DeviceTls.of(devices, self._not_reloaded)
+        self.devices = devices
+
+    async def _sweep(self) -> None:
+        while True:
+            await trio.sleep(limits.DEVICE_SWEEP)
+            self.perform(self.registry.tick(trio.current_time()))
 
     def _not_reloaded(self, reason: str) -> None:
         self.log.reload_failed(reason=reason)
 
     async def _welcome(self, stream: trio.SocketStream) -> None:
         address = address_of(stream)
-        if not address:  # gone already
+        if not address or not self._visitors.knock(address, trio.current_time()):  # gone already, or one of a flood
             await trio.aclose_forcefully(stream)
             return
+        metered = Metered(direct(stream), limit=limits.DEVICE_FIRST_BYTES)
         try:
             async with trio.open_nursery() as nursery:
                 socket = None  # as it stays, where a stranger has to give way
                 with self._admission.stranger(address) as stranger:
-                    socket = None if stranger.objection else await self._open(nursery, stream)
+                    socket = None if stranger.objection else await self._open(nursery, metered, address)
                 if socket is not None:
-                    await self._serve_device(socket, address)
+                    await self._serve_device(socket, metered, address)
                 nursery.cancel_scope.cancel()
         finally:
             await trio.aclose_forcefully(stream)
 
-    async def _open(self, nursery: trio.Nursery, stream: trio.SocketStream) -> Socket | None:
+    async def _open(self, nursery: trio.Nursery, stream: Metered, address: str) -> Socket | None:
         try:
             with trio.fail_after(limits.TLS_HANDSHAKE):
                 channel: trio.abc.Stream = stream
@@ -103,39 +142,47 @@ class DeviceDoor:
                     check_negotiated(self._tls.profile, await tls.handshake())
                 return await accept_websocket(nursery, channel, DEVICE)
         except (ChannelError, trio.TooSlowError):
-            self.log.device_refused(address=address_of(stream), code="CHANNEL")
+            self.log.device_refused(address=address, code="CHANNEL")
         except LocalError as error:
             self.log.defect(reason=str(error))
         return None
 
-    async def _serve_device(self, socket: Socket, address: str) -> None:
+    async def _serve_device(self, socket: Socket, metered: Metered, address: str) -> None:
+        if not self._visitors.enter(address):
+            await self._turn_away(socket, address, _crowded())
+            return
         self._last += 1
         number = self._last
-        try:
-            welcome = self.registry.connect(number)
-        except RemoteError as error:
-            self.log.device_refused(address=address, code=error.code.name)
-            await socket.aclose(_POLICY_VIOLATION, str(error))
-            return
-        device = self._connections[number] = _Device()
-        self.log.device_up(address=address)
-        self.send(number, welcome)
         code = ErrorCode.NONE
         try:
+            welcome = self.registry.connect(number)
+            device = self._connections[number] = _Device(Outbox(self._pool))
+            self.log.device_up(address=address)
+            self.send(number, welcome)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write, device, socket, nursery.cancel_scope)
+                nursery.start_soon(_write, device, socket, nursery.cancel_scope)
                 nursery.start_soon(_cut_off, device, nursery.cancel_scope)
-                code = await self._read(number, socket)
+                code = await self._read(number, device, socket, metered)
                 nursery.cancel_scope.cancel()
+        except RemoteError as error:
+            await self._turn_away(socket, address, error)
         finally:
-            del self._connections[number]
-            self.perform(self.registry.disconnect(number))
-            self.log.device_down(address=address, code=code.name)
+            self._visitors.leave(address)
+            if number in self._connections:
+                device = self._connections.pop(number)
+                device.outbox.clear()
+                self.perform(self.registry.disconnect(number))
+                self.log.device_down(address=address, code=(device.farewell or RemoteError("", code=code)).code.name)
 
-    async def _read(self, number: int, socket: Socket) -> ErrorCode:
+    async def _turn_away(self, socket: Socket, address: str, why: RemoteError) -> None:
+        self.log.device_refused(address=address, code=why.code.name)
+        await _part(socket, why)
+
+    async def _read(self, number: int, device: _Device, socket: Socket, metered: Metered) -> ErrorCode:
         try:
-            while True:
+            while device.farewell is None:
                 message = parse_message(await _hear(socket))
+                metered.trust()
                 await self.room()
                 self.perform(self.registry.receive_device(number, message, time.time()))
         except trio.EndOfChannel:
@@ -143,30 +190,46 @@ class DeviceDoor:
         except ChannelError as error:
             return error.code
         except RemoteError as error:
-            with trio.move_on_after(limits.CLOSE, shield=True):
-                await socket.aclose(_POLICY_VIOLATION, str(error))
-            return error.code
+            device.leave(error)
+        await trio.sleep_forever()  # until the writer has said why, or could not
+        raise AssertionError("sleeps for ever")
 
-    async def _write(self, device: _Device, socket: Socket, connection: trio.CancelScope) -> None:
-        try:
-            while not device.overflown.is_set():
-                for data in device.outbox.take():
-                    with trio.fail_after(limits.SEND):
-                        await socket.send(data)
-                if not len(device.outbox):
-                    await device.work.wait()
-                    device.work = trio.Event()
-            await socket.aclose(_POLICY_VIOLATION, "this device does not keep up; note: connect again")
-        except (ChannelError, trio.TooSlowError):
-            pass  # nobody is there to be told
-        connection.cancel()
+
+async def _write(device: _Device, socket: Socket, connection: trio.CancelScope) -> None:
+    try:
+        while device.farewell is None or device.farewell.code is not ErrorCode.OVERLOADED:
+            data = device.outbox.next()
+            if data is not None:
+                with trio.fail_after(limits.SEND):
+                    await socket.send(data)
+            elif device.farewell is not None:
+                break
+            else:
+                await device.work.wait()
+                device.work = trio.Event()
+        await _part(socket, device.farewell)
+    except (ChannelError, trio.TooSlowError):
+        pass  # nobody is there to be told
+    connection.cancel()
+
+
+async def _part(socket: Socket, why: RemoteError) -> None:
+    """Tell a device why, and close: in its own protocol, and for who looks at the WebSocket only."""
+    with trio.move_on_after(limits.CLOSE), suppress(ChannelError):
+        await socket.send(closing(why))
+    await socket.aclose(_POLICY_VIOLATION, str(why))
 
 
 async def _cut_off(device: _Device, connection: trio.CancelScope) -> None:
-    """End the connection of a device that does not keep up: its writer may be stuck, and cannot."""
-    await device.overflown.wait()
-    await trio.sleep(limits.CLOSE)
+    """End the connection of a device that is to leave: its writer may be stuck, and cannot."""
+    await device.leaving.wait()
+    await trio.sleep(2 * limits.CLOSE)
     connection.cancel()
+
+
+def _crowded() -> RemoteError:
+    text = "too many devices are connected from this address; note: try again later"
+    return RemoteError(text, code=ErrorCode.BUSY, retry_after=limits.DEVICE_BUSY)
 
 
 async def _hear(socket: Socket) -> bytes:
@@ -174,51 +237,3 @@ async def _hear(socket: Socket) -> bytes:
     with trio.move_on_after(limits.DEVICE_SILENCE):
         return await socket.receive()
     raise ChannelError("no sign of the device", code=ErrorCode.TIMEOUT)
-
-
-@attrs.define
-class DeviceTls:
-    """The certificate for devices; made anew when one of its files has changed."""
-
-    files: TlsFiles
-    classical: bool
-    complain: Callable[[str], None]
-    """Told why a changed certificate cannot be used; the former one stays."""
-    _context: TlsContext | None = attrs.field(default=None, init=False)
-    _stamp: tuple[tuple[int, ...], ...] = attrs.field(default=(), init=False)
-
-    @classmethod
-    def of(cls, devices: Devices, complain: Callable[[str], None]) -> "DeviceTls | None":
-        """As configured; None for plain WebSockets on loopback. Raises LocalError for files that cannot be used."""
-        if devices.tls_certificate is None or devices.tls_key is None:
-            return None
-        tls = cls(TlsFiles(certificate=devices.tls_certificate, key=devices.tls_key), devices.allow_classical, complain)
-        tls.context()
-        return tls
-
-    @property
-    def profile(self) -> ChannelProfile:
-        """What a device's channel must be."""
-        return DEVICE_CLASSICAL if self.classical else DEVICE
-
-    def context(self) -> TlsContext:
-        """The settings for the next connection; those of the last certificate that could be used."""
-        stamp = tuple(_stamp(path) for path in (self.files.certificate, self.files.key))
-        if self._context is None or stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._context = make_context(self.profile, server=True, identity=self.files)
-            except LocalError as error:
-                if self._context is None:
-                    raise
-                self.complain(str(error))
-        return self._context
-
-
-def _stamp(path: Path) -> tuple[int, ...]:
-    """What changes when the file does; the time alone stands still for milliseconds."""
-    try:
-        status = path.stat()
-    except OSError:
-        return ()
-    return status.st_mtime_ns, status.st_size, status.st_ino

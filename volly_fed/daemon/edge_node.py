@@ -1,6 +1,7 @@
 """The edge process: devices on one side, the homeserver on the other, nothing durable in between.
 
 in: edge.toml; out: one ready line on standard output, a log on standard error.
+SIGHUP reads edge.toml, the keys and the certificate for devices again.
 Never: answers a device for the homeserver, keeps an envelope that the homeserver has settled, or opens a body.
 """
 
@@ -16,18 +17,18 @@ from volly_fed import limits
 from volly_fed.channel import EDGE, Negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.config.model import Edge, EdgeConfig
-from volly_fed.crypto.secret import Secret
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
+from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.edges import EXTRA
 from volly_fed.daemon.link import Link, Pending
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.process import Start
-from volly_fed.daemon.shutdown import wait_for_stop
-from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
-from volly_fed.edge.registry import Action, Offer, Registry, ToDevice, ToHomeserver
-from volly_fed.errors import RemoteError
+from volly_fed.daemon.shutdown import reloads, wait_for_stop
+from volly_fed.daemon.tls import TlsContext, make_context
+from volly_fed.edge.registry import Action, HangUp, Offer, Registry, ToDevice, ToHomeserver
+from volly_fed.errors import LocalError, RemoteError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
@@ -41,7 +42,7 @@ def run(config_path: Path) -> None:
     config = material.read_edge_config(config_path)
     log = Log(config.log.level, config.log.format)
     start = Start.with_crypto(config.crypto, began)
-    node = EdgeNode.load(config, log)
+    node = EdgeNode.load(config, log, config_path)
     trio.run(node.serve, start)
 
 
@@ -54,6 +55,8 @@ class EdgeNode:
     log: Log
     context: TlsContext
     registry: Registry
+    path: Path
+    """edge.toml, for `reload`."""
     door: DeviceDoor = attrs.field(init=False)
     _outbound: Outbound[int] = attrs.field(init=False)
     _link: Link[int] | None = attrs.field(default=None, init=False)
@@ -61,15 +64,15 @@ class EdgeNode:
     _unlinked: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     @classmethod
-    def load(cls, config: EdgeConfig, log: Log) -> "EdgeNode":
+    def load(cls, config: EdgeConfig, log: Log, path: Path) -> "EdgeNode":
         """Read every file that is needed; raises LocalError for the first that cannot be used."""
         keys = material.load_material(config.edge.data_dir)
-        identity = TlsIdentity(certificate=keys.tls.certificate, key=Secret(keys.tls.key.pkcs8_der()))
         return cls(
             config=config,
             keys=keys,
             log=log,
-            context=make_context(EDGE, server=False, identity=identity),
+            path=path,
+            context=make_context(EDGE, server=False, identity=tls_identity(keys)),
             registry=Registry(domain=config.edge.domain, edge=keys.fingerprint),
         )
 
@@ -86,6 +89,7 @@ class EdgeNode:
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(self._keep_link)
+            nursery.start_soon(reloads, self.reload)
             await nursery.start(self.door.serve, listeners)
             with trio.move_on_after(limits.EDGE_READY):
                 await self._linked.wait()
@@ -97,6 +101,34 @@ class EdgeNode:
             nursery.cancel_scope.cancel()
         self.log.stopped()
 
+    async def reload(self) -> None:
+        """Read edge.toml, keys and the devices' certificate again; a file that cannot be used changes nothing at all.
+
+        The link is made anew where another homeserver, name or key is to be used: devices claim again then, as after
+        any break. Another domain, or another address to listen on, wants a restart.
+        """
+        try:
+            config, keys, context = await trio.to_thread.run_sync(self._read_again)
+            self.door.configure(config.devices)
+        except LocalError as error:
+            self.log.reload_failed(reason=str(error))
+            return
+        before = (self.keys.fingerprint, self.keys.tls.key.spki_sha256, self.config.edge)
+        self.config, self.keys, self.context = config, keys, context
+        if before != (keys.fingerprint, keys.tls.key.spki_sha256, config.edge):
+            self.registry.rename(keys.fingerprint)
+            if self._link is not None:
+                self._link.drain(ErrorCode.NONE, "this edge has been reconfigured")
+        self.log.reloaded(count=0)
+
+    def _read_again(self) -> tuple[EdgeConfig, material.Material, TlsContext]:
+        config = material.read_edge_config(self.path)
+        now, then = config, self.config
+        if (now.edge.domain, now.devices.listen) != (then.edge.domain, then.devices.listen):
+            raise LocalError("edge.domain and devices.listen change with a restart only")
+        keys = material.load_material(config.edge.data_dir)
+        return config, keys, make_context(EDGE, server=False, identity=tls_identity(keys))
+
     def perform(self, actions: list[Action]) -> None:
         """Carry out what the registry decided."""
         for action in actions:
@@ -106,6 +138,8 @@ class EdgeNode:
                 case ToHomeserver(message):
                     if self._link is not None:
                         self._link.send(message)
+                case HangUp(connection, code, text):
+                    self.door.hang_up(connection, RemoteError(text, code=code))
                 case Offer(items):
                     self._outbound.offer(items)
                     if self._link is not None:
@@ -116,8 +150,10 @@ class EdgeNode:
     async def _keep_link(self) -> None:
         wait = limits.BACKOFF_FIRST
         while True:
-            before = trio.current_time()
+            before, shown = trio.current_time(), self.context
             reason = await self._one_link()
+            if shown is not self.context:  # reloaded: there is no reason to wait
+                continue
             if trio.current_time() - before > limits.EDGE_BACKOFF_CAP:
                 wait = limits.BACKOFF_FIRST
             pause = wait * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load

@@ -45,8 +45,8 @@ EXTRA: frozenset[type[Message]] = frozenset(
     }
 )
 """What passes on an edge link beside the stream of submissions."""
-_RESERVE = limits.EXTRA_MESSAGES // 2
-"""Deliveries leave so much of a link's queue to answers."""
+_BUSY = limits.EXTRA_MESSAGES - 2
+"""Deliveries wait here while a link's writer has more to do: so they leave in as few messages as hold them all."""
 
 
 @attrs.define(kw_only=True)
@@ -105,7 +105,8 @@ class EdgeLinks:
         end = End(ErrorCode.UNEXPECTED, "stopped")
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pump, edge)
+                nursery.start_soon(self._dispatch, edge)
+                nursery.start_soon(self._read, edge)
                 end = await edge.link.run()
                 nursery.cancel_scope.cancel()
         finally:
@@ -125,21 +126,11 @@ class EdgeLinks:
                 self.log.storage_failed(reason=str(error))
 
     def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
-        """Rows were committed for mailboxes here: deliver them where they are claimed."""
-        swift: list[tuple[MailboxId, Row]] = []
-        behind: set[MailboxId] = set()
-        for mailbox, row in rows:
-            holder = self._claims.holder(mailbox)
-            edge = self._links.get(holder) if holder is not None else None
-            if edge is None:
-                continue
-            edge.more.set()
-            if edge.link.extra_room > _RESERVE and mailbox not in behind:
-                swift.append((mailbox, row))
-            else:
-                behind.add(mailbox)
-        self._perform_all(self._claims.stored(swift))
-        self._claims.wake(behind)
+        """Rows for mailboxes here are on their way to the disk, told in their order: deliver them where claimed."""
+        for number in self._claims.stored(rows):
+            edge = self._links.get(number)
+            if edge is not None:
+                self._go_on(edge)
 
     def notify(self, link: int, refused: list[Refused]) -> None:
         """Envelopes that came through edge `link` were refused by the recipient's homeserver."""
@@ -185,7 +176,7 @@ class EdgeLinks:
                 await self._register(action)
             else:
                 self._perform(action)
-        edge.more.set()
+        self._go_on(edge)
 
     async def _register(self, action: Register) -> None:
         claimed = action.claimed
@@ -218,18 +209,36 @@ class EdgeLinks:
             case _:
                 raise AssertionError(f"{type(action).__name__} has another way")
 
-    async def _pump(self, edge: "_EdgeLink") -> None:
+    def _go_on(self, edge: "_EdgeLink") -> None:
+        """Hand the link's writer what is to be delivered, as far as it is not busy, and have the rest seen to."""
+        while edge.link.extra_room > _BUSY and (message := self._claims.next_delivery(edge.number)) is not None:
+            edge.link.send(message)
+        if self._claims.waits(edge.number):
+            edge.to_dispatch.set()
+        if self._claims.reads(edge.number):
+            edge.to_read.set()
+
+    async def _dispatch(self, edge: "_EdgeLink") -> None:
+        """Deliver what waited while the writer was busy."""
+        while True:
+            await edge.to_dispatch.wait()
+            edge.to_dispatch = trio.Event()
+            await edge.link.wait_extra_room(_BUSY)
+            if not edge.link.extra_room:
+                return  # the link is over
+            self._go_on(edge)
+
+    async def _read(self, edge: "_EdgeLink") -> None:
         """Read from the store what could not be delivered straight away."""
         while True:
-            await edge.link.wait_extra_room(_RESERVE)
-            read = self._claims.next_read(edge.number) if edge.link.extra_room > _RESERVE else None
+            read = self._claims.next_read(edge.number)
             if read is None:
-                await edge.more.wait()
-                edge.more = trio.Event()
+                await edge.to_read.wait()
+                edge.to_read = trio.Event()
             else:
-                await self._deliver(read)
+                await self._give(edge, read)
 
-    async def _deliver(self, read: Read) -> None:
+    async def _give(self, edge: "_EdgeLink", read: Read) -> None:
         try:
             rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
         except StorageError as error:
@@ -237,8 +246,9 @@ class EdgeLinks:
             self._claims.read_failed(read)
             await trio.sleep(limits.OVERLOAD_RETRY)
             self._claims.wake({read.mailbox})
-            return
-        self._perform_all(self._claims.give_read(read, [Row(row.row, row.id, row.frame) for row in rows]))
+        else:
+            self._claims.give_read(read, rows)
+            self._go_on(edge)
 
 
 @attrs.define(kw_only=True)
@@ -250,7 +260,8 @@ class _EdgeLink:
     fingerprint: Fingerprint
     links: EdgeLinks
     link: Link[int] = attrs.field(init=False)
-    more: trio.Event = attrs.field(factory=trio.Event, init=False)
+    to_dispatch: trio.Event = attrs.field(factory=trio.Event, init=False)
+    to_read: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     async def opened(self, stream: bytes) -> int:
         return self.links.cursor(stream)

@@ -17,6 +17,7 @@ from volly_fed.daemon.call_rate import CallRate
 from volly_fed.daemon.connection import Accepted, accept
 from volly_fed.daemon.metered import Metered
 from volly_fed.daemon.refusals import Refusals
+from volly_fed.daemon.socket_stream import direct
 from volly_fed.errors import LocalError, RemoteError, VollyFedError
 from volly_fed.handshake import Claimed, source_of
 from volly_fed.names import Fingerprint
@@ -65,7 +66,7 @@ class Listener:
             return
         with self.admission.stranger(address, known=self.rate.knows(source)) as stranger:
             if not stranger.objection:
-                await self._hear(Metered(stream), address, stranger)
+                await self._hear(Metered(direct(stream)), address, stranger)
         if stranger.objection:
             self._note(_DOOR, stranger.objection)
 

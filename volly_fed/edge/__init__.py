@@ -5,7 +5,9 @@ registration  what a mailbox lets in                                        both
 admission     whether an envelope may be put in a mailbox (gate: deliver)   homeserver
 delivery      the window of one claim                                       homeserver
 claims        all claims of all edge links                                  homeserver
+dispatch      what was given to the claims of one link and has not left     homeserver
 registry      connections, their mailboxes and submissions                  edge node
 submissions   what devices handed over and the homeserver has not settled   edge node
-outbox        a bounded queue in front of a slow socket                     both
+outbox        a bounded queue in front of a device's slow socket            edge node
+visitors      how many devices one address may have                         edge node
 """

@@ -1,12 +1,13 @@
 """Which edge link holds which mailbox, and what flows on each claim: the homeserver's side, for all its edges.
 
-in: CLAIM, PROOF, ACKNOWLEDGE, RELEASE from edge links, rows from the store; out: actions for the daemon.
+in: CLAIM, PROOF, ACKNOWLEDGE, RELEASE from edge links, rows from the store; out: actions for the daemon, and DELIVER
+when it asks for the next one.
 Nothing is answered CLAIMED before its registration is stored; nothing is deleted that the device did not acknowledge.
 Never: waits, or believes an edge about a mailbox. Source: docs/architecture.md, roles.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import attrs
@@ -15,6 +16,7 @@ from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.edge.claim import ClaimedMailbox, PendingClaim, check_proof, make_challenge
 from volly_fed.edge.delivery import Delivery, StoredRow
+from volly_fed.edge.dispatch import Dispatch
 from volly_fed.errors import RemoteError
 from volly_fed.machine import RandomSource
 from volly_fed.names import DomainName, Fingerprint, MailboxId
@@ -28,9 +30,6 @@ from volly_fed.wire.messages import (
     Proof,
     Release,
 )
-
-_FRAME_OVERHEAD = 16
-"""What CBOR adds to an envelope in a batch, rounded up."""
 
 
 class ToEdge(NamedTuple):
@@ -99,6 +98,7 @@ class _Link:
     held: set[MailboxId] = attrs.field(factory=set, repr=False)
     ready: deque[MailboxId] = attrs.field(factory=deque, repr=False)
     """Mailboxes with room whose store may hold more; served in turn, so that a full one does not starve the rest."""
+    dispatch: Dispatch = attrs.field(factory=Dispatch)
 
 
 class Claims:
@@ -117,7 +117,7 @@ class Claims:
         """It is gone, and with it every claim through it; what was not acknowledged comes again on the next claim."""
         gone = self._links.pop(link, None)
         for mailbox in gone.held if gone else ():
-            del self._held[mailbox]
+            self._held.pop(mailbox).delivery.over = True
 
     def holder(self, mailbox: MailboxId) -> int | None:
         """The link through which `mailbox` is claimed now."""
@@ -161,10 +161,28 @@ class Claims:
 
     # --- delivering ------------------------------------------------------------------------------------------------
 
-    def next_read(self, link: int) -> Read | None:
-        """What to read from the store for this link next; None until `wake`, `stored` or an acknowledgement."""
+    def next_delivery(self, link: int) -> Deliver | None:
+        """What is to be sent on this link next; None until `stored`, `give_read` or an end of claims."""
         owner = self._links.get(link)
-        while owner and owner.ready:
+        return owner.dispatch.next() if owner else None
+
+    def waits(self, link: int) -> bool:
+        """Whether `next_delivery` may have something."""
+        owner = self._links.get(link)
+        return owner is not None and len(owner.dispatch) > 0
+
+    def reads(self, link: int) -> bool:
+        """Whether `next_read` may have something."""
+        owner = self._links.get(link)
+        return owner is not None and bool(owner.ready) and not owner.dispatch.full
+
+    def next_read(self, link: int) -> Read | None:
+        """What to read from the store for this link next; None until `wake`, `stored` or an acknowledgement.
+
+        None too while as much waits for the link's writer as may: an edge that is slow holds no memory here for it.
+        """
+        owner = self._links.get(link)
+        while owner and owner.ready and not owner.dispatch.full:
             mailbox = owner.ready.popleft()
             held = self._held.get(mailbox)
             if held is None or held.link != link or not held.queued:
@@ -175,49 +193,59 @@ class Claims:
             return Read(link, mailbox, delivery.position, delivery.room, delivery.room_bytes, delivery)
         return None
 
-    def give_read(self, read: Read, rows: Sequence[StoredRow]) -> list[ToEdge]:
-        """Deliver what was read; an answer for a claim that has ended is dropped. Not an error: no rows.
+    def give_read(self, read: Read, rows: Sequence[StoredRow]) -> None:
+        """Queue what was read; an answer for a claim that has ended is dropped. Not an error: no rows.
 
         A reader that stops at fewer bytes than rows must give an empty list only at the end of the mailbox.
         """
         held = self._held.get(read.mailbox)
-        read.delivery.reading = False
-        if held is None or held.delivery is not read.delivery:
-            return []
-        frames = held.delivery.give(rows)
-        if rows:
-            held.delivery.behind = True
+        delivery = read.delivery
+        delivery.reading = False
+        if held is None or held.delivery is not delivery:
+            return
+        if delivery.position < read.after:  # since then it was told to go back: what was read leaves a gap
+            delivery.behind = True
+        else:
+            dispatch = self._links[held.link].dispatch
+            for frame in delivery.give(rows):
+                dispatch.put(delivery, frame)
+            delivery.behind = delivery.behind or bool(rows)
         self._maybe_ready(read.mailbox, held)
-        return [ToEdge(read.link, message) for message in _deliveries(frames)]
 
     def read_failed(self, read: Read) -> None:
         """The store could not be read: what is there is read after the next `stored`, `wake` or acknowledgement."""
         read.delivery.reading = False
         read.delivery.behind = True
 
-    def stored(self, rows: Iterable[tuple[MailboxId, StoredRow]]) -> list[ToEdge]:
-        """Rows that were just committed: given at once where the claim has caught up with its mailbox.
+    def stored(self, rows: Iterable[tuple[MailboxId, StoredRow]]) -> set[int]:
+        """Rows on their way to the disk, told in their order: queued at once where the claim has all before them.
 
-        Saves reading them back. Where the window is full, a read is under way, or a row does not follow the last one
-        given (tasks that wait for one commit resume in any order), they are read.
+        Saves reading them back. Where the window or the link's queue is full, or a read is under way, they are read
+        when there is room. Gives the links that have something to do: `next_delivery`, `next_read`.
         """
-        frames: dict[int, list[bytes]] = {}
+        concerned: set[int] = set()
+        held_of, links = self._held.get, self._links
         for mailbox, row in rows:
-            held = self._held.get(mailbox)
+            held = held_of(mailbox)
             if held is None:
                 continue
+            concerned.add(held.link)
             delivery = held.delivery
             if row.row <= delivery.position:
-                continue  # it was read meanwhile
-            if delivery.behind or delivery.reading or not delivery.room or row.row != delivery.position + 1:
+                if delivery.given(row):
+                    continue  # it was read meanwhile
+                delivery.position = row.row - 1  # told out of order: what follows it is read again
+                delivery.behind = True
+            dispatch = links[held.link].dispatch
+            if delivery.behind or delivery.reading or not delivery.room or dispatch.full:
                 delivery.behind = True
                 self._maybe_ready(mailbox, held)
-            else:
-                frames.setdefault(held.link, []).extend(delivery.give([row]))
-        return [ToEdge(link, message) for link, given in frames.items() for message in _deliveries(given)]
+            elif delivery.take(row):
+                dispatch.put(delivery, row.frame)
+        return concerned
 
     def wake(self, mailboxes: Iterable[MailboxId]) -> None:
-        """Something was stored for these; deliver it by reading (for a link that has fallen behind)."""
+        """Something may be stored for these: look again."""
         for mailbox in mailboxes:
             held = self._held.get(mailbox)
             if held is not None:
@@ -268,12 +296,14 @@ class Claims:
         held = self._held.get(mailbox)
         if held is not None and held.link == link:
             del self._held[mailbox]
+            held.delivery.over = True
             self._links[link].held.discard(mailbox)
 
     def _replace(self, mailbox: MailboxId) -> list[Action]:
         held = self._held.pop(mailbox, None)
         if held is None:
             return []
+        held.delivery.over = True
         self._links[held.link].held.discard(mailbox)
         return [_not_claimed(held.link, held.request, ErrorCode.REPLACED, "another connection claimed the mailbox")]
 
@@ -295,17 +325,3 @@ def _drop_expired(pending: dict[int, PendingClaim], now: float) -> None:
         if pending[request].challenge.expiry >= now:
             return
         del pending[request]
-
-
-def _deliveries(frames: list[bytes]) -> Iterator[Deliver]:
-    """`frames` as messages of at most limits.BATCH_ENVELOPES and limits.BATCH_BYTES."""
-    batch: list[bytes] = []
-    size = 0
-    for frame in frames:
-        if batch and (len(batch) >= limits.BATCH_ENVELOPES or size + len(frame) > limits.BATCH_BYTES):
-            yield Deliver(envelopes=batch)
-            batch, size = [], 0
-        batch.append(frame)
-        size += len(frame) + _FRAME_OVERHEAD
-    if batch:
-        yield Deliver(envelopes=batch)

@@ -37,12 +37,6 @@ class Row(NamedTuple):
     frame: bytes
 
 
-class _InFlight(NamedTuple):
-    row: int
-    digest: bytes
-    size: int
-
-
 @attrs.define(kw_only=True)
 class Delivery:
     """The window of one claim."""
@@ -54,7 +48,10 @@ class Delivery:
     """The store may hold rows after `position`."""
     reading: bool = False
     """Somebody is reading them."""
-    _flight: dict[bytes, _InFlight] = attrs.field(factory=dict, repr=False)
+    over: bool = False
+    """The claim has ended."""
+    _flight: dict[bytes, tuple[int, bytes, int]] = attrs.field(factory=dict, repr=False)
+    """id -> row, digest, size. A plain tuple: one is made for every envelope delivered."""
     _bytes: int = 0
 
     @property
@@ -65,12 +62,26 @@ class Delivery:
     @property
     def room(self) -> int:
         """How many more envelopes fit in the window; 0 also when its bytes are used up."""
-        return limits.DELIVERY_WINDOW - len(self._flight) if self.room_bytes else 0
+        return limits.DELIVERY_WINDOW - len(self._flight) if self._bytes < limits.DELIVERY_WINDOW_BYTES else 0
 
     @property
     def room_bytes(self) -> int:
         """How many more bytes fit; the last envelope may go beyond, so that a large one is not stuck."""
         return max(0, limits.DELIVERY_WINDOW_BYTES - self._bytes)
+
+    def take(self, row: StoredRow) -> bool:
+        """Take `row`, which follows all that were given, into the window; whether it is to be sent.
+
+        Not if an envelope of the same id is in flight. The caller has looked at `room`.
+        """
+        self.position = row.row
+        identity, frame = row.id, row.frame
+        if identity in self._flight:
+            return False
+        size = len(frame)
+        self._flight[identity] = (row.row, frame_digest(frame), size)
+        self._bytes += size
+        return True
 
     def give(self, rows: Iterable[StoredRow]) -> list[bytes]:
         """Take `rows` into the window as far as they fit; the frames of those that did, to be sent.
@@ -84,12 +95,13 @@ class Delivery:
             if not self.room:
                 self.behind = True
                 break
-            self.position = row.row
-            if row.id not in self._flight:
-                self._flight[row.id] = _InFlight(row.row, frame_digest(row.frame), len(row.frame))
-                self._bytes += len(row.frame)
+            if self.take(row):
                 frames.append(row.frame)
         return frames
+
+    def given(self, row: StoredRow) -> bool:
+        """Whether `row` is in flight."""
+        return row.id in self._flight
 
     def settle(self, message: Acknowledge) -> list[int]:
         """The rows to delete: those that were delivered, and no other of the same id.
@@ -97,10 +109,12 @@ class Delivery:
         Raises RemoteError BAD_PROOF, and changes nothing, when an id is not in flight or the MAC is not the device's
         over these ids as they were delivered.
         """
-        flight = self._flight
-        if len(set(message.ids)) != len(message.ids) or not flight.keys() >= set(message.ids):
+        flight, ids = self._flight, message.ids
+        settled = [flight[identity] for identity in ids if identity in flight]
+        if len(settled) != len(ids) or len(set(ids)) != len(ids):
             raise RemoteError("acknowledges what was not delivered on this claim", code=ErrorCode.BAD_PROOF)
-        check_acknowledge(self.key, message, [flight[i].digest for i in message.ids])
-        settled = [flight.pop(i) for i in message.ids]
-        self._bytes -= sum(item.size for item in settled)
-        return [item.row for item in settled]
+        check_acknowledge(self.key, message, [digest for _, digest, _ in settled])
+        for identity in ids:
+            del flight[identity]
+        self._bytes -= sum([size for _, _, size in settled])
+        return [row for row, _, _ in settled]

@@ -38,6 +38,8 @@ from volly_fed.wire.messages import (
 _MAILBOX = slice(4, 36)
 """Where relay.envelope puts the mailbox: after the array's head, the version and the byte string's head."""
 _LINK_DOWN = "the homeserver is not reachable; claim again later"
+_IDLE = "nothing was claimed or submitted on this connection; connect again when there is a reason"
+_UNPROVED = "the challenge was not answered in time; claim again"
 
 
 class ToDevice(NamedTuple):
@@ -53,13 +55,21 @@ class ToHomeserver(NamedTuple):
     message: Message
 
 
+class HangUp(NamedTuple):
+    """End this connection, and tell the device why (`Registry.disconnect` is called as for any end)."""
+
+    connection: int
+    code: ErrorCode
+    text: str
+
+
 class Offer(NamedTuple):
     """Offer these to the session's outbound stream: (key, envelope); later call `Registry.settled` with the keys."""
 
     items: list[tuple[int, bytes]]
 
 
-Action: TypeAlias = ToDevice | ToHomeserver | Offer
+Action: TypeAlias = ToDevice | ToHomeserver | HangUp | Offer
 
 
 class Role(enum.Enum):
@@ -82,6 +92,8 @@ class _Claim:
     """Its proof has gone to the homeserver, so that CLAIMED may be under way."""
     held: bool = False
     """CLAIMED has come."""
+    since: float | None = None
+    """When `tick` saw it first."""
 
 
 @attrs.define
@@ -89,6 +101,8 @@ class _Connection:
     role: Role = Role.NEW
     claims: dict[int, _Claim] = attrs.field(factory=dict, repr=False)
     """By the device's request number."""
+    idle_since: float | None = None
+    """When `tick` saw first that it neither claims nor submits."""
 
 
 class Registry:
@@ -98,7 +112,7 @@ class Registry:
         self._welcome = Welcome(domain=domain, edge=edge)
         self._connections: dict[int, _Connection] = {}
         self._claims: dict[int, _Claim] = {}
-        self._holders: dict[MailboxId, _Claim] = {}
+        self._holders: dict[bytes, _Claim] = {}  # by mailbox
         self._proving: dict[MailboxId, int] = {}  # how many claims of it have shown a proof and wait
         self._open = 0  # claims that are neither CLAIMED nor refused yet
         self._last = 0
@@ -116,9 +130,14 @@ class Registry:
     def connect(self, connection: int) -> Welcome:
         """A device has connected: what to greet it with. Raises RemoteError BUSY when there are too many."""
         if len(self._connections) >= limits.DEVICE_CONNECTIONS_PER_EDGE:
-            raise RemoteError("too many devices are connected; note: try another edge", code=ErrorCode.BUSY)
+            text = "too many devices are connected; note: try another edge"
+            raise RemoteError(text, code=ErrorCode.BUSY, retry_after=limits.DEVICE_BUSY)
         self._connections[connection] = _Connection()
         return self._welcome
+
+    def rename(self, edge: Fingerprint) -> None:
+        """This edge has another identity; who is connected finds out when it claims, and connects again."""
+        self._welcome = attrs.evolve(self._welcome, edge=edge)
 
     def disconnect(self, connection: int) -> list[Action]:
         """It is gone. The homeserver is told for each mailbox, unless another connection is about to hold it."""
@@ -130,6 +149,29 @@ class Registry:
             self._end(claim)
             if claim.held:
                 actions += self._release(claim.mailbox)
+        return actions
+
+    def tick(self, now: float) -> list[Action]:
+        """Let time pass (a clock that does not run backwards): what nobody will go on with ends.
+
+        Connections that have asked for nothing, claims without a proof. What is late is late by up to two calls.
+        """
+        actions: list[Action] = []
+        for number, state in self._connections.items():
+            if state.claims or state.role is Role.SUBMITS:
+                state.idle_since = None
+            elif state.idle_since is None:
+                state.idle_since = now
+            elif now >= state.idle_since + limits.DEVICE_IDLE:
+                actions.append(HangUp(number, ErrorCode.TIMEOUT, _IDLE))
+        for claim in list(self._claims.values()):
+            if claim.proved:
+                continue
+            if claim.since is None:
+                claim.since = now
+            elif now >= claim.since + limits.CLAIM_PROOF:
+                self._end(claim)
+                actions.append(_refusal(claim, ErrorCode.TIMEOUT, _UNPROVED))
         return actions
 
     def link_up(self) -> None:
@@ -202,7 +244,12 @@ class Registry:
         claim = _Claim(self._last, connection, message.request, mailbox_id(message.key))
         if not self._link_up:
             return [_refusal(claim, ErrorCode.BUSY, _LINK_DOWN)]
-        if len(state.claims) >= limits.MAILBOXES_PER_DEVICE or self._open >= limits.PENDING_CLAIMS_PER_LINK:
+        waiting = sum(not held.held for held in state.claims.values())
+        if (
+            len(state.claims) >= limits.MAILBOXES_PER_DEVICE
+            or waiting >= limits.PENDING_CLAIMS_PER_DEVICE
+            or self._open >= limits.PENDING_CLAIMS_PER_LINK
+        ):
             return [_refusal(claim, ErrorCode.BUSY, "too many claims; try again later")]
         state.claims[message.request] = self._claims[claim.number] = claim
         self._open += 1
@@ -251,10 +298,15 @@ class Registry:
 
     def _deliver(self, message: Deliver) -> list[Action]:
         found: dict[int, list[bytes]] = {}
+        holders = self._holders
         for frame in message.envelopes:
-            claim = self._holders.get(MailboxId(frame[_MAILBOX]))
+            claim = holders.get(frame[_MAILBOX])
             if claim is not None:  # otherwise RELEASE is under way, and the envelope stays where it is stored
-                found.setdefault(claim.connection, []).append(frame)
+                of = found.get(claim.connection)
+                if of is None:
+                    found[claim.connection] = [frame]
+                else:
+                    of.append(frame)
         return [ToDevice(connection, Deliver(envelopes=frames)) for connection, frames in found.items()]
 
     def _receipt(self, message: Receipt) -> list[Action]:

@@ -5,15 +5,14 @@ Bounded per connection and in all, in envelopes and bytes: what does not fit is 
 Never: tells the homeserver which connection submitted what.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TypeAlias
 
 import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
-from volly_fed.relay.envelope import check_lifetime, parse_envelope
+from volly_fed.relay.envelope import check_expiry, read_head
 from volly_fed.wire.messages import Outcome
 
 _TEXTS = {
@@ -23,10 +22,8 @@ _TEXTS = {
 _OVERLOADED = "too many envelopes are under way; submit it again later"
 
 
-class _Pending(NamedTuple):
-    connection: int
-    id: bytes
-    size: int
+_Pending: TypeAlias = tuple[int, bytes, int]
+"""(connection, envelope id, size): a plain tuple, for one is made for every envelope."""
 
 
 @attrs.define
@@ -43,7 +40,9 @@ class Submissions:
 
     _pending: dict[int, _Pending] = attrs.field(factory=dict, repr=False)
     _counts: dict[int, int] = attrs.field(factory=dict, repr=False)
-    _submitters: OrderedDict[bytes, int] = attrs.field(factory=OrderedDict, repr=False)
+    _submitters: dict[bytes, int] = attrs.field(factory=dict, repr=False)
+    _submitters_before: dict[bytes, int] = attrs.field(factory=dict, repr=False)
+    """Those of the time before; when `_submitters` has half of what may be remembered, it takes their place."""
     _bytes: int = 0
     _last: int = 0
 
@@ -55,68 +54,72 @@ class Submissions:
 
         Raises BadMessage when one is not an envelope: then none is taken. `now` is the wall clock.
         """
-        envelopes = [parse_envelope(frame) for frame in frames]
+        heads = [read_head(frame) for frame in frames]
         offered: list[tuple[int, bytes]] = []
         refused: list[Outcome] = []
-        for envelope, frame in zip(envelopes, frames, strict=True):
-            code = check_lifetime(envelope, now)
+        pending, key, size = self._pending, self._last, self._bytes
+        count = self._counts.get(connection, 0)
+        for (identity, expiry), frame in zip(heads, frames, strict=True):
+            code = check_expiry(expiry, now)
             if code is not ErrorCode.NONE:
-                refused.append((envelope.id, code, _TEXTS[code]))
-            elif self._is_full(connection, len(frame)):
-                refused.append((envelope.id, ErrorCode.OVERLOADED, _OVERLOADED))
+                refused.append((identity, code, _TEXTS[code]))
+            elif (
+                count >= limits.DEVICE_QUEUE
+                or len(pending) >= limits.EDGE_SUBMISSIONS
+                or size + len(frame) > limits.EDGE_SUBMISSION_BYTES
+            ):
+                refused.append((identity, ErrorCode.OVERLOADED, _OVERLOADED))
             else:
-                offered.append((self._add(connection, envelope.id, len(frame)), frame))
+                key += 1
+                count += 1
+                size += len(frame)
+                pending[key] = (connection, identity, len(frame))
+                offered.append((key, frame))
+        self._last, self._bytes = key, size
+        if count:
+            self._counts[connection] = count
         return offered, refused
 
     def settle(self, keys: Iterable[int], refused: Iterable[tuple[int, ErrorCode, str]]) -> dict[int, Outcomes]:
         """What to tell each connection. `refused` is told apart whether or not its keys stand in `keys` too."""
         outcomes: dict[int, Outcomes] = {}
         for key, code, text in refused:
-            pending = self._remove(key)
-            if pending is not None:
-                outcomes.setdefault(pending.connection, Outcomes()).refused.append((pending.id, code, text))
+            found = self._remove(key)
+            if found is not None:
+                outcomes.setdefault(found[0], Outcomes()).refused.append((found[1], code, text))
         for key in keys:
-            pending = self._remove(key)
-            if pending is not None:
-                outcomes.setdefault(pending.connection, Outcomes()).accepted.append(pending.id)
-                self._remember(pending)
+            found = self._remove(key)
+            if found is not None:
+                of = outcomes.get(found[0]) or outcomes.setdefault(found[0], Outcomes())
+                of.accepted.append(found[1])
+        for connection, of in outcomes.items():
+            self._count_down(connection, len(of.accepted) + len(of.refused))
+            self._remember(connection, of.accepted)
         return outcomes
 
     def submitters(self, outcomes: Iterable[Outcome]) -> dict[int, list[Outcome]]:
         """Late refusals by the connection that had submitted them; what nobody remembers is left out."""
         found: dict[int, list[Outcome]] = {}
         for outcome in outcomes:
-            connection = self._submitters.pop(outcome[0], None)
+            connection = self._submitters.pop(outcome[0], None) or self._submitters_before.pop(outcome[0], None)
             if connection is not None:
                 found.setdefault(connection, []).append(outcome)
         return found
 
-    def _is_full(self, connection: int, size: int) -> bool:
-        return (
-            self._counts.get(connection, 0) >= limits.DEVICE_QUEUE
-            or len(self._pending) >= limits.EDGE_SUBMISSIONS
-            or self._bytes + size > limits.EDGE_SUBMISSION_BYTES
-        )
-
-    def _add(self, connection: int, envelope_id: bytes, size: int) -> int:
-        self._last += 1
-        self._pending[self._last] = _Pending(connection, envelope_id, size)
-        self._counts[connection] = self._counts.get(connection, 0) + 1
-        self._bytes += size
-        return self._last
-
     def _remove(self, key: int) -> _Pending | None:
-        pending = self._pending.pop(key, None)
-        if pending is not None:
-            self._bytes -= pending.size
-            left = self._counts[pending.connection] - 1
-            if left:
-                self._counts[pending.connection] = left
-            else:
-                del self._counts[pending.connection]
-        return pending
+        found = self._pending.pop(key, None)
+        if found is not None:
+            self._bytes -= found[2]
+        return found
 
-    def _remember(self, pending: _Pending) -> None:
-        self._submitters[pending.id] = pending.connection
-        if len(self._submitters) > limits.RECEIPT_MEMORY:
-            self._submitters.popitem(last=False)
+    def _count_down(self, connection: int, count: int) -> None:
+        left = self._counts[connection] - count
+        if left:
+            self._counts[connection] = left
+        else:
+            del self._counts[connection]
+
+    def _remember(self, connection: int, ids: list[bytes]) -> None:
+        self._submitters.update(dict.fromkeys(ids, connection))
+        if len(self._submitters) >= limits.RECEIPT_MEMORY // 2:
+            self._submitters_before, self._submitters = self._submitters, {}

@@ -68,7 +68,8 @@ class Session(Generic[K]):
         self._events: list[Event[K]] = []
         self._ping: Ping | None = None
         self._pong: Pong | None = None
-        self._extras: deque[Message] = deque()
+        self._extras: deque[bytes] = deque()  # encoded: what they hold of memory is known
+        self._extra_bytes = 0
         self._extra_was_last = False
         self._drain: Drain | None = None
         self._drain_until: float | None = None
@@ -142,8 +143,8 @@ class Session(Generic[K]):
 
     @property
     def extra_room(self) -> int:
-        """How many Extra commands fit before the writer must catch up."""
-        return limits.EXTRA_MESSAGES - len(self._extras)
+        """How many Extra commands fit before the writer must catch up; 0 also when their bytes are used up."""
+        return limits.EXTRA_MESSAGES - len(self._extras) if self._extra_bytes < limits.EXTRA_BYTES else 0
 
     @property
     def over(self) -> bool:
@@ -203,11 +204,11 @@ class Session(Generic[K]):
         message = None if self._over else self._most_urgent()
         if message is None:
             return b""
-        data = encode_message(message)
+        data = message if isinstance(message, bytes) else encode_message(message)
         self._maybe_finish()
         return data
 
-    def _most_urgent(self) -> Message | None:
+    def _most_urgent(self) -> Message | bytes | None:
         if self._open_due and self._drain is None and self._outbound.belongs_to(self):
             return self._open()
         message: Message | None
@@ -229,12 +230,17 @@ class Session(Generic[K]):
         self._streams.add(self._stream)
         return Open(stream=self._stream)
 
-    def _load(self) -> Message | None:
+    def _load(self) -> Message | bytes | None:
         """Batches and messages beside the stream take turns, so that neither can starve the other."""
         batch_turn = self._extra_was_last or not self._extras
         message = self._batch_or_close() if batch_turn else None
         self._extra_was_last = message is None and bool(self._extras)
-        return self._extras.popleft() if self._extra_was_last else message
+        return self._pop_extra() if self._extra_was_last else message
+
+    def _pop_extra(self) -> bytes:
+        data = self._extras.popleft()
+        self._extra_bytes -= len(data)
+        return data
 
     def _batch_or_close(self) -> Message | None:
         if self._drain is not None:
@@ -256,7 +262,9 @@ class Session(Generic[K]):
             raise LocalProtocolError(f"{type(message).__name__} was not agreed on for this link")
         if not self.extra_room:
             raise LocalProtocolError("too many messages wait for the writer: look at extra_room")
-        self._extras.append(message)
+        data = encode_message(message)
+        self._extras.append(data)
+        self._extra_bytes += len(data)
 
     # --- the way out ---
 

@@ -18,9 +18,10 @@ from volly_fed.client.mailbox import DeviceKeys
 from volly_fed.client.receiver import Item
 from volly_fed.client.seal import Content
 from volly_fed.client.submitter import RefusedLate, Settled
-from volly_fed.daemon.device.device import RawReceiving, Receiving, Sent, Submitting, send
+from volly_fed.daemon.device.device import Sent, Submitting, send
 from volly_fed.daemon.device.home import DeviceHome
-from volly_fed.daemon.device.link import PlainEdge, with_socket
+from volly_fed.daemon.device.link import PlainEdge, Way, with_socket
+from volly_fed.daemon.device.receiving import RawReceiving, Receiving
 from volly_fed.daemon.websocket import Socket
 from volly_fed.names import DomainName
 from volly_fed.testnet.sites import LOOPBACK, EdgeSite
@@ -34,7 +35,7 @@ class Device:
     """One device: its folder, and the edge node it uses."""
 
     home: DeviceHome
-    way: PlainEdge
+    way: Way
 
     @classmethod
     def create(cls, folder: Path, domain: DomainName, edge: EdgeSite, name: str) -> "Device":

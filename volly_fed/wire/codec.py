@@ -5,6 +5,7 @@ Profile: unsigned integers, byte strings, text strings, arrays, maps with unsign
 No tags, floats, null, indefinite lengths, duplicate or unsorted keys, trailing bytes.
 """
 
+from functools import lru_cache
 from typing import NoReturn, TypeAlias
 
 import cbor2
@@ -65,6 +66,7 @@ def _put(value: object, parts: list[bytes]) -> None:
         raise TypeError(f"{kind.__name__} is outside the profile")
 
 
+@lru_cache(maxsize=1024)  # the envelopes of a batch have few sizes
 def _head(major: int, number: int) -> bytes:
     """An item's head: its major type (upper three bits) and its number, in the fewest bytes (RFC 8949 §3)."""
     if 0 <= number < _INLINE:

@@ -6,7 +6,8 @@ TLSA records nor a trusted root vouch for. Source: RFC 7673 (DANE with SRV), RFC
 """
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias, TypeVar
 from urllib.parse import urlsplit
@@ -26,6 +27,7 @@ from volly_fed.errors import ChannelError, LocalError, NoMatch
 from volly_fed.names import BadName, DomainName, parse_domain
 
 T = TypeVar("T")
+E = TypeVar("E", bound="PlainEdge | NamedEdge | Target")
 
 
 class Discover(Protocol):
@@ -33,6 +35,23 @@ class Discover(Protocol):
 
     async def discover(self, domain: DomainName, *, service: Service) -> Endpoint:
         """Where `domain`'s service is."""
+        ...
+
+
+class Machine(Protocol):
+    """What client.receiver and client.submitter have in common."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When `tick` wants to be called at the latest."""
+        ...
+
+    def tick(self, now: float) -> None:
+        """Let time pass."""
+        ...
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take one message of the edge."""
         ...
 
 
@@ -62,7 +81,30 @@ class FoundEdge:
     roots: Path | None = None
 
 
-Way: TypeAlias = PlainEdge | NamedEdge | FoundEdge
+@attrs.frozen
+class OneOf:
+    """Any of several edges of the domain: the next one is tried where one does not answer."""
+
+    edges: tuple[PlainEdge | NamedEdge, ...]
+
+
+Way: TypeAlias = PlainEdge | NamedEdge | FoundEdge | OneOf
+
+
+@attrs.define
+class Choice:
+    """Which edge a device is connected to, and which it has left: it goes back there only if no other answers."""
+
+    here: str = ""
+    left: str = ""
+
+    def leave(self) -> None:
+        """The present one is no good, or has gone."""
+        self.here, self.left = "", self.here or self.left
+
+    def order(self, edges: Sequence[E]) -> list[E]:
+        """`edges`, the one that was left last."""
+        return sorted(edges, key=lambda edge: _name(edge) == self.left)
 
 
 def parse_edge(text: str, roots: Path | None = None) -> PlainEdge | NamedEdge:
@@ -88,15 +130,17 @@ def parse_edge(text: str, roots: Path | None = None) -> PlainEdge | NamedEdge:
     raise LocalError("--edge begins with ws:// (loopback, with a port) or wss://")
 
 
-async def with_socket(way: Way, use: Callable[[Socket, trio.Nursery], Awaitable[T]]) -> T:
+async def with_socket(way: Way, use: Callable[[Socket, trio.Nursery], Awaitable[T]], choice: Choice | None = None) -> T:
     """Connect, let `use` talk, close. `use` may start tasks in the nursery; they are cancelled when it returns.
+
+    Who connects again and again keeps a `choice`, and says when it leaves an edge.
 
     Raises ChannelError (or another RemoteError), DiscoveryError, LocalError: no edge can be reached, or what `use`
     raises; the first error alone when there are several.
     """
     try:
         async with trio.open_nursery() as background:
-            socket = await _open(background, way)
+            socket = await _open(background, way, choice or Choice())
             try:
                 async with trio.open_nursery() as nursery:
                     result = await use(socket, nursery)
@@ -109,6 +153,20 @@ async def with_socket(way: Way, use: Callable[[Socket, trio.Nursery], Awaitable[
         raise _first(group) from None
 
 
+async def wait_message(socket: Socket, machine: Machine) -> None:
+    """Until a message came or the machine's deadline passed; its events say what that means."""
+    deadline = machine.deadline
+    try:
+        with trio.move_on_at(deadline if deadline is not None else float("inf")) as scope:
+            data = await socket.receive()
+    except trio.EndOfChannel:
+        raise ChannelError("the edge closed the connection") from None
+    if scope.cancelled_caught:
+        machine.tick(trio.current_time())
+    else:
+        machine.receive(data, trio.current_time())
+
+
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """An error before a cancellation, and the first one."""
     errors = group.split(trio.Cancelled)[1]
@@ -118,27 +176,50 @@ def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
     return leaf
 
 
-async def _open(nursery: trio.Nursery, way: Way) -> Socket:
+async def _open(nursery: trio.Nursery, way: Way, choice: Choice) -> Socket:
     match way:
-        case PlainEdge():
-            return await _upgrade(nursery, await connect_any([way.address], way.port), way.address, way.port)
-        case NamedEdge():
-            stream = await _connect_host(way)
-            return await _secure(nursery, stream, Target(host=way.host, port=way.port), way.roots)
+        case OneOf():
+            return await _first_that_answers(choice, way.edges, partial(_open_one, nursery), "no edge answers")
         case FoundEdge():
-            return await _find(nursery, way)
+            endpoint = await way.resolver.discover(way.domain, service=Service.DEVICE)
+            text = f"no edge of {way.domain} can be reached"
+            return await _first_that_answers(choice, endpoint.targets, partial(_open_target, nursery, way), text)
+        case _:
+            return await _first_that_answers(choice, [way], partial(_open_one, nursery))
 
 
-async def _find(nursery: trio.Nursery, way: FoundEdge) -> Socket:
-    endpoint = await way.resolver.discover(way.domain, service=Service.DEVICE)
+async def _first_that_answers(
+    choice: Choice, edges: Sequence[E], open_: Callable[[E], Awaitable[Socket]], text: str = ""
+) -> Socket:
+    """The first that opens, and a note of it in `choice`. Without `text` there is one only, and its error is raised."""
     failures = []
-    for target in endpoint.targets:
+    for edge in choice.order(edges):
         try:
-            stream = await connect_any(target.addresses, target.port)
-            return await _secure(nursery, stream, target, way.roots)
+            socket = await open_(edge)
         except (ChannelError, NoMatch, trio.TooSlowError) as error:
-            failures.append(f"{target.host}: {str(error) or 'no answer in time'}")
-    raise ChannelError(f"no edge of {way.domain} can be reached: {'; '.join(failures)}")
+            if not text:
+                raise
+            failures.append(f"{_name(edge)}: {str(error) or 'no answer in time'}")
+        else:
+            choice.here = _name(edge)
+            return socket
+    raise ChannelError(f"{text}: {'; '.join(failures)}")
+
+
+async def _open_one(nursery: trio.Nursery, way: PlainEdge | NamedEdge) -> Socket:
+    if isinstance(way, PlainEdge):
+        return await _upgrade(nursery, await connect_any([way.address], way.port), way.address, way.port)
+    stream = await _connect_host(way)
+    return await _secure(nursery, stream, Target(host=way.host, port=way.port), way.roots)
+
+
+async def _open_target(nursery: trio.Nursery, way: FoundEdge, target: Target) -> Socket:
+    stream = await connect_any(target.addresses, target.port)
+    return await _secure(nursery, stream, target, way.roots)
+
+
+def _name(edge: "PlainEdge | NamedEdge | Target") -> str:
+    return f"{edge.address if isinstance(edge, PlainEdge) else edge.host}:{edge.port}"
 
 
 async def _connect_host(way: NamedEdge) -> trio.SocketStream:

@@ -1,0 +1,55 @@
+"""Envelopes that were given to the claims of one edge link and have not left yet: bounded in number and in bytes.
+
+in: envelopes, each for a Delivery; out: DELIVER messages, as few as hold all that waits, when the writer has room.
+What a claim was given that has ended meanwhile is left out: the next holder is given it anew, under a claim of its own,
+and must not get it before, when nobody would take its acknowledgement.
+Never: holds more than its bounds and what one read of the store brings; drops what a living claim was given.
+"""
+
+from collections import deque
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.edge.delivery import Delivery
+from volly_fed.wire.messages import Deliver
+
+_FRAME_OVERHEAD = 16
+"""What CBOR adds to an envelope in a batch, rounded up."""
+
+
+@attrs.define
+class Dispatch:
+    """One per edge link."""
+
+    _waiting: deque[tuple[Delivery, bytes]] = attrs.field(factory=deque, repr=False, init=False)
+    _bytes: int = attrs.field(default=0, init=False)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def full(self) -> bool:
+        """Whether this edge has enough to do: what else comes for its mailboxes stays on the disk."""
+        return len(self._waiting) >= limits.EDGE_QUEUE or self._bytes >= limits.EDGE_QUEUE_BYTES
+
+    def put(self, delivery: Delivery, frame: bytes) -> None:
+        """Queue one that `delivery` has taken into its window."""
+        self._waiting.append((delivery, frame))
+        self._bytes += len(frame)
+
+    def next(self) -> Deliver | None:
+        """What leaves next: at most limits.BATCH_ENVELOPES and limits.BATCH_BYTES."""
+        waiting = self._waiting
+        frames: list[bytes] = []
+        size = 0
+        while waiting and len(frames) < limits.BATCH_ENVELOPES:
+            delivery, frame = waiting[0]
+            if not delivery.over:
+                size += len(frame) + _FRAME_OVERHEAD
+                if size > limits.BATCH_BYTES and frames:
+                    break
+                frames.append(frame)
+            waiting.popleft()
+            self._bytes -= len(frame)
+        return Deliver(envelopes=frames) if frames else None
