@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from bench.relay.envelopes import Target
-from bench.relay.processor import Spent, look
+from bench.relay.processor import Look, look
 from bench.relay.receiver import Receiver
 from bench.relay.submitter import Submitter
 from bench.relay.worker import Worker, working
@@ -47,7 +47,7 @@ class Setting:
         self._runs += 1
         return self._runs
 
-    def look(self) -> Spent:
+    def look(self) -> Look:
         """Processor time so far, by process."""
         servers = self.network.homeservers
         return look(

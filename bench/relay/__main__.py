@@ -1,0 +1,69 @@
+"""The relay path: goals beside figures.
+
+python -m bench.relay [--quick] [--only NAME ...] [--json FILE] [--plot FOLDER] [--markdown] [--folder FOLDER]
+Exit 1 if a goal is missed. Everything is on loopback; stores are in a temporary folder below --folder, on the disk
+that is to be measured. docs/benchmarks.md says how to read the figures.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from bench.relay import one_link, report
+from bench.relay.figure import Figure, Result
+from bench.relay.options import Options
+
+GROUPS: Final[dict[str, Callable[[Options], Awaitable[Result]]]] = {
+    "busy": one_link.busy,
+    "sizes": one_link.sizes,
+}
+GROUP_WITHIN: Final = 600.0
+
+
+async def measure(names: list[str], options: Options) -> list[Result]:
+    """One group after the other; what fails is told, and counts as missed."""
+    results = []
+    for name in names:
+        print(f"# {name}: {GROUPS[name].__doc__}", file=sys.stderr, flush=True)
+        result = Result(name)
+        with trio.move_on_after(GROUP_WITHIN) as patience:
+            result = await GROUPS[name](options)
+        if patience.cancelled_caught:
+            raise RuntimeError(f"{name} did not finish within {GROUP_WITHIN:.0f} s")
+        print(report.table(result.figures), flush=True)
+        results.append(result)
+    return results
+
+
+def main() -> None:
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(prog="python -m bench.relay", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a smoke test; its figures mean nothing")
+    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="NAME", help=", ".join(GROUPS))
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="SVG; needs the extra `bench`")
+    parser.add_argument("--markdown", action="store_true", help="print the table as docs/benchmarks.md has it")
+    parser.add_argument("--folder", type=Path, help="where the stores are made")
+    chosen = parser.parse_args()
+    results = trio.run(measure, chosen.only, Options(quick=chosen.quick, folder=chosen.folder))
+    figures: list[Figure] = [figure for result in results for figure in result.figures]
+    if chosen.json:
+        chosen.json.write_text(json.dumps(report.as_json(figures, quick=chosen.quick), indent=2) + "\n")
+    if chosen.markdown:
+        print(report.markdown(figures))
+    if chosen.plot:
+        from bench.relay import plot  # the only one that needs the extra
+
+        plot.draw(results, chosen.plot)
+    missed = [figure for figure in figures if figure.missed]
+    print(f"{len(missed)} of {sum(figure.goal is not None for figure in figures)} goals missed", file=sys.stderr)
+    sys.exit(1 if missed and not chosen.quick else 0)
+
+
+if __name__ == "__main__":
+    main()
