@@ -14,13 +14,15 @@ from typing import Final
 
 import trio
 
-from bench.relay import one_link, report
+from bench.relay import one_link, outage, report
 from bench.relay.figure import Figure, Result
 from bench.relay.options import Options
 
 GROUPS: Final[dict[str, Callable[[Options], Awaitable[Result]]]] = {
     "busy": one_link.busy,
     "sizes": one_link.sizes,
+    "killed": outage.killed,
+    "backlog": outage.backlog,
 }
 GROUP_WITHIN: Final = 600.0
 

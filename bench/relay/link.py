@@ -5,6 +5,7 @@ The session machine keeps a Python object for every envelope, for its owner's sa
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import attrs
@@ -16,6 +17,7 @@ from volly_fed.daemon.connection import Connection, Dialled, dial
 from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.tls import make_context
 from volly_fed.daemon.websocket import Socket
+from volly_fed.errors import ChannelError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import Fingerprint
 from volly_fed.wire import Message, encode_message, parse_message
@@ -24,30 +26,37 @@ from volly_fed.wire.messages import Ack, Close, Open, Ping, Pong
 
 @attrs.define
 class Line:
-    """An open link; any task may send."""
+    """An open link; any task may send. What ends it, ends `messages`, and nothing else."""
 
     socket: Socket
+    ended: str = attrs.field(default="", init=False)
+    """Why, once it has."""
     _sending: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def send(self, data: bytes) -> None:
         """Send one encoded message."""
-        async with self._sending:
-            await self.socket.send(data)
+        with suppress(ChannelError):  # who reads is told
+            async with self._sending:
+                await self.socket.send(data)
 
     async def say(self, message: Message) -> None:
         """Encode and send."""
         await self.send(encode_message(message))
 
     async def messages(self) -> AsyncIterator[Message]:
-        """All that come, until the link ends; pings and OPEN are answered here. Raises RuntimeError if the other end closes."""
-        while True:
-            message = parse_message(await self.socket.receive())
+        """All that come, until the link ends; PING and OPEN are answered here."""
+        while not self.ended:
+            try:
+                message = parse_message(await self.socket.receive())
+            except (ChannelError, trio.EndOfChannel) as error:
+                self.ended = str(error) or "closed"
+                return
             if isinstance(message, Ping):
                 await self.say(Pong(token=message.token))
             elif isinstance(message, Open):  # a stream that stays empty
                 await self.say(Ack(stream=message.stream, cursor=0))
             elif isinstance(message, Close):
-                raise RuntimeError(f"the homeserver closes: {message.code.name} {message.text}")
+                self.ended = f"{message.code.name} {message.text}"
             else:
                 yield message
 

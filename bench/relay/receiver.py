@@ -77,8 +77,9 @@ class Receiver:
         while True:
             try:
                 await self._keys.call(self._use)
-            except (RemoteError, OSError, RuntimeError, trio.EndOfChannel):
-                await trio.sleep(_REDIAL)
+            except (RemoteError, OSError):
+                pass
+            await trio.sleep(_REDIAL)
 
     async def _use(self, line: Line) -> None:
         self._held, self._acknowledging = {}, {}
@@ -94,6 +95,7 @@ class Receiver:
                     self._take(message.envelopes)
                 else:
                     await self._claim(line, message)
+            nursery.cancel_scope.cancel()
 
     # --- claiming --------------------------------------------------------------------------------------------------
 

@@ -57,8 +57,9 @@ class Submitter:
             async for message in line.messages():
                 assert isinstance(message, Ack), message
                 self._take(message)
-                if task_status is not None and message.cursor == 0:
+                if not self._sent:
                     task_status.started()
+            raise RuntimeError(f"the submitter's link ended: {line.ended}")
 
         await self._keys.call(use)
 
