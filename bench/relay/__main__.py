@@ -14,7 +14,7 @@ from typing import Final
 
 import trio
 
-from bench.relay import one_link, outage, report
+from bench.relay import far, many, one_link, outage, report
 from bench.relay.figure import Figure, Result
 from bench.relay.options import Options
 
@@ -23,6 +23,9 @@ GROUPS: Final[dict[str, Callable[[Options], Awaitable[Result]]]] = {
     "sizes": one_link.sizes,
     "killed": outage.killed,
     "backlog": outage.backlog,
+    "quiet": many.quiet,
+    "dark": many.dark,
+    "far": far.far,
 }
 GROUP_WITHIN: Final = 600.0
 

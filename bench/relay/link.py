@@ -81,8 +81,8 @@ class EdgeKeys:
             host=edge.homeserver.host,
             wanted=edge.domain,
             expected=frozenset({edge.homeserver_identity}),
-            check_key=_any_key,
-            confirm=_confirmed,
+            check_key=any_key,
+            confirm=confirmed,
             use=_unused,
         )
         return cls(
@@ -99,11 +99,11 @@ class EdgeKeys:
         await dial(stream, attrs.evolve(self.plan, use=with_line))
 
 
-def _any_key(_: Negotiated) -> None:
+def any_key(_: Negotiated) -> None:
     """AUTH proves the identity on this very channel."""
 
 
-async def _confirmed(_: Outcome) -> None:
+async def confirmed(_: Outcome) -> None:
     """The identity was the expected one."""
 
 

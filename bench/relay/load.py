@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import attrs
 import trio
 
+from bench.relay.arrivals import Run
 from bench.relay.figure import percentile
 from bench.relay.processor import Spent
-from bench.relay.receiver import Run
 from bench.relay.setting import Setting
 from bench.relay.submitter import Handed
 

@@ -11,10 +11,10 @@ import time
 
 import trio
 
+from bench.relay.arrivals import Run
 from bench.relay.figure import Result, least, most
 from bench.relay.load import BUSY_TICK, REST_TICK, SETTLE, between, p
 from bench.relay.options import Options
-from bench.relay.receiver import Run
 from bench.relay.setting import B, Setting, folder, setting
 from bench.relay.submitter import Handed
 

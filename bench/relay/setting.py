@@ -7,14 +7,16 @@ Everything that the homeservers use is real: discovery with DNSSEC, TLS, identit
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 
 import attrs
 import trio
 
 from bench.relay.envelopes import Target
+from bench.relay.peer_keys import PeerSeed
 from bench.relay.processor import Look, look
 from bench.relay.receiver import Receiver
 from bench.relay.submitter import Submitter
@@ -22,11 +24,14 @@ from bench.relay.worker import Worker, working
 from volly_fed.client.mailbox import DeviceKeys, encode_device
 from volly_fed.codepoints import TrustLevel
 from volly_fed.names import DomainName
+from volly_fed.testing.link_shim import LinkShim
 from volly_fed.testing.world import World, WorldServer
 from volly_fed.testnet.network import Network
 from volly_fed.testnet.processes import running
+from volly_fed.testnet.sites import LOOPBACK
 
 A, B = DomainName("a.test"), DomainName("b.test")
+KEY_BYTES = 16
 QUEUE = 1_000_000
 """Envelopes that a homeserver keeps for a peer here, so that a figure is about speed and not about a quota."""
 
@@ -38,8 +43,6 @@ class Setting:
     network: Network
     submitter: Worker
     receiver: Worker
-    frames: int
-    """Bytes of a body."""
     _runs: int = attrs.field(default=0, init=False)
 
     def next_run(self) -> int:
@@ -49,11 +52,10 @@ class Setting:
 
     def look(self) -> Look:
         """Processor time so far, by process."""
-        servers = self.network.homeservers
+        homeservers = self.network.homeservers.items()
         return look(
             [
-                ("A", servers[A].process.pid),
-                ("B", servers[B].process.pid),
+                *((domain[0].upper(), child.process.pid) for domain, child in homeservers),
                 ("submitter", self.submitter.pid),
                 ("receiver", self.receiver.pid),
                 ("this", os.getpid()),
@@ -71,33 +73,84 @@ def folder(parent: Path | None) -> Iterator[Path]:
         shutil.rmtree(made, ignore_errors=True)
 
 
+@attrs.frozen
+class Behind:
+    """B is dialled at `port`, where `shim` stands; its target is set when B's own port is known."""
+
+    shim: LinkShim
+    port: int
+
+
 @asynccontextmanager
-async def setting(
-    where: Path, *, mailboxes: int = 1, body_bytes: int = 1024
-) -> AsyncIterator[Setting]:
-    """A and B, linked to nobody yet; the submitter is an edge of A, the receiver one of B."""
+async def servers(
+    where: Path, *domains: DomainName, peers: Sequence[PeerSeed] = (), behind: Behind | None = None
+) -> AsyncIterator[Network]:
+    """The DNS, and the homeservers of `domains`, which trust each other and `peers` fully."""
     world = World()
-    world.sign()
-    key = os.urandom(16)
     async with trio.open_nursery() as nursery:
         network = Network(folder=where, world=world, resolver=await nursery.start(WorldServer(world).serve))
-        network.prepare(2, edges=1, levels={A: {B: TrustLevel.FULL}, B: {A: TrustLevel.FULL}})
+        for peer in peers:
+            world.zone(peer.name, peer.keys().records())
+        full = dict.fromkeys([A, B, *(peer.name for peer in peers)], TrustLevel.FULL)
+        await trio.to_thread.run_sync(
+            partial(network.prepare, 2, edges=1, levels={own: {**full, own: TrustLevel.NONE} for own in (A, B)})
+        )
+        if behind is not None:
+            _move(network, behind)
         for site in network.sites.values():
             _widen(site.config)
-        devices = [DeviceKeys.generate(B, os.urandom) for _ in range(mailboxes)]
-        targets = [
-            Target(mailbox=device.address.mailbox, domain=B, capability=device.card().capability) for device in devices
-        ]
-        at_a, at_b = (str(network.sites[domain].edges[0].config) for domain in (A, B))
         async with running(network.children):
-            for domain in (A, B):
+            for domain in domains:
                 await network.start_homeserver(domain)
-            async with (
-                working(Receiver, at_b, [encode_device(device) for device in devices], key) as receiver,
-                working(Submitter, at_a, targets, body_bytes, key) as submitter,
-            ):
-                yield Setting(network=network, submitter=submitter, receiver=receiver, frames=body_bytes)
+            yield network
         nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def setting(
+    where: Path, *, mailboxes: int = 1, body_bytes: int = 1024, behind: Behind | None = None
+) -> AsyncIterator[Setting]:
+    """A and B, linked to nobody yet; the submitter is an edge of A, the receiver one of B."""
+    key, devices = os.urandom(KEY_BYTES), make_devices(mailboxes)
+    async with (
+        servers(where, A, B, behind=behind) as network,
+        receiving(network, devices, key) as receiver,
+        submitting(network, targets(devices), body_bytes, key) as submitter,
+    ):
+        yield Setting(network=network, submitter=submitter, receiver=receiver)
+
+
+def make_devices(count: int) -> list[DeviceKeys]:
+    """Devices of B."""
+    return [DeviceKeys.generate(B, os.urandom) for _ in range(count)]
+
+
+def targets(devices: Sequence[DeviceKeys]) -> list[Target]:
+    """Where envelopes for them go."""
+    return [Target(mailbox=each.address.mailbox, domain=B, capability=each.card().capability) for each in devices]
+
+
+def receiving(
+    network: Network, devices: Sequence[DeviceKeys], key: bytes
+) -> AbstractAsyncContextManager[Worker]:
+    """B's edge, with `devices`."""
+    return working(Receiver, str(network.sites[B].edges[0].config), [encode_device(each) for each in devices], key)
+
+
+def submitting(
+    network: Network, to: Sequence[Target], body_bytes: int, key: bytes
+) -> AbstractAsyncContextManager[Worker]:
+    """A's edge."""
+    return working(Submitter, str(network.sites[A].edges[0].config), list(to), body_bytes, key)
+
+
+def _move(network: Network, behind: Behind) -> None:
+    """Publish the shim's port in the place of B's."""
+    port = network.sites[B].port
+    behind.shim.target = (LOOPBACK, port)
+    lines = [line for line in network.sites[B].records if str(port) in line]
+    moved = [line.replace(f" {port} ", f" {behind.port} ").replace(f"_{port}.", f"_{behind.port}.") for line in lines]
+    network.world.update(B, add=moved, remove=lines)
 
 
 def _widen(config: Path) -> None:
