@@ -7,6 +7,7 @@ that is to be measured. docs/benchmarks.md says how to read the figures.
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Final
 
 import trio
 
-from bench.relay import far, many, one_link, outage, report
+from bench.relay import far, many, one_link, outage, report, sealing
 from bench.relay.figure import Figure, Result
 from bench.relay.options import Options
 
@@ -26,13 +27,29 @@ GROUPS: Final[dict[str, Callable[[Options], Awaitable[Result]]]] = {
     "quiet": many.quiet,
     "dark": many.dark,
     "far": far.far,
+    "sealing": sealing.sealing,
 }
 GROUP_WITHIN: Final = 600.0
 
 
 async def measure(names: list[str], options: Options) -> list[Result]:
-    """One group after the other; what fails is told, and counts as missed."""
-    results = []
+    """One group after the other. SIGTERM ends it in order, as Ctrl-C does: processes and folders are taken down."""
+    results: list[Result] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_heed_sigterm, nursery.cancel_scope)
+        results = await _measure(names, options)
+        nursery.cancel_scope.cancel()
+    return results
+
+
+async def _heed_sigterm(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _measure(names: list[str], options: Options) -> list[Result]:
+    results: list[Result] = []
     for name in names:
         print(f"# {name}: {GROUPS[name].__doc__}", file=sys.stderr, flush=True)
         result = Result(name)
@@ -49,13 +66,17 @@ def main() -> None:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(prog="python -m bench.relay", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a smoke test; its figures mean nothing")
-    parser.add_argument("--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="NAME", help=", ".join(GROUPS))
+    parser.add_argument(
+        "--only", nargs="+", choices=GROUPS, default=list(GROUPS), metavar="NAME", help=", ".join(GROUPS)
+    )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="SVG; needs the extra `bench`")
     parser.add_argument("--markdown", action="store_true", help="print the table as docs/benchmarks.md has it")
     parser.add_argument("--folder", type=Path, help="where the stores are made")
     chosen = parser.parse_args()
     results = trio.run(measure, chosen.only, Options(quick=chosen.quick, folder=chosen.folder))
+    if len(results) < len(chosen.only):
+        sys.exit("interrupted")
     figures: list[Figure] = [figure for result in results for figure in result.figures]
     if chosen.json:
         chosen.json.write_text(json.dumps(report.as_json(figures, quick=chosen.quick), indent=2) + "\n")

@@ -67,6 +67,3 @@ class Acceptors(Arrivals):
                     self.note(message.envelopes)
                 cursor = message.first + len(message.envelopes) - 1
                 await line.say(Ack(stream=message.stream, cursor=cursor))
-
-
-

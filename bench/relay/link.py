@@ -85,9 +85,7 @@ class EdgeKeys:
             confirm=confirmed,
             use=_unused,
         )
-        return cls(
-            plan=plan, host=edge.homeserver.host, port=edge.homeserver.port, fingerprint=keys.fingerprint
-        )
+        return cls(plan=plan, host=edge.homeserver.host, port=edge.homeserver.port, fingerprint=keys.fingerprint)
 
     async def call(self, use: Callable[[Line], Awaitable[None]]) -> None:
         """Connect, prove, and run `use`; raises what `daemon.connection.dial` raises, or OSError."""

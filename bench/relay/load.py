@@ -57,8 +57,9 @@ class Load:
         return self.spent.others / self.seconds
 
 
-async def saturated(setting: Setting, seconds: float, *, warm: float = 1.0) -> Load:
-    """Hand over whatever A takes; measure from `warm` seconds on."""
+async def saturated(setting: Setting, seconds: float) -> Load:
+    """Hand over whatever A takes; measure from a fifth of `seconds` on."""
+    warm = seconds / 5
     run = setting.next_run()
     await setting.submitter.call("begin", run)
     async with trio.open_nursery() as nursery:
@@ -71,22 +72,25 @@ async def saturated(setting: Setting, seconds: float, *, warm: float = 1.0) -> L
     return await _finished(setting, run, delivered=delivered, seconds=took, spent=spent)
 
 
-async def paced(setting: Setting, rate: int, seconds: float, *, tick: int, warm: float = 0.5) -> Load:
-    """Hand over `rate` a second, whatever happens; what comes in the first `warm` seconds is not measured."""
+async def paced(setting: Setting, rate: int, seconds: float, *, tick: int, settle: float = SETTLE) -> Load:
+    """Hand over `rate` a second, whatever happens; as much again as a fifth of `seconds` goes before, unmeasured."""
+    warm = seconds / 5
     await setting.submitter.call("begin", ignored := setting.next_run())
     await setting.submitter.call("pace", rate, warm, tick)
     await setting.submitter.call("begin", run := setting.next_run())
     look, began = setting.look(), time.monotonic()
     handed: Handed = await setting.submitter.call("pace", rate, seconds, tick)
     spent, took = setting.look().since(look), time.monotonic() - began
-    load = await _finished(setting, run, delivered=handed.sent, seconds=took, spent=spent)
+    load = await _finished(setting, run, delivered=handed.sent, seconds=took, spent=spent, settle=settle)
     await setting.receiver.call("take", ignored)
     return load
 
 
-async def _finished(setting: Setting, run: int, *, delivered: int, seconds: float, spent: Spent) -> Load:
-    handed = await setting.submitter.call("settle", SETTLE)
-    await setting.receiver.call("wait", run, handed.settled - handed.refused, SETTLE)
+async def _finished(
+    setting: Setting, run: int, *, delivered: int, seconds: float, spent: Spent, settle: float = SETTLE
+) -> Load:
+    handed = await setting.submitter.call("settle", settle)
+    await setting.receiver.call("wait", run, handed.settled - handed.refused, settle)
     arrived = await setting.receiver.call("take", run)
     return Load(handed=handed, run=arrived, delivered=delivered, seconds=seconds, spent=spent)
 

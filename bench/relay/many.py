@@ -10,6 +10,7 @@ percentile of the others rises.
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import trio
@@ -47,6 +48,8 @@ DARK_PEERS = 100
 DARK_RATE = 1000
 DARK_SECONDS = 40.0
 """Longer than it takes to notice that a link is dead (PING_AFTER and PONG_WITHIN) and to call in vain."""
+DARK_SETTLE = 2.0
+"""For what is under way; what is for the dark one is not waited for."""
 BODY = 1024
 
 
@@ -91,7 +94,7 @@ async def _storm(result: Result, setting: Setting, callers: Worker, count: int) 
 
 
 @asynccontextmanager
-async def _called(where: "os.PathLike[str]", count: int) -> AsyncIterator[tuple[Setting, Worker]]:
+async def _called(where: Path, count: int) -> AsyncIterator[tuple[Setting, Worker]]:
     peers = [seed(number, port=1, listens=0) for number in range(count)]
     key, devices = os.urandom(KEY_BYTES), make_devices(1)
     async with servers(where, B, peers=peers) as network, receiving(network, devices, key) as receiver:
@@ -114,9 +117,9 @@ async def dark(options: Options) -> Result:
         peers[0] = attrs.evolve(peers[0], port=behind)
         with folder(options.folder) as where:
             async with _calling(where, peers) as world:
-                before = await paced(world, DARK_RATE, seconds / 2, tick=BUSY_TICK, warm=options.seconds)
+                before = await paced(world, DARK_RATE, seconds / 2, tick=BUSY_TICK, settle=DARK_SETTLE)
                 shim.blackhole()
-                during = await paced(world, DARK_RATE, seconds, tick=BUSY_TICK)
+                during = await paced(world, DARK_RATE, seconds, tick=BUSY_TICK, settle=DARK_SETTLE)
                 _add_dark(result, before.took_ms, during.took_ms)
                 result.add("others' envelopes that came", len(during.run.seen), "envelopes")
                 result.add("other load, before", before.others, "processors")
@@ -136,16 +139,16 @@ def _add_dark(result: Result, before: list[float], during: list[float]) -> None:
 
 
 @asynccontextmanager
-async def _calling(where: "os.PathLike[str]", peers: list[PeerSeed]) -> AsyncIterator[Setting]:
+async def _calling(where: Path, peers: list[PeerSeed]) -> AsyncIterator[Setting]:
     """A submits for all `peers`, in turn."""
     key = os.urandom(KEY_BYTES)
     to = [Target(mailbox=os.urandom(32), domain=peer.name, capability=bytes(16)) for peer in peers]
-    async with servers(where, A, peers=peers) as network:
-        async with (
-            working(Acceptors, peers, _identity(network, A), key) as acceptors,
-            submitting(network, to, BODY, key) as submitter,
-        ):
-            yield Setting(network=network, submitter=submitter, receiver=acceptors)
+    async with (
+        servers(where, A, peers=peers) as network,
+        working(Acceptors, peers, _identity(network, A), key) as acceptors,
+        submitting(network, to, BODY, key) as submitter,
+    ):
+        yield Setting(network=network, submitter=submitter, receiver=acceptors)
 
 
 def _identity(network: Network, domain: DomainName) -> Fingerprint:

@@ -6,6 +6,7 @@ A link that ends is dialled again at once: what is measured is the homeserver, n
 """
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -49,10 +50,8 @@ class Receiver(Arrivals):
 
     async def _keep_link(self) -> None:
         while True:
-            try:
+            with suppress(RemoteError, OSError):
                 await self._keys.call(self._use)
-            except (RemoteError, OSError):
-                pass
             await trio.sleep(_REDIAL)
 
     async def _use(self, line: Line) -> None:

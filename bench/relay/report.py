@@ -28,7 +28,9 @@ def rows(figures: Iterable[Figure]) -> Iterable[tuple[str, str, str, str, str]]:
 
 def table(figures: Iterable[Figure]) -> str:
     """For a terminal."""
-    return "\n".join(f"{group:10} {name:52} {value:>24} {goal:>10} {verdict}" for group, name, value, goal, verdict in rows(figures))
+    return "\n".join(
+        f"{group:10} {name:52} {value:>24} {goal:>10} {verdict}" for group, name, value, goal, verdict in rows(figures)
+    )
 
 
 def markdown(figures: Iterable[Figure]) -> str:

@@ -130,9 +130,7 @@ def targets(devices: Sequence[DeviceKeys]) -> list[Target]:
     return [Target(mailbox=each.address.mailbox, domain=B, capability=each.card().capability) for each in devices]
 
 
-def receiving(
-    network: Network, devices: Sequence[DeviceKeys], key: bytes
-) -> AbstractAsyncContextManager[Worker]:
+def receiving(network: Network, devices: Sequence[DeviceKeys], key: bytes) -> AbstractAsyncContextManager[Worker]:
     """B's edge, with `devices`."""
     return working(Receiver, str(network.sites[B].edges[0].config), [encode_device(each) for each in devices], key)
 
