@@ -1,6 +1,7 @@
 """The relay path: goals beside figures.
 
-python -m bench.relay [--quick] [--only NAME ...] [--json FILE] [--plot FOLDER] [--markdown] [--folder FOLDER]
+python -m bench.relay [--quick] [--only NAME ...] [--rounds N] [--idle SECONDS] [--folder FOLDER]
+                      [--json FILE] [--plot FOLDER] [--markdown]
 Exit 1 if a goal is missed. Everything is on loopback; stores are in a temporary folder below --folder, on the disk
 that is to be measured. docs/benchmarks.md says how to read the figures.
 """
@@ -16,8 +17,9 @@ from typing import Final
 import trio
 
 from bench.relay import far, many, one_link, outage, report, sealing
-from bench.relay.figure import Figure, Result
+from bench.relay.figure import Figure, Result, merged
 from bench.relay.options import Options
+from bench.relay.processor import wait_idle
 
 GROUPS: Final[dict[str, Callable[[Options], Awaitable[Result]]]] = {
     "busy": one_link.busy,
@@ -52,14 +54,16 @@ async def _measure(names: list[str], options: Options) -> list[Result]:
     results: list[Result] = []
     for name in names:
         print(f"# {name}: {GROUPS[name].__doc__}", file=sys.stderr, flush=True)
-        result = Result(name)
-        with trio.move_on_after(GROUP_WITHIN) as patience:
-            result = await GROUPS[name](options)
-        if patience.cancelled_caught:
-            raise RuntimeError(f"{name} did not finish within {GROUP_WITHIN:.0f} s")
-        print(report.table(result.figures), flush=True)
-        results.append(result)
+        results.append(merged([await _round(name, options) for _ in range(options.rounds)]))
+        print(report.table(results[-1].figures), flush=True)
     return results
+
+
+async def _round(name: str, options: Options) -> Result:
+    await wait_idle(options.idle)
+    with trio.move_on_after(GROUP_WITHIN):
+        return await GROUPS[name](options)
+    raise RuntimeError(f"{name} did not finish within {GROUP_WITHIN:.0f} s")
 
 
 def main() -> None:
@@ -73,8 +77,11 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="SVG; needs the extra `bench`")
     parser.add_argument("--markdown", action="store_true", help="print the table as docs/benchmarks.md has it")
     parser.add_argument("--folder", type=Path, help="where the stores are made")
+    parser.add_argument("--rounds", type=int, default=1, help="measure each so often, and print the median")
+    parser.add_argument("--idle", type=float, default=0, metavar="SECONDS", help="wait for an otherwise idle machine")
     chosen = parser.parse_args()
-    results = trio.run(measure, chosen.only, Options(quick=chosen.quick, folder=chosen.folder))
+    options = Options(quick=chosen.quick, folder=chosen.folder, rounds=chosen.rounds, idle=chosen.idle)
+    results = trio.run(measure, chosen.only, options)
     if len(results) < len(chosen.only):
         sys.exit("interrupted")
     figures: list[Figure] = [figure for result in results for figure in result.figures]

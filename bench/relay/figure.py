@@ -4,6 +4,7 @@ in: what was measured; out: whether it is good enough, and how it is written.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 
 import attrs
@@ -33,6 +34,8 @@ class Figure:
     value: float
     unit: str
     goal: Goal | None = None
+    rounds: tuple[float, ...] = ()
+    """Where it was measured several times: all of them; `value` is their median."""
 
     @property
     def missed(self) -> bool:
@@ -52,6 +55,15 @@ class Result:
     def add(self, name: str, value: float, unit: str, goal: Goal | None = None) -> None:
         """Note a figure."""
         self.figures.append(Figure(self.group, name, value, unit, goal))
+
+
+def merged(rounds: Sequence[Result]) -> Result:
+    """One result with the median of every figure, and the samples of the last round."""
+    result = Result(rounds[-1].group, curves=rounds[-1].curves)
+    for same in zip(*(each.figures for each in rounds), strict=True):
+        values = tuple(figure.value for figure in same)
+        result.figures.append(attrs.evolve(same[0], value=statistics.median(values), rounds=values))
+    return result
 
 
 def most(bound: float) -> Goal:

@@ -48,7 +48,7 @@ DARK_PEERS = 100
 DARK_RATE = 1000
 DARK_SECONDS = 40.0
 """Longer than it takes to notice that a link is dead (PING_AFTER and PONG_WITHIN) and to call in vain."""
-DARK_SETTLE = 2.0
+DARK_SETTLE = 1.0
 """For what is under way; what is for the dark one is not waited for."""
 BODY = 1024
 

@@ -14,8 +14,8 @@ from volly_fed import limits
 
 SIZES = (1024, 8192)
 """Of bodies: the least, and what a sealed content of 1 KiB takes."""
-MAILBOXES = 64
-"""Where many are measured."""
+VARIANTS = (("8 KiB", SIZES[1], 1), ("64 mailboxes", SIZES[0], 64))
+"""Title, bytes of a body, mailboxes."""
 
 
 async def busy(options: Options) -> Result:
@@ -35,7 +35,7 @@ async def busy(options: Options) -> Result:
 async def sizes(options: Options) -> Result:
     """The same for the body of a sealed content of 1 KiB, and for many mailboxes."""
     result = Result("sizes")
-    for title, body, mailboxes in (("8 KiB", SIZES[1], 1), (f"{MAILBOXES} mailboxes", SIZES[0], MAILBOXES)):
+    for title, body, mailboxes in VARIANTS[:1] if options.quick else VARIANTS:
         with folder(options.folder) as where:
             async with setting(where, body_bytes=body, mailboxes=mailboxes) as world:
                 _add_saturated(result, await saturated(world, options.seconds), f", {title}", goals=False)

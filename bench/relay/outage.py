@@ -30,7 +30,7 @@ BACKLOG = 100_000
 async def killed(options: Options) -> Result:
     """B is killed under load and started again after 5 s."""
     result = Result("killed")
-    away, before, after = (1.0, 0.5, 4.0) if options.quick else (AWAY, BEFORE, AFTER)
+    away, before, after = (0.5, 0.3, 2.0) if options.quick else (AWAY, BEFORE, AFTER)
     with folder(options.folder) as where:
         async with setting(where) as world:
             run = world.next_run()

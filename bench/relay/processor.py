@@ -10,7 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import attrs
+import trio
 
+_SPAN = 2.0
+_MUCH = 0.1
+"""Processors that are busy."""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -60,3 +64,13 @@ def _grown(before: dict[int, int], now: dict[int, int]) -> int:
 def look(processes: Iterable[tuple[str, int]]) -> Look:
     """What these (name, pid) have spent so far."""
     return Look(threads={name: _threads(pid) for name, pid in processes}, machine=_machine())
+
+
+async def wait_idle(seconds: float) -> None:
+    """Wait until the machine does nothing much, so long at most."""
+    until = trio.current_time() + seconds
+    while trio.current_time() < until:
+        before = look([])
+        await trio.sleep(_SPAN)
+        if look([]).since(before).others < _MUCH * _SPAN:
+            return

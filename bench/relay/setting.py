@@ -100,8 +100,9 @@ async def servers(
         for site in network.sites.values():
             _widen(site.config)
         async with running(network.children):
-            for domain in domains:
-                await network.start_homeserver(domain)
+            async with trio.open_nursery() as starting:
+                for domain in domains:
+                    starting.start_soon(network.start_homeserver, domain)
             yield network
         nursery.cancel_scope.cancel()
 

@@ -48,7 +48,8 @@ class Worker:
 @asynccontextmanager
 async def working(kind: type[Generator], *arguments: object) -> AsyncIterator[Worker]:
     """A worker that makes `kind(*arguments)` and runs it."""
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([kind.__module__])
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, kind, arguments), daemon=True)
     process.start()

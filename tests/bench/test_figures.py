@@ -1,0 +1,81 @@
+"""Goals, percentiles, and what is made of them."""
+
+import math
+from array import array
+
+import pytest
+
+from bench.relay.arrivals import Arrivals, Run
+from bench.relay.envelopes import RUN_SHIFT, Press, Target, Tickets
+from bench.relay.figure import Figure, Goal, Result, least, merged, most, number, percentile
+from bench.relay.report import as_json, markdown, table
+from volly_fed.names import DomainName
+from volly_fed.wire import parse_message
+from volly_fed.wire.messages import Batch
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "met"),
+    [
+        (most(2), 2, True),
+        (most(2), 2.1, False),
+        (least(40), 40, True),
+        (least(40), 39.9, False),
+        (most(2), math.nan, False),
+        (least(2), math.nan, False),
+    ],
+)
+def test_goals(goal: Goal, value: float, met: bool) -> None:
+    assert goal.met(value) is met
+
+
+def test_percentiles_are_samples() -> None:
+    samples = [float(value) for value in range(100, 0, -1)]
+    assert [percentile(samples, share) for share in (0.5, 0.99, 1.0)] == [50, 99, 100]
+    assert math.isnan(percentile([], 0.5))
+
+
+@pytest.mark.parametrize(("value", "text"), [(40_000, "40,000"), (0.8512, "0.851"), (12.34, "12.3"), (math.nan, "-")])
+def test_numbers(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_missed_goal_is_said_everywhere() -> None:
+    figures = [Figure("busy", "rate", 12.0, "envelopes/s", least(40)), Figure("busy", "CPU", 3.0, "µs")]
+    assert [figure.missed for figure in figures] == [True, False]
+    assert "MISSED" in table(figures)
+    assert "| busy | rate | 12 envelopes/s | ≥ 40 | MISSED |" in markdown(figures)
+    assert [entry["missed"] for entry in as_json(figures, quick=True)["figures"]] == [True, False]
+
+
+def test_what_arrives_twice_is_counted_once() -> None:
+    run = Run()
+    run.note(array("Q", [1, 2]), array("Q", [10, 20]), 100)
+    run.note(array("Q", [2, 3]), array("Q", [20, 30]), 200)
+    assert (run.seen, run.twice, list(run.took)) == ({1, 2, 3}, 1, [90, 80, 180, 170])
+
+
+async def test_runs_are_told_apart_in_one_delivery() -> None:
+    press = Press(
+        [Target(mailbox=bytes(32), domain=DomainName("b.test"), capability=bytes(16))], 1024, Tickets(bytes(16))
+    )
+    frames = []
+    for run, count in ((1, 3), (2, 2)):
+        batch = parse_message(press.batch(bytes(8), 1, run << RUN_SHIFT, [0] * count))
+        assert isinstance(batch, Batch)
+        frames += batch.envelopes
+    arrivals = Arrivals(bytes(16))
+    arrivals.note(frames)
+    assert [await arrivals.count(run) for run in (1, 2)] == [3, 2]
+    assert len((await arrivals.take(2)).took) == 2
+    assert await arrivals.count(2) == 0
+
+
+def test_rounds_are_merged_into_medians() -> None:
+    rounds = []
+    for value in (3.0, 1.0, 2.0):
+        result = Result("busy")
+        result.add("p50", value, "ms", most(2))
+        rounds.append(result)
+    (figure,) = merged(rounds).figures
+    assert (figure.value, figure.rounds, figure.missed) == (2.0, (3.0, 1.0, 2.0), False)
