@@ -61,7 +61,6 @@ class Callers:
         self._whom = whom
         self._press = Press(to, body_bytes, Tickets(key))
         self._plans = [(peer.address, self._plan(peer)) for peer in peers]
-        self._links: set[int] = set()
         self._open: dict[int, _Link] = {}
         self._jobs, self._to_do = trio.open_memory_channel[Callable[[], Awaitable[None]]](len(peers))
         self._until = 0.0
@@ -150,7 +149,7 @@ class Callers:
         async def serve() -> None:
             try:
                 await self._converse(number, settled.set)
-            except (VollyFedError, OSError):
+            except (VollyFedError, OSError, trio.TooSlowError):
                 settled.set()
 
         await self._jobs.send(serve)

@@ -11,7 +11,7 @@ import trio
 
 from bench.relay.arrivals import Run
 from bench.relay.figure import percentile
-from bench.relay.processor import Spent
+from bench.relay.processor import Look, Spent
 from bench.relay.setting import Setting
 from bench.relay.submitter import Handed
 
@@ -24,23 +24,19 @@ REST_TICK = 10_000_000
 
 @attrs.frozen(kw_only=True)
 class Load:
-    """One run. `delivered`, `seconds` and `spent` are of the time that was measured, the rest of all."""
+    """One run. `spent` in `seconds` is for all of it, until the last envelope has come."""
 
     handed: Handed
     run: Run
-    delivered: int
-    seconds: float
+    per_second: float
+    """Delivered while it was measured."""
     spent: Spent
+    seconds: float
 
     @property
     def lost(self) -> int:
         """Envelopes that were taken from the edge, not refused, and never came."""
         return self.handed.settled - self.handed.refused - len(self.run.seen)
-
-    @property
-    def per_second(self) -> float:
-        """Delivered envelopes each second."""
-        return self.delivered / self.seconds
 
     @property
     def took_ms(self) -> list[float]:
@@ -49,7 +45,7 @@ class Load:
 
     def cpu_us(self, name: str) -> float:
         """Microseconds of processor time that `name` spent for an envelope."""
-        return self.spent.by[name] / max(1, self.delivered) * 1e6
+        return self.spent.by[name] / max(1, len(self.run.seen)) * 1e6
 
     @property
     def others(self) -> float:
@@ -58,41 +54,45 @@ class Load:
 
 
 async def saturated(setting: Setting, seconds: float) -> Load:
-    """Hand over whatever A takes; measure from a fifth of `seconds` on."""
-    warm = seconds / 5
-    run = setting.next_run()
-    await setting.submitter.call("begin", run)
+    """Hand over whatever A takes; the rate is counted from a fifth of `seconds` on."""
+    run = await _begin(setting)
+    look, began = setting.look(), time.monotonic()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(setting.submitter.call, "saturate", warm + seconds)
-        await trio.sleep(warm)
-        count, look, began = await setting.receiver.call("count", run), setting.look(), time.monotonic()
+        nursery.start_soon(setting.submitter.call, "saturate", seconds * 6 / 5)
+        await trio.sleep(seconds / 5)
+        count, since = await setting.receiver.call("count", run), time.monotonic()
         await trio.sleep(seconds)
         delivered = await setting.receiver.call("count", run) - count
-        spent, took = setting.look().since(look), time.monotonic() - began
-    return await _finished(setting, run, delivered=delivered, seconds=took, spent=spent)
+        per_second = delivered / (time.monotonic() - since)
+    return await _finished(setting, run, look, began, per_second=per_second)
 
 
 async def paced(setting: Setting, rate: int, seconds: float, *, tick: int, settle: float = SETTLE) -> Load:
     """Hand over `rate` a second, whatever happens; as much again as a fifth of `seconds` goes before, unmeasured."""
-    warm = seconds / 5
-    await setting.submitter.call("begin", ignored := setting.next_run())
-    await setting.submitter.call("pace", rate, warm, tick)
-    await setting.submitter.call("begin", run := setting.next_run())
+    before = await _begin(setting)
+    await setting.submitter.call("pace", rate, seconds / 5, tick)
+    run = await _begin(setting)
     look, began = setting.look(), time.monotonic()
     handed: Handed = await setting.submitter.call("pace", rate, seconds, tick)
-    spent, took = setting.look().since(look), time.monotonic() - began
-    load = await _finished(setting, run, delivered=handed.sent, seconds=took, spent=spent, settle=settle)
-    await setting.receiver.call("take", ignored)
+    load = await _finished(setting, run, look, began, per_second=handed.sent / seconds, settle=settle)
+    await setting.receiver.call("take", before)
     return load
 
 
+async def _begin(setting: Setting) -> int:
+    run = setting.next_run()
+    await setting.submitter.call("begin", run)
+    return run
+
+
 async def _finished(
-    setting: Setting, run: int, *, delivered: int, seconds: float, spent: Spent, settle: float = SETTLE
+    setting: Setting, run: int, look: Look, began: float, *, per_second: float, settle: float = SETTLE
 ) -> Load:
-    handed = await setting.submitter.call("settle", settle)
+    handed: Handed = await setting.submitter.call("settle", settle)
     await setting.receiver.call("wait", run, handed.settled - handed.refused, settle)
-    arrived = await setting.receiver.call("take", run)
-    return Load(handed=handed, run=arrived, delivered=delivered, seconds=seconds, spent=spent)
+    spent, seconds = setting.look().since(look), time.monotonic() - began
+    arrived: Run = await setting.receiver.call("take", run)
+    return Load(handed=handed, run=arrived, per_second=per_second, spent=spent, seconds=seconds)
 
 
 def between(run: Run, begin: int, end: int) -> Sequence[float]:

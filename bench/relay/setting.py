@@ -32,6 +32,7 @@ from volly_fed.testnet.sites import LOOPBACK
 
 A, B = DomainName("a.test"), DomainName("b.test")
 KEY_BYTES = 16
+LINKED_WITHIN = 30.0
 QUEUE = 1_000_000
 """Envelopes that a homeserver keeps for a peer here, so that a figure is about speed and not about a quota."""
 
@@ -111,14 +112,25 @@ async def servers(
 async def setting(
     where: Path, *, mailboxes: int = 1, body_bytes: int = 1024, behind: Behind | None = None
 ) -> AsyncIterator[Setting]:
-    """A and B, linked to nobody yet; the submitter is an edge of A, the receiver one of B."""
+    """A and B, linked; the submitter is an edge of A, the receiver one of B."""
     key, devices = os.urandom(KEY_BYTES), make_devices(mailboxes)
     async with (
         servers(where, A, B, behind=behind) as network,
         receiving(network, devices, key) as receiver,
         submitting(network, targets(devices), body_bytes, key) as submitter,
     ):
-        yield Setting(network=network, submitter=submitter, receiver=receiver)
+        made = Setting(network=network, submitter=submitter, receiver=receiver)
+        await _link(made)
+        yield made
+
+
+async def _link(made: Setting) -> None:
+    """One envelope on its way: afterwards A and B are linked."""
+    run = made.next_run()
+    await made.submitter.call("begin", run)
+    await made.submitter.call("saturate", LINKED_WITHIN, 1)
+    if not await made.receiver.call("wait", run, 1, LINKED_WITHIN):
+        raise RuntimeError("the first envelope did not come; the homeservers' logs say why")
 
 
 def make_devices(count: int) -> list[DeviceKeys]:
