@@ -1,7 +1,7 @@
 """The relay path: goals beside figures.
 
 python -m bench.relay [--quick] [--only NAME ...] [--rounds N] [--idle SECONDS] [--folder FOLDER]
-                      [--json FILE] [--plot FOLDER] [--markdown]
+                      [--json FILE] [--plot FOLDER] [--markdown FILE]
 Exit 1 if a goal is missed. Everything is on loopback; stores are in a temporary folder below --folder, on the disk
 that is to be measured. docs/benchmarks.md says how to read the figures.
 """
@@ -75,7 +75,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FOLDER", help="SVG; needs the extra `bench`")
-    parser.add_argument("--markdown", action="store_true", help="print the table as docs/benchmarks.md has it")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the table into it: docs/benchmarks.md")
     parser.add_argument("--folder", type=Path, help="where the stores are made")
     parser.add_argument("--rounds", type=int, default=1, help="measure each so often, and print the median")
     parser.add_argument("--idle", type=float, default=0, metavar="SECONDS", help="wait for an otherwise idle machine")
@@ -85,10 +85,11 @@ def main() -> None:
     if len(results) < len(chosen.only):
         sys.exit("interrupted")
     figures: list[Figure] = [figure for result in results for figure in result.figures]
+    found = report.as_json(figures, options)
     if chosen.json:
-        chosen.json.write_text(json.dumps(report.as_json(figures, quick=chosen.quick), indent=2) + "\n")
+        chosen.json.write_text(json.dumps(found, indent=2) + "\n")
     if chosen.markdown:
-        print(report.markdown(figures))
+        report.put_markdown(chosen.markdown, found, figures)
     if chosen.plot:
         from bench.relay import plot  # the only one that needs the extra
 

@@ -6,11 +6,11 @@ at which the receiving edge has the DELIVER that holds it. At saturation this in
 acknowledges what is on its disk, before B has it.
 """
 
+from bench.relay.awake import awake
 from bench.relay.figure import Result, least, most
 from bench.relay.load import BUSY_TICK, REST_TICK, Load, p, paced, saturated
 from bench.relay.options import Options
 from bench.relay.setting import folder, setting
-from volly_fed import limits
 
 SIZES = (1024, 8192)
 """Of bodies: the least, and what a sealed content of 1 KiB takes."""
@@ -29,6 +29,9 @@ async def busy(options: Options) -> Result:
             _add_paced(result, load, "10 k/s", (2.0, 10.0))
             load = await paced(world, 100, options.seconds, tick=REST_TICK)
             _add_paced(result, load, "at rest (100/s)", (1.0, 5.0))
+            with awake():
+                load = await paced(world, 100, options.seconds, tick=REST_TICK)
+            _add_paced(result, load, "at rest, processors kept awake", None, others=False)
     return result
 
 
@@ -56,20 +59,20 @@ def _add_saturated(result: Result, load: Load, title: str, *, goals: bool) -> No
     result.curves[f"saturated{title}"] = load.took_ms
 
 
-def _add_paced(result: Result, load: Load, title: str, goals: tuple[float, float] | None) -> None:
+def _add_paced(
+    result: Result, load: Load, title: str, goals: tuple[float, float] | None, *, others: bool = True
+) -> None:
     p50, p99 = (most(goals[0]), most(goals[1])) if goals else (None, None)
     result.add(f"p50 {title}", p(load.took_ms, 50), "ms", p50)
     result.add(f"p99 {title}", p(load.took_ms, 99), "ms", p99)
     for side in ("A", "B"):
         result.add(f"CPU of {side}, {title}", load.cpu_us(side), "µs/envelope")
-    _add_honesty(result, load, title)
+    _add_honesty(result, load, title, others=others)
     result.curves[title] = load.took_ms
 
 
-def _add_honesty(result: Result, load: Load, title: str) -> None:
+def _add_honesty(result: Result, load: Load, title: str, *, others: bool = True) -> None:
     result.add(f"lost, {title}", load.lost, "envelopes", most(0))
     result.add(f"refused, {title}", load.handed.refused, "envelopes", most(0))
-    result.add(f"other load meanwhile, {title}", load.others, "processors")
-
-
-assert all(size in limits.BODY_CLASSES for size in SIZES)
+    if others:
+        result.add(f"other load meanwhile, {title}", load.others, "processors")

@@ -6,6 +6,7 @@ in: results; out: a table, JSON, Markdown.
 import os
 import platform
 import subprocess
+import textwrap
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,8 +16,11 @@ from typing import Any
 import attrs
 
 from bench.relay.figure import Figure, number
+from bench.relay.options import Options
 
 _PACKAGES = ("volly-fed", "trio", "trio-websocket", "cryptography", "pyOpenSSL", "apsw", "cbor2", "websockets")
+
+BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 def rows(figures: Iterable[Figure]) -> Iterable[tuple[str, str, str, str, str]]:
@@ -34,17 +38,34 @@ def table(figures: Iterable[Figure]) -> str:
 
 
 def markdown(figures: Iterable[Figure]) -> str:
-    """For docs/benchmarks.md."""
+    """The table of docs/benchmarks.md."""
     lines = ["| | figure | measured | goal | |", "|---|---|---:|---:|---|"]
     lines += [f"| {' | '.join(row)} |" for row in rows(figures)]
     return "\n".join(lines)
 
 
-def as_json(figures: Iterable[Figure], *, quick: bool) -> dict[str, Any]:
+def put_markdown(path: Path, report: dict[str, Any], figures: Iterable[Figure]) -> None:
+    """Replace what stands between the two marks in `path`. Raises ValueError where they are not."""
+    before, begin, rest = path.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{path} has no place for figures, between {BEGIN} and {END}")
+    machine, versions = report["machine"], report["versions"]
+    said = (
+        f"Measured {report['at'][:10]} at {report['commit']}, rounds: {report['rounds']}. "
+        f"{machine['processors']} processors, {machine['processor']}, Linux {machine['kernel']}, "
+        f"Python {machine['python']}, {', '.join(f'{name} {found}' for name, found in versions.items() if name != 'volly-fed')}."
+    )
+    wrapped = textwrap.fill(said, 120)
+    path.write_text(f"{before}{BEGIN}\n{wrapped}\n\n{markdown(figures)}\n{END}{after}")
+
+
+def as_json(figures: Iterable[Figure], options: Options) -> dict[str, Any]:
     """With everything that one needs to know about the figures."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "quick": quick,
+        "quick": options.quick,
+        "rounds": options.rounds,
         "commit": _commit(),
         "machine": {
             "processor": _processor(),

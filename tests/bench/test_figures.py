@@ -2,13 +2,15 @@
 
 import math
 from array import array
+from pathlib import Path
 
 import pytest
 
 from bench.relay.arrivals import Arrivals, Run
 from bench.relay.envelopes import RUN_SHIFT, Press, Target, Tickets
 from bench.relay.figure import Figure, Goal, Result, least, merged, most, number, percentile
-from bench.relay.report import as_json, markdown, table
+from bench.relay.options import Options
+from bench.relay.report import BEGIN, END, as_json, markdown, put_markdown, table
 from volly_fed.names import DomainName
 from volly_fed.wire import parse_message
 from volly_fed.wire.messages import Batch
@@ -45,7 +47,7 @@ def test_a_missed_goal_is_said_everywhere() -> None:
     assert [figure.missed for figure in figures] == [True, False]
     assert "MISSED" in table(figures)
     assert "| busy | rate | 12 envelopes/s | ≥ 40 | MISSED |" in markdown(figures)
-    assert [entry["missed"] for entry in as_json(figures, quick=True)["figures"]] == [True, False]
+    assert [entry["missed"] for entry in as_json(figures, Options(quick=True))["figures"]] == [True, False]
 
 
 def test_what_arrives_twice_is_counted_once() -> None:
@@ -79,3 +81,24 @@ def test_rounds_are_merged_into_medians() -> None:
         rounds.append(result)
     (figure,) = merged(rounds).figures
     assert (figure.value, figure.rounds, figure.missed) == (2.0, (3.0, 1.0, 2.0), False)
+
+
+def test_the_table_replaces_the_former_one(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    figures = [Figure("busy", "rate", 12.0, "envelopes/s", least(40))]
+    for _ in range(2):
+        put_markdown(page, as_json(figures, Options(rounds=3)), figures)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert (text.count("| rate |"), text.count("old")) == (1, 0)
+    assert "rounds: 3" in text
+
+
+def test_a_page_without_a_place_for_it_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing here")
+    with pytest.raises(ValueError, match="no place"):
+        put_markdown(page, as_json([], Options()), [])
+    assert page.read_text() == "nothing here"
