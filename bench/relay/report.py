@@ -51,10 +51,11 @@ def put_markdown(path: Path, report: dict[str, Any], figures: Iterable[Figure]) 
     if not begin or not end:
         raise ValueError(f"{path} has no place for figures, between {BEGIN} and {END}")
     machine, versions = report["machine"], report["versions"]
+    packages = ", ".join(f"{name} {found}" for name, found in versions.items() if name != "volly-fed")
     said = (
         f"Measured {report['at'][:10]} at {report['commit']}, rounds: {report['rounds']}. "
         f"{machine['processors']} processors, {machine['processor']}, Linux {machine['kernel']}, "
-        f"Python {machine['python']}, {', '.join(f'{name} {found}' for name, found in versions.items() if name != 'volly-fed')}."
+        f"Python {machine['python']}, {packages}."
     )
     wrapped = textwrap.fill(said, 120)
     path.write_text(f"{before}{BEGIN}\n{wrapped}\n\n{markdown(figures)}\n{END}{after}")
