@@ -60,7 +60,7 @@ class Result:
 def merged(rounds: Sequence[Result]) -> Result:
     """One result with the median of every figure, and the samples of the last round."""
     result = Result(rounds[-1].group, curves=rounds[-1].curves)
-    for same in zip(*(each.figures for each in rounds), strict=True):
+    for same in zip(*(each.figures for each in rounds), strict=False):
         values = tuple(figure.value for figure in same)
         result.figures.append(attrs.evolve(same[0], value=statistics.median(values), rounds=values))
     return result

@@ -58,9 +58,9 @@ def test_what_arrives_twice_is_counted_once() -> None:
 
 
 async def test_runs_are_told_apart_in_one_delivery() -> None:
-    press = Press(
-        [Target(mailbox=bytes(32), domain=DomainName("b.test"), capability=bytes(16))], 1024, Tickets(bytes(16))
-    )
+    domains = [DomainName("b.test"), DomainName("longer.test")]
+    to = [Target(mailbox=bytes(32), domain=domain, capability=bytes(16)) for domain in domains]
+    press = Press(to, 1024, Tickets(bytes(16)))
     frames = []
     for run, count in ((1, 3), (2, 2)):
         batch = parse_message(press.batch(bytes(8), 1, run << RUN_SHIFT, [0] * count))
