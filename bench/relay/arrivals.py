@@ -15,7 +15,7 @@ from volly_fed.relay.envelope import ID_BYTES
 
 _DOMAIN = 36
 _TEXT = 0x60
-"""Where the domain's head is in an envelope, and a text's least head: its length (below 24) is added. The id is next."""
+"""Where the head of the domain is in an envelope, and the least of a text; its length is added. The id is next."""
 _GLANCE = 0.02
 
 
