@@ -364,3 +364,36 @@ async def test_a_send_cancelled_half_way_kills_the_stream_over_tcp() -> None:
     with pytest.raises(trio.BrokenResourceError):
         await drain(server)
     await server.aclose()
+
+
+class Late(trio.abc.ReceiveStream):
+    """Gives the second piece only when `ready`, and then everything at once."""
+
+    def __init__(self, stream: trio.abc.ReceiveStream) -> None:
+        self.stream, self.ready, self.calls = stream, trio.Event(), 0
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self.calls += 1
+        if self.calls == 2:
+            await self.ready.wait()
+        return await self.stream.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self.stream.aclose()
+
+
+async def test_what_arrives_in_one_piece_with_the_end_of_the_handshake_is_not_lost() -> None:
+    near, far = trio.testing.memory_stream_pair()
+    late = Late(far.receive_stream)
+    client, server = wrap((near, trio.StapledStream(far.send_stream, late)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.handshake)
+        await client.handshake()
+        await client.send_all(b"early" * 9999)
+        late.ready.set()
+    got = bytearray()
+    while len(got) < 5 * 9999:
+        got += await server.receive_some()
+    assert got == b"early" * 9999
+    await client.aclose()
+    await trio.aclose_forcefully(server)
