@@ -20,7 +20,7 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.store import OutboundRow, Store, inbound_row
+from volly_fed.daemon.store.store import OutboundRow, Position, Store, inbound_row
 from volly_fed.names import MailboxId, parse_domain
 from volly_fed.relay import Envelope, encode_envelope, parse_envelope
 from volly_fed.session import Acknowledge, Next, Outbound, Received, Session, Settled, StreamOpened
@@ -112,6 +112,7 @@ class StoreBench:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._cursor = 0
 
     async def outbound(self, rows: list[list[OutboundRow]]) -> int:
         """Store and settle, batch after batch: what a peer that keeps up costs."""
@@ -123,10 +124,11 @@ class StoreBench:
 
     async def inbound(self, batches: list[list[bytes]]) -> int:
         """Parse, and store for mailboxes whose devices are away."""
-        for cursor, batch in enumerate(batches):
+        for batch in batches:
             envelopes = [parse_envelope(frame) for frame in batch]
             rows = [inbound_row(envelope, frame) for envelope, frame in zip(envelopes, batch, strict=True)]
-            await self._store.store_inbound(PEER, b"stream-1", cursor, rows)
+            first, self._cursor = self._cursor + 1, self._cursor + len(batch)
+            await self._store.store_inbound(rows, Position(PEER, b"stream-1", first, self._cursor))
         return sum(map(len, batches))
 
     async def delivered(self, batches: list[list[bytes]]) -> int:

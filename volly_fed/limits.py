@@ -179,7 +179,12 @@ RENEW_WITHIN = 600.0
 """After a reload that changed what we show: until every link between servers has been renewed."""
 RENEW_EACH = 0.1
 """The same for each link, where there are few: one of ten links should not wait for minutes."""
-REFUSALS_PER_ACK = 256
+REFUSALS_PER_ACK = 1024
+"""As many as the largest window has envelopes: the first acknowledgement of a link carries all that an old one owed."""
+REFUSAL_TEXT = 200
+"""Characters of the reason in a refusal of ours: REFUSALS_PER_ACK of them fit into one message in any script."""
+BUSY_RETRY = 5
+"""What we ask peers for when our own disk takes nothing: room is seldom made within a second."""
 EXTRA_MESSAGES = 2048
 """Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
 

@@ -39,13 +39,18 @@ K = TypeVar("K", bound=Hashable)
 
 Pending: TypeAlias = Callable[[], Awaitable[tuple[Refusal, ...]]]
 """Waits until a batch is durable; its refusals. A link awaits them in order, each once."""
+Resumption: TypeAlias = tuple[int, tuple[Refusal, ...]]
+"""Up to where a stream is settled, and what of the last window was refused."""
 
 
 class Handler(Protocol[K]):
     """What a link's owner does with what comes in. RemoteError ends the link with its code, StorageError as BUSY."""
 
-    async def opened(self, stream: bytes) -> int:
-        """The cursor that is stored for the peer's `stream`; 0 for one that is unknown."""
+    async def opened(self, stream: bytes) -> Resumption:
+        """The cursor that is stored for the peer's `stream`, and what of the last window was refused.
+
+        (0, ()) for one that is unknown.
+        """
         ...
 
     async def received(self, batch: Received) -> Pending:
@@ -155,7 +160,9 @@ class Link(Generic[K]):
                 self._last_words = closing(error)
             self._finish(error.code, str(error))
         except StorageError as error:
-            self._last_words = closing(RemoteError("not at the moment", code=ErrorCode.BUSY))
+            self._last_words = closing(
+                RemoteError("not at the moment", code=ErrorCode.BUSY, retry_after=limits.BUSY_RETRY)
+            )
             self._finish(ErrorCode.BUSY, str(error))
         except trio.EndOfChannel:
             self._finish(ErrorCode.NONE, "closed by the other end")
@@ -235,8 +242,8 @@ class Link(Generic[K]):
                 await self._handler.other(event.message)
             case StreamOpened():
                 self._opened += 1
-                cursor = await self._handler.opened(event.stream)
-                self._session.send(Acknowledge(stream=event.stream, cursor=cursor))
+                cursor, refusals = await self._handler.opened(event.stream)
+                self._session.send(Acknowledge(stream=event.stream, cursor=cursor, refusals=refusals))
             case _:
                 self._note(event)
 

@@ -9,9 +9,10 @@ import os
 
 import trio
 
-from volly_fed.codepoints import TrustLevel
+from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.daemon.link import Link
 from volly_fed.names import DomainName, Fingerprint
+from volly_fed.relay.envelope import parse_envelope
 from volly_fed.relay.queue import Backlog
 from volly_fed.session import Outbound
 
@@ -146,7 +147,8 @@ class Peer:
         self._to_repeat = trio.Event()
 
     def offer_later(self) -> None:
-        """Offer again what the peer had no room for."""
-        items, self._later = self._later, []
-        self.outbound.offer(items)
+        """Offer again what the peer had no room for, each in its class and before what is younger."""
+        items, self._later = sorted(self._later), []
+        for urgency in EnvelopeClass:
+            self.outbound.put_back([item for item in items if parse_envelope(item[1]).urgency is urgency], urgency)
         self.more_work()

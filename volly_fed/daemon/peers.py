@@ -19,7 +19,7 @@ from volly_fed.codepoints import TLS_SIGNATURE_NAME, EnvelopeClass, ErrorCode, R
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.link import Link, Pending
+from volly_fed.daemon.link import Link, Pending, Resumption
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.store.store import Backoff, OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
@@ -372,7 +372,7 @@ class _PeerHandler:
     peer: Peer
     level: TrustLevel
 
-    async def opened(self, stream: bytes) -> int:
+    async def opened(self, stream: bytes) -> Resumption:
         return await self.peers.store.cursor(self.peer.domain, stream)
 
     async def received(self, batch: Received) -> Pending:

@@ -18,7 +18,8 @@ K = TypeVar("K", bound=Hashable)
 class Acknowledge:
     """Command: everything of `stream` up to `cursor` is durable here, known already, or refused as listed.
 
-    Also the answer to StreamOpened, with the cursor that is stored for that stream (0: none).
+    Also the answer to StreamOpened, with the cursor that is stored for that stream (0: none) and what of the last
+    window was refused: the sender may not have heard of it.
     """
 
     stream: bytes
@@ -51,7 +52,7 @@ Command: TypeAlias = Acknowledge | Extra | Drain | Next
 
 @attrs.frozen
 class StreamOpened:
-    """The peer named its stream: answer with Acknowledge and the stored cursor."""
+    """The peer named its stream: answer with Acknowledge, the stored cursor and the stored refusals."""
 
     stream: bytes
 

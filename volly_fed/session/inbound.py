@@ -85,29 +85,27 @@ class Inbound:
             return
         self.state = RECEIVING.after(self.state, Acknowledge, remote=False)
         if self._asked:
+            before = max(0, command.cursor - limits.WINDOW_ENVELOPES)
             self._asked = False
-            self._received = self._durable = self._told = command.cursor
+            self._received = self._told = command.cursor
             self._owing = True
+        elif command.cursor <= self._durable:
             return
-        if command.cursor <= self._durable:
-            return
+        else:
+            before = self._durable
         if command.cursor > self._received:
             raise LocalProtocolError(f"acknowledging {command.cursor}, where {self._received} came in")
-        if any(not self._durable < sequence <= command.cursor for sequence, _, _ in command.refusals):
+        if any(not before < sequence <= command.cursor for sequence, _, _ in command.refusals):
             raise LocalProtocolError("a refusal outside of what is acknowledged")
         self._refusals.extend(command.refusals)
         self._durable = command.cursor
 
     def next_ack(self) -> Ack | None:
-        """The acknowledgement that is due, as far as one message can carry it; None: nothing is due."""
+        """The acknowledgement that is due; None: nothing is. The window sees to it that one holds all refusals."""
         if self._durable == self._told and not self._owing:
             return None
-        cursor, refusals = self._durable, self._refusals
-        if len(refusals) > limits.REFUSALS_PER_ACK:
-            refusals = sorted(refusals)[: limits.REFUSALS_PER_ACK]
-            cursor = refusals[-1][0]
-        self._refusals = [refusal for refusal in self._refusals if refusal[0] > cursor]
-        self._told, self._owing = cursor, False
-        while self._unacknowledged and self._unacknowledged[0][0] <= cursor:
+        refusals, self._refusals = tuple(self._refusals), []
+        self._told, self._owing = self._durable, False
+        while self._unacknowledged and self._unacknowledged[0][0] <= self._told:
             self._unacknowledged_bytes -= self._unacknowledged.popleft()[1]
-        return Ack(stream=self.stream, cursor=cursor, refusals=tuple(refusals))
+        return Ack(stream=self.stream, cursor=self._told, refusals=refusals)

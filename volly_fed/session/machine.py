@@ -189,7 +189,7 @@ class Session(Generic[K]):
         settled: Settled[K] | None
         if self._cursor_due:
             self._cursor_due = False
-            settled = self._outbound.resume(message.cursor)
+            settled = self._outbound.resume(message.cursor, message.refusals)
         else:
             settled = self._outbound.acknowledge(message.cursor, message.refusals)
         if settled is None:

@@ -51,6 +51,11 @@ class Outbound(Generic[K]):
         waiting.extend(envelopes)
         self._waiting_bytes += sum(len(frame) for _, frame in islice(waiting, before, None))
 
+    def put_back(self, envelopes: list[tuple[K, bytes]], urgency: EnvelopeClass) -> None:
+        """Queue `envelopes`, which the peer had no room for, before those of the same class: they are older."""
+        self._waiting[urgency].extendleft(reversed(envelopes))
+        self._waiting_bytes += sum(len(frame) for _, frame in envelopes)
+
     def room(self) -> int:
         """How many envelopes may be offered now; what does not fit stays on the disk."""
         if self._waiting_bytes >= limits.WAITING_BYTES:
@@ -78,8 +83,11 @@ class Outbound(Generic[K]):
         """Whether no later session has taken the stream over."""
         return self._owner is session
 
-    def resume(self, cursor: int) -> Settled[K] | None:
-        """A link begins, and the peer has stored up to `cursor`: settle that, send the rest again.
+    def resume(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K] | None:
+        """A link begins, and the peer has settled up to `cursor`, with these `refusals` among the last of it.
+
+        What an earlier link has carried so far is settled here too, for its acknowledgements may be lost; the rest is
+        sent again. Refusals of what we know to be settled are old news.
 
         None: the peer has less than it acknowledged before (it was restored, or is an edge that restarted). Then all
         that is unsettled was put on a fresh stream, which wants an OPEN of its own.
@@ -91,7 +99,7 @@ class Outbound(Generic[K]):
             return None
         if cursor > self._settled + len(self._in_flight):
             raise RemoteError(f"cursor {cursor} is beyond what this stream has carried")
-        settled = self._settle(cursor, ())
+        settled = self._settle(cursor, tuple(refusal for refusal in refusals if refusal[0] > self._settled))
         self._sent = cursor
         return settled
 

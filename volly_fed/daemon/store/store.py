@@ -24,10 +24,12 @@ from volly_fed.daemon.store.rows import (
     MailboxRecord,
     OutboundRow,
     PeerQueue,
+    Position,
     StoredEnvelope,
     inbound_row,
     outbound_row,
 )
+from volly_fed.daemon.store.streams import StreamStore
 from volly_fed.daemon.store.writer import Writer
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "MailboxRecord",
     "OutboundRow",
     "PeerQueue",
+    "Position",
     "Store",
     "Stored",
     "StoredEnvelope",
@@ -46,7 +49,7 @@ __all__ = [
 ]
 
 
-class Store(OutboundStore, InboundStore, PeerStore):
+class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
     """Everything a homeserver must not lose. Open it with `Store.open`; use it from one trio loop."""
 
     @classmethod
