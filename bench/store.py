@@ -83,19 +83,20 @@ async def session_pair(made: list[bytes]) -> int:
     """Both ends of a link: offer, batch, encode, parse, acknowledge, settle."""
     outbound: Outbound[int] = Outbound(os.urandom)
     sender, receiver = Session(outbound, now=0.0), Session(Outbound[int](os.urandom), now=0.0)
-    settled, keys = 0, itertools.count(1)
+    settled, keys, now = 0, itertools.count(1), 0.0
     while settled < BATCH * BATCHES:
+        now += limits.ACK_PACE
         if outbound.room() >= BATCH:
             outbound.offer(zip(keys, made, strict=False))
         while data := sender.send(Next()):
-            receiver.receive(data, 0.0)
+            receiver.receive(data, now)
         for event in receiver.events():
             if isinstance(event, StreamOpened):
                 receiver.send(Acknowledge(stream=event.stream, cursor=0))
             elif isinstance(event, Received):
                 receiver.send(Acknowledge(stream=event.stream, cursor=event.last))
         while data := receiver.send(Next()):
-            sender.receive(data, 0.0)
+            sender.receive(data, now)
         settled += sum(len(event.keys) for event in sender.events() if isinstance(event, Settled))
     return settled
 

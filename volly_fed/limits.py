@@ -158,8 +158,10 @@ DNS_SIGNATURE_NEAR = 3 * 86400
 BATCH_ENVELOPES = 256
 BATCH_BYTES = 512 * 1024
 WINDOW_ENVELOPES = 1024
-WINDOW_BYTES = 2 << 20
-"""In flight per direction; a larger window only adds queueing delay (4096 envelopes: 28 ms instead of 7)."""
+WINDOW_BYTES = 1 << 20
+"""In flight per direction, at most; a larger window only adds queueing delay (4096 envelopes: 28 ms instead of 7)."""
+ACK_PACE = 0.005
+"""Between two acknowledgements while the sender has window left; the first after a pause leaves at once."""
 WAITING_ENVELOPES = 4096
 WAITING_BYTES = 8 << 20
 """Kept in memory behind the window, for each peer; the rest of its queue is read back from the disk when its turn

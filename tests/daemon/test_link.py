@@ -84,7 +84,9 @@ async def test_refusals_whose_acknowledgement_was_lost_are_told_on_the_next_link
     side.keeper.judge = lambda batch: ((batch.first, ErrorCode.UNDELIVERABLE, "no"),)
     async with against_hand(side) as hand:
         await hand.hear()
-        await hand.say(Open(stream=STREAM), Batch(stream=STREAM, first=1, envelopes=[b"one", b"two"]))
+        await hand.say(Open(stream=STREAM))
+        assert await hand.hear() == Ack(stream=STREAM, cursor=0)
+        await hand.say(Batch(stream=STREAM, first=1, envelopes=[b"one", b"two"]))
         await side.keeper.until(lambda: side.keeper.cursors == {STREAM: 2})
     async with against_hand(side) as hand:
         await hand.hear()

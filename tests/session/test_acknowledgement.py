@@ -10,7 +10,9 @@ from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.errors import LocalProtocolError, RemoteError
 from volly_fed.session import (
     Acknowledge,
+    Drain,
     Finished,
+    Grant,
     Received,
     Session,
     Settled,
@@ -19,14 +21,57 @@ from volly_fed.testing.session_pair import SessionPair
 from volly_fed.wire.messages import Ack, Batch, Close, Open
 
 
+def settle(session: Session[int], sequence: int, *refusals: tuple[int, ErrorCode, str], now: float = 0.0) -> None:
+    """One envelope comes, and is durable or refused."""
+    take(session, Batch(stream=STREAM, first=sequence, envelopes=[b"x"]), now)
+    session.send(Acknowledge(stream=STREAM, cursor=sequence, refusals=refusals))
+
+
 def test_acknowledgements_pile_up_into_one() -> None:
     session, _ = streaming()
-    for first in (1, 2, 3):
-        take(session, Batch(stream=STREAM, first=first, envelopes=[b"x"]))
-        session.send(Acknowledge(stream=STREAM, cursor=first, refusals=((first, ErrorCode.UNDELIVERABLE, "no"),)))
     refusals = tuple((n, ErrorCode.UNDELIVERABLE, "no") for n in (1, 2, 3))
+    for refusal in refusals:
+        settle(session, refusal[0], refusal, now=1.0)
     assert next_message(session) == Ack(stream=STREAM, cursor=3, refusals=refusals)
     assert next_message(session) is None
+
+
+def test_the_first_acknowledgement_after_a_pause_leaves_at_once_and_those_that_follow_are_paced() -> None:
+    session, _ = streaming()
+    settle(session, 1, now=1.0)
+    assert next_message(session) == Ack(stream=STREAM, cursor=1)
+    settle(session, 2, now=1.001)
+    assert next_message(session) is None
+    assert session.deadline == 1.0 + limits.ACK_PACE
+    settle(session, 3, now=1.002)
+    session.tick(1.0 + limits.ACK_PACE)
+    assert next_message(session) == Ack(stream=STREAM, cursor=3)
+    assert session.deadline == 1.002 + limits.PING_AFTER
+    settle(session, 4, now=2.0)
+    assert next_message(session) == Ack(stream=STREAM, cursor=4)
+
+
+@pytest.mark.parametrize("grant", [Grant(window=8), Grant(window_bytes=8000)])
+@pytest.mark.parametrize(("count", "held"), [(3, True), (4, False)])
+def test_half_a_window_is_acknowledged_without_a_pause(grant: Grant, count: int, *, held: bool) -> None:
+    session, _ = streaming()
+    session.send(grant)
+    next_message(session)
+    take(session, Batch(stream=STREAM, first=1, envelopes=[bytes(1000)] * count))
+    session.send(Acknowledge(stream=STREAM, cursor=1))
+    assert (next_message(session) is None) is held
+
+
+def test_nothing_is_held_back_at_the_end() -> None:
+    for way in (Drain(), Close(code=ErrorCode.NONE, text="")):
+        session, _ = streaming()
+        settle(session, 1)
+        assert next_message(session) is None
+        if isinstance(way, Close):
+            take(session, way)
+        else:
+            session.send(way)
+        assert next_message(session) == Ack(stream=STREAM, cursor=1)
 
 
 def test_one_acknowledgement_holds_the_refusals_of_a_whole_window_with_the_longest_reasons() -> None:
@@ -101,8 +146,10 @@ def test_what_is_put_back_goes_before_what_is_younger_in_its_class() -> None:
 
 def test_duplicates_below_the_cursor_are_dropped() -> None:
     session, _ = make()
+    next_message(session)
     take(session, Open(stream=STREAM))
     session.send(Acknowledge(stream=STREAM, cursor=10))
+    assert next_message(session) == Ack(stream=STREAM, cursor=10)
     assert take(session, Batch(stream=STREAM, first=5, envelopes=[b"x"] * 6)) == []
     assert take(session, Batch(stream=STREAM, first=9, envelopes=[b"9", b"10", b"11"])) == [
         Received(stream=STREAM, first=11, envelopes=[b"11"])

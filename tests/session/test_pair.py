@@ -78,6 +78,14 @@ class LossyLink(RuleBasedStateMachine):
         if again and not self.pair.connected:
             self.pair.connect()
 
+    @rule(side=SIDES, window=st.sampled_from([0, 1, 7, 1024]), size=st.sampled_from([0, 1, 20_000, 1 << 20]))
+    def grant(self, side: int, window: int, size: int) -> None:
+        self.pair.grant(side, window, size)
+
+    @rule(seconds=st.sampled_from([limits.ACK_PACE / 2, limits.ACK_PACE]))
+    def pass_time(self, seconds: float) -> None:
+        self.pair.pass_time(seconds)
+
     @rule(side=SIDES)
     def restart(self, side: int) -> None:
         self.pair.restart(side)
@@ -97,8 +105,11 @@ class LossyLink(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "pair"):
             return
-        self.pair.cut()
-        self.pair.connect()
+        if not self.pair.connected:
+            self.pair.connect()
+        self.pair.settle_down()
+        for side in (0, 1):  # in the end all are granted something, however little it is
+            self.pair.grant(side, 3, 1)
         self.pair.settle_down()
         for side in (0, 1):
             inbox = self.pair.nodes[1 - side].inbox

@@ -23,6 +23,7 @@ from volly_fed.session import (
     Event,
     Extra,
     Finished,
+    Grant,
     Lost,
     Next,
     Other,
@@ -86,6 +87,7 @@ class Link(Generic[K]):
         self._handler = handler
         self._work = trio.Event()
         self._time = trio.Event()
+        self._tick_at = 0.0
         self._reason: End | None = None  # what the peer's CLOSE said; what is under way may still be acknowledged
         self._end: End | None = None
         self._pending: deque[tuple[int, Received, Pending]] = deque()  # bounded by the session's window
@@ -127,6 +129,12 @@ class Link(Generic[K]):
         if not self._over:
             self._session.send(Drain(code=code, text=text))
             self._time.set()
+            self.wake()
+
+    def grant(self, window: int = limits.WINDOW_ENVELOPES, window_bytes: int = limits.WINDOW_BYTES) -> None:
+        """Let the other end have so much in flight from now on; 0: nothing for now."""
+        if not self._over:
+            self._session.send(Grant(window=window, window_bytes=window_bytes))
             self.wake()
 
     async def run(self) -> End:
@@ -195,6 +203,9 @@ class Link(Generic[K]):
                     if opened == self._opened:  # who opens a stream again meanwhile is told where that one stands
                         self._session.send(Acknowledge(stream=batch.stream, cursor=batch.last, refusals=refusals))
                         self.wake()
+                        deadline = self._session.deadline  # an acknowledgement may be held back
+                        if deadline is not None and deadline < self._tick_at:
+                            self._time.set()
 
     async def _send(self, data: bytes) -> None:
         """An end that reads nothing, but sends, is alive to keepalive: here it is not."""
@@ -211,9 +222,12 @@ class Link(Generic[K]):
 
     async def _keep_time(self) -> None:
         while (deadline := self._session.deadline) is not None:
-            with trio.move_on_at(deadline):
+            self._tick_at = deadline
+            with trio.move_on_at(deadline) as waiting:
                 await self._time.wait()
-            self._time = trio.Event()
+            if not waiting.cancelled_caught:
+                self._time = trio.Event()  # there is another deadline
+                continue
             self._session.tick(trio.current_time())
             self._notice_end()  # the writer may be stuck, and nobody else would
             self.wake()

@@ -8,6 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
+from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.wire.messages import Message, Refusal
 
@@ -47,7 +48,18 @@ class Next:
     """Command: give the next message that should leave, the most urgent first; b"": nothing wants to leave."""
 
 
-Command: TypeAlias = Acknowledge | Extra | Drain | Next
+@attrs.frozen(kw_only=True)
+class Grant:
+    """Command: from now on the peer may have so much in flight, at most the limits; 0 in either: nothing for now.
+
+    What was granted before on this link may still come.
+    """
+
+    window: int = limits.WINDOW_ENVELOPES
+    window_bytes: int = limits.WINDOW_BYTES
+
+
+Command: TypeAlias = Acknowledge | Extra | Drain | Grant | Next
 
 
 @attrs.frozen

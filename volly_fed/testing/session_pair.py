@@ -11,7 +11,18 @@ from collections.abc import Callable
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.machine import RandomSource
-from volly_fed.session import Acknowledge, Event, Finished, Next, Outbound, Received, Session, Settled, StreamOpened
+from volly_fed.session import (
+    Acknowledge,
+    Event,
+    Finished,
+    Grant,
+    Next,
+    Outbound,
+    Received,
+    Session,
+    Settled,
+    StreamOpened,
+)
 from volly_fed.wire.messages import Refusal
 
 Judge = Callable[[int, bytes], Refusal | None]
@@ -133,6 +144,12 @@ class SessionPair:
         """Whether there is a link."""
         return self.nodes[0].session is not None
 
+    def grant(self, side: int, window: int, window_bytes: int) -> None:
+        """`side` lets the other one have so much in flight."""
+        session = self.nodes[side].session
+        if session is not None:
+            session.send(Grant(window=window, window_bytes=window_bytes))
+
     def connect(self) -> None:
         """A new link, and a new session at each end."""
         for node in self.nodes:
@@ -180,8 +197,17 @@ class SessionPair:
     def settle_down(self) -> None:
         """Every step, again and again, until nothing happens any more."""
         steps = (self.write, self.deliver, self.commit)
-        while sum(step(side) for step in steps for side in (0, 1)):
-            pass
+        for _ in range(2):  # what is held back for a while leaves in the second round
+            while sum(step(side) for step in steps for side in (0, 1)):
+                self.pass_time()
+
+    def pass_time(self, seconds: float = limits.ACK_PACE) -> None:
+        """The clocks of both sides go on."""
+        self.now += seconds
+        for node in self.nodes:
+            if node.session is not None:
+                node.session.tick(self.now)
+                node.handle_events()
 
     @property
     def finished(self) -> bool:
