@@ -106,7 +106,7 @@ async def test_a_storage_error_closes_the_link_as_busy_and_nothing_else(keeper: 
         close = await hand.hear()
         await ended(side)
     assert close == Close(code=ErrorCode.BUSY, text="not at the moment", retry_after=limits.BUSY_RETRY)
-    assert side.end == End(ErrorCode.BUSY, "the disk is full")
+    assert side.end == End(ErrorCode.BUSY, "the disk is full", limits.BUSY_RETRY)
     assert keeper.disk == []
 
 

@@ -1,5 +1,6 @@
 """Peers: what a hostile one, a dead one or a forbidden one can do to the others and to us."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -21,7 +22,7 @@ from volly_fed.handshake import Claimed, Outcome, Party
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.trust.policy import Policy
 from volly_fed.wire import encode_message, parse_message
-from volly_fed.wire.messages import Ack, Batch, Open
+from volly_fed.wire.messages import Ack, Batch, Close, Open
 
 Behave = Callable[[Connection], Awaitable[None]]
 
@@ -87,7 +88,7 @@ async def overloaded(connection: Connection) -> None:
             await socket.send(encode_message(Ack(stream=message.stream, cursor=last, refusals=refusals)))
 
 
-async def test_a_peer_that_proves_itself_and_hangs_up_is_not_dialled_without_pause(tmp_path: Path) -> None:
+async def test_a_peer_that_proves_itself_and_hangs_up_is_not_dialled_withoutpause(tmp_path: Path) -> None:
     (a,) = sites(tmp_path, A)
     a.limits = some_limits(backoff_cap=3600.0)
     async with a.running(listening=False), rogue(a, hang_up) as peer:
@@ -96,6 +97,22 @@ async def test_a_peer_that_proves_itself_and_hangs_up_is_not_dialled_without_pau
         backoff = await a.store.backoff(B)
         assert backoff is not None
         assert backoff.failures == peer.calls == 2
+
+
+async def busy(connection: Connection) -> None:
+    await connection.socket.send(encode_message(Close(code=ErrorCode.BUSY, text="busy", retry_after=1 << 60)))
+    await connection.socket.receive()
+
+
+async def test_a_busy_peer_is_not_a_failing_one_and_cannot_silence_us(tmp_path: Path) -> None:
+    (a,) = sites(tmp_path, A)
+    async with a.running(listening=False), rogue(a, busy):
+        await a.submit(envelope(B))
+        await a.log.wait("link_down", code="BUSY", count=4)
+        ((state, standing),) = a.server.peers.standing()
+        assert (state in {"waiting", "dialling"}, standing.domain, standing.last_error) == (True, B, "busy")
+        assert standing.failures <= 1
+        assert standing.not_before <= time.time() + a.server.peers.attempts.cap
 
 
 async def test_a_peer_that_never_has_room_holds_little_of_our_memory(tmp_path: Path) -> None:

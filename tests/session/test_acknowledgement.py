@@ -53,7 +53,7 @@ def test_the_first_acknowledgement_after_a_pause_leaves_at_once_and_those_that_f
 
 @pytest.mark.parametrize("grant", [Grant(window=8), Grant(window_bytes=8000)])
 @pytest.mark.parametrize(("count", "held"), [(3, True), (4, False)])
-def test_half_a_window_is_acknowledged_without_a_pause(grant: Grant, count: int, *, held: bool) -> None:
+def test_half_a_window_is_acknowledged_without_apause(grant: Grant, count: int, *, held: bool) -> None:
     session, _ = streaming()
     session.send(grant)
     next_message(session)

@@ -23,6 +23,7 @@ from volly_fed.daemon import material
 from volly_fed.daemon.admin.client import socket_path
 from volly_fed.daemon.admin.commands import commands
 from volly_fed.daemon.admin.server import AdminServer, admin_listening
+from volly_fed.daemon.backoff import Attempts
 from volly_fed.daemon.caller import Caller
 from volly_fed.daemon.connection import Accepted
 from volly_fed.daemon.credentials import Credentials
@@ -147,7 +148,7 @@ class Homeserver:
             dialer=self._dialer(),
             store=store,
             log=self.log,
-            backoff_cap=config.limits.backoff_cap,
+            attempts=Attempts(store=store, log=self.log, cap=config.limits.backoff_cap),
             on_refused=self._refused,
         )
         self.judge.accepted = self.peers.hold_to

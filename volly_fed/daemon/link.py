@@ -76,6 +76,8 @@ class End:
 
     code: ErrorCode
     reason: str
+    retry_after: int = 0
+    """Seconds before a new link makes sense (BUSY); 0: nobody said so."""
 
 
 class Link(Generic[K]):
@@ -168,10 +170,9 @@ class Link(Generic[K]):
                 self._last_words = closing(error)
             self._finish(error.code, str(error))
         except StorageError as error:
-            self._last_words = closing(
-                RemoteError("not at the moment", code=ErrorCode.BUSY, retry_after=limits.BUSY_RETRY)
-            )
-            self._finish(ErrorCode.BUSY, str(error))
+            busy = RemoteError("not at the moment", code=ErrorCode.BUSY, retry_after=limits.BUSY_RETRY)
+            self._last_words = closing(busy)
+            self._finish(busy.code, str(error), busy.retry_after)
         except trio.EndOfChannel:
             self._finish(ErrorCode.NONE, "closed by the other end")
 
@@ -273,14 +274,14 @@ class Link(Generic[K]):
             case Closing():
                 self._time.set()  # draining has a deadline of its own
                 if event.code is not ErrorCode.NONE:
-                    self._finish(event.code, event.text, stop=False)
+                    self._finish(event.code, event.text, event.retry_after, stop=False)
             case Lost():
                 self._finish(ErrorCode.TIMEOUT, f"no sign of the other end for {event.silence:.0f} s")
             case Finished():
                 self._finish(ErrorCode.NONE, "closed" if event.complete else "closed before all was acknowledged")
 
-    def _finish(self, code: ErrorCode, reason: str, *, stop: bool = True) -> None:
-        self._reason = self._reason or End(code, reason)
+    def _finish(self, code: ErrorCode, reason: str, retry_after: int = 0, *, stop: bool = True) -> None:
+        self._reason = self._reason or End(code, reason, retry_after)
         if stop:
             self._end = self._end or self._reason
             self._ended.set()

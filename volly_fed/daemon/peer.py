@@ -10,6 +10,7 @@ import os
 import trio
 
 from volly_fed.codepoints import EnvelopeClass, TrustLevel
+from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.envelope import parse_envelope
@@ -33,8 +34,9 @@ class Peer:
         """When a new link is to take the place of this one."""
         self.renewing = False
         """That one is being dialled."""
-        self.failing = True
-        """The store may hold a back-off."""
+        self.standing = Standing(domain)
+        """How attempts to reach it went."""
+        self.dialling = False
         self.hurried = False
         """The back-off need not be waited for."""
         self.wanted = trio.Event()
@@ -50,6 +52,13 @@ class Peer:
     def unsettled(self) -> int:
         """Envelopes in memory that the peer has not settled."""
         return self.outbound.waiting + self.outbound.in_flight + len(self._later)
+
+    @property
+    def state(self) -> str:
+        """In one word, for people."""
+        if self.link is not None:
+            return "linked"
+        return "dialling" if self.dialling else "waiting" if self.unsettled or self.standing.failures else "idle"
 
     @property
     def idle(self) -> bool:

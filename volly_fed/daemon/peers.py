@@ -16,12 +16,13 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import TLS_SIGNATURE_NAME, EnvelopeClass, ErrorCode, Role, TrustLevel
+from volly_fed.daemon.backoff import Attempts, Standing, pause
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import Link, Pending, Resumption
 from volly_fed.daemon.peer import Peer
-from volly_fed.daemon.store.store import Backoff, OutboundRow, Store
+from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
@@ -39,7 +40,7 @@ class Peers:
     dialer: Dialer
     store: Store
     log: Log
-    backoff_cap: float
+    attempts: Attempts
     on_refused: Callable[[list[int], list[tuple[int, ErrorCode, str]]], None]
     """(settled rows, refused ones with code and text)."""
     intake: Intake = attrs.field(init=False)
@@ -113,6 +114,10 @@ class Peers:
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+        if end.code is not ErrorCode.NONE:
+            peer.standing.last_error = end.reason
+        if end.code is ErrorCode.BUSY:
+            await self.attempts.busy(peer.standing, end.retry_after, ours=connection.outcome.role is Role.DIALLER)
 
     def judge_again(self, level_of: Callable[[DomainName], TrustLevel]) -> int:
         """After a reload: end the links whose level has changed; they may come back on the new one. How many ended."""
@@ -152,6 +157,10 @@ class Peers:
             if peer.link is not None:
                 peer.link.drain(ErrorCode.SHUTTING_DOWN, "this server is shutting down")
 
+    def standing(self) -> list[tuple[str, Standing]]:
+        """Every peer's state in one word, and how attempts to reach it went, by name."""
+        return [(peer.state, peer.standing) for _, peer in sorted(self._peers.items())]
+
     async def wait_idle(self) -> None:
         """Until no peer is connected."""
         while any(peer.link is not None for peer in self._peers.values()):
@@ -187,13 +196,23 @@ class Peers:
                 continue
             if self._closing or not await self._is_due(peer):
                 continue
-            attempt = await self._note_attempt(peer)
+            await self.attempts.begin(peer.standing)
+            peer.dialling = True
             try:
                 await self.dialer.dial(peer.domain, self.converse)
             except (RemoteError, DiscoveryError, StorageError, OSError) as error:
-                wait = max(0.0, attempt.next_attempt - time.time())
-                self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
+                await self._note_failure(peer, error)
                 peer.wanted.set()
+            finally:
+                peer.dialling = False
+
+    async def _note_failure(self, peer: Peer, error: Exception) -> None:
+        standing = peer.standing
+        if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
+            await self.attempts.busy(standing, error.retry_after, ours=True)
+        standing.last_error = str(error)
+        wait = max(0.0, standing.next_attempt - time.time())
+        self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
 
     def _want(self, peer: Peer) -> bool:
         """See that there is a link if anything is owed; whether there is."""
@@ -206,32 +225,13 @@ class Peers:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
         # who accepts a new link may end the old one before the dialler takes the new for made
         await peer.wait_renewed()
-        try:
-            backoff = await self.store.backoff(peer.domain)
-        except StorageError:
-            backoff = None
-        if backoff is not None:
-            with trio.move_on_after(min(max(0.0, backoff.next_attempt - time.time()), self.backoff_cap)):
+        wait = await self.attempts.wait(peer.standing)
+        if wait:
+            with trio.move_on_after(wait):
                 await peer.wait_linked()
             if not peer.unsettled and not any(self.store.outbound_depth(peer.domain)):
                 return False
         return peer.link is None
-
-    async def _note_attempt(self, peer: Peer) -> Backoff:
-        """Write the next attempt down before this one is made, so that a crash cannot hammer the peer."""
-        try:
-            last = await self.store.backoff(peer.domain)
-        except StorageError:
-            last = None
-        failures = (last.failures if last else 0) + 1
-        peer.failing = True
-        wait = _pause(failures, self.backoff_cap)
-        backoff = Backoff(failures=failures, next_attempt=time.time() + wait * random.uniform(*limits.BACKOFF_JITTER))  # noqa: S311 - spreads load
-        try:
-            await self.store.put_backoff(peer.domain, backoff)
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
-        return backoff
 
     def _take_over(self, peer: Peer, connection: Connection) -> Session[int] | None:
         """A session on the new connection, in place of the old one's; None if the old one is to stay.
@@ -274,7 +274,7 @@ class Peers:
             if peer.link is not link:
                 return
             failures += 1
-            wait = _pause(failures, self.backoff_cap) * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
+            wait = pause(failures, self.attempts.cap) * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
             peer.renew(trio.current_time() + wait)
 
     async def _replace(self, peer: Peer, link: Link[int], ended: trio.Event) -> None:
@@ -328,12 +328,10 @@ class Peers:
             rows = await peer.take_settled()
             try:
                 await self.store.settle_outbound(rows)
-                if peer.failing:
-                    peer.failing = False
-                    await self.store.put_backoff(peer.domain, None)
+                if peer.standing.kept:
+                    await self.attempts.forget(peer.standing)
             except StorageError as error:
                 self.log.storage_failed(reason=str(error))
-                peer.failing = True
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
 
@@ -356,12 +354,6 @@ def _may_be_replaced(peer: Peer, link: Link[int]) -> float:
     Both ends saw it come about at slightly different times, hence twice the time.
     """
     return max(trio.current_time(), link.since + (0 if peer.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
-
-
-def _pause(failures: int, cap: float) -> float:
-    """Seconds after so many `failures` in a row. The exponent has an end: a dead peer's failures have none."""
-    growth: float = limits.BACKOFF_GROWTH ** min(failures - 1, 64)
-    return min(limits.BACKOFF_FIRST * growth, cap)
 
 
 @attrs.frozen(kw_only=True)
