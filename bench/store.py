@@ -86,7 +86,7 @@ async def session_pair(made: list[bytes]) -> int:
     settled, keys, now = 0, itertools.count(1), 0.0
     while settled < BATCH * BATCHES:
         now += limits.ACK_PACE
-        if outbound.room() >= BATCH:
+        if outbound.room(EnvelopeClass.RING) >= BATCH:
             outbound.offer(zip(keys, made, strict=False))
         while data := sender.send(Next()):
             receiver.receive(data, now)

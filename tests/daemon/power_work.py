@@ -225,7 +225,7 @@ async def judge(store: Store, ledger: Ledger) -> list[str]:
     record = await store.mailbox(BOX)
     if (record.registration if record else b"") not in (ledger.claimed, ledger.claiming):
         return ["lost: the claim of a mailbox"]
-    queued = {peer: await store.read_outbound(peer, 0, EVERYTHING, EVERYTHING) for peer in PEERS}
+    queued = {peer: await store.read_outbound(peer, EnvelopeClass.SIGNAL, 0, EVERYTHING, EVERYTHING) for peer in PEERS}
     outbound = {stored.id: (stored.row, stored.frame) for rows in queued.values() for stored in rows}
     inbound = {s.id: (s.row, s.frame) for s in await store.read_mailbox(BOX, 0, EVERYTHING)}
     findings = _judge_batches(ledger.outbound, outbound) + _judge_batches(ledger.inbound, inbound)

@@ -9,7 +9,7 @@ import trio
 
 from tests.daemon.sites import BOX, A, B, C, Site, envelope, sites, some_limits
 from volly_fed import limits
-from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.codepoints import EnvelopeClass, ErrorCode, TrustLevel
 from volly_fed.errors import StorageError
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.envelope import parse_envelope
@@ -210,7 +210,7 @@ async def test_the_queue_of_a_peer_is_bounded_and_what_does_not_fit_is_refused(t
         assert codes(await a.submit(envelope(C))) == [ErrorCode.OVERLOADED]
         assert await a.submit(envelope(B, body=16384)) == ()
         assert codes(await a.submit(envelope(B))) == [ErrorCode.OVERLOADED]
-        queued = await a.store.read_outbound(C)
+        queued = await a.store.read_outbound(C, EnvelopeClass.SIGNAL)
         assert len(queued) == 3
         assert all(parse_envelope(row.frame).domain == C for row in queued)
 

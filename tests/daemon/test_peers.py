@@ -9,6 +9,7 @@ import trio.testing
 
 from tests.daemon.sites import BOX, A, B, Site, endpoint, envelope, sites, some_limits
 from volly_fed import limits
+from volly_fed.codepoints import EnvelopeClass
 from volly_fed.daemon.store.store import Backoff, Store, outbound_row
 from volly_fed.errors import StorageError
 from volly_fed.relay.envelope import parse_envelope
@@ -23,7 +24,7 @@ async def test_an_envelope_reaches_the_peer_and_leaves_our_disk(tmp_path: Path) 
         await a.until(lambda: len(a.settled) == 1)
         assert b.arrived == [frame]
         assert [row.frame for row in await b.store.read_mailbox(BOX)] == [frame]
-        assert await a.store.read_outbound(B) == []
+        assert await a.store.read_outbound(B, EnvelopeClass.SIGNAL) == []
         await a.log.wait("pinned", peer=B)
         await b.log.wait("pinned", peer=A)
 
@@ -51,6 +52,23 @@ async def test_a_backlog_leaves_at_start_without_new_traffic(tmp_path: Path) -> 
         async with a.running():
             await a.until(lambda: len(a.settled) == len(frames))
             assert sorted(b.arrived) == sorted(frames)
+
+
+async def test_what_is_urgent_does_not_wait_behind_a_backlog_on_the_disk(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    urgencies = [EnvelopeClass.BULK] * (limits.WAITING_ENVELOPES + 100) + [EnvelopeClass.SIGNAL, EnvelopeClass.RING]
+    frames = [envelope(B, urgency=urgency) for urgency in urgencies]
+    async with Store.open(a.folder / "store.db") as store:
+        await store.enqueue_outbound(B, [outbound_row(parse_envelope(f), f) for f in frames])
+    b.limits = some_limits(backoff_cap=0.05, mailbox_envelopes=10_000, mailbox_bytes=1 << 30)
+    async with b.running():
+        await b.register()
+        async with a.running():
+            await a.until(lambda: len(a.settled) == len(frames))
+    bulk, (signal, ring) = frames[:-2], frames[-2:]
+    assert b.arrived[0] == ring
+    assert b.arrived.index(signal) <= limits.BATCH_ENVELOPES
+    assert [frame for frame in b.arrived if frame not in {ring, signal}] == bulk
 
 
 async def test_what_waits_for_a_peer_that_is_away_goes_when_the_peer_calls(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import trio.testing
 from tests.daemon.sites import A, B, Site, endpoint, envelope, material, sites, some_limits
 from volly_fed import limits
 from volly_fed.channel import FEDERATION, Negotiated
-from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.codepoints import EnvelopeClass, ErrorCode, TrustLevel
 from volly_fed.daemon.connection import Accepted, Connection, accept
 from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.tls import make_context
@@ -122,7 +122,7 @@ async def test_a_peer_that_never_has_room_holds_little_of_our_memory(tmp_path: P
     async with a.running(listening=False), rogue(a, overloaded):
         # before it has said so even once, all that is submitted waits in memory for the link: another limit
         await a.submit(*frames[: limits.BATCH_ENVELOPES])
-        await a.until(lambda: a.server.peers._peer(B).room() == 0)
+        await a.until(lambda: a.server.peers._peer(B).room(EnvelopeClass.SIGNAL) == 0)
         for at in range(limits.BATCH_ENVELOPES, total, limits.BATCH_ENVELOPES):
             await a.submit(*frames[at : at + limits.BATCH_ENVELOPES])
         most = 0

@@ -50,14 +50,17 @@ async def test_outbound_comes_back_in_order_across_restarts(tmp_path: Path) -> N
         await store.enqueue_outbound(A, rows[3:])
         assert store.outbound_depth(A) == (5, 500)
     async with Store.open(tmp_path / "s", clock=clock) as store:
-        stored = await store.read_outbound(A)
+        stored = await store.read_outbound(A, EnvelopeClass.SIGNAL)
         assert [(s.id, s.frame, s.urgency) for s in stored] == [(r.id, r.frame, EnvelopeClass.SIGNAL) for r in rows]
         assert [s.row for s in stored][:3] == keys
         assert store.outbound_depth(A) == (5, 500)
-        assert [s.id for s in await store.read_outbound(A, stored[1].row, limit=2)] == [rows[2].id, rows[3].id]
-        assert len(await store.read_outbound(A, max_bytes=250)) == 2
-        assert len(await store.read_outbound(A, max_bytes=1)) == 1
-        assert await store.read_outbound(parse_domain("nobody.test")) == []
+        assert [s.id for s in await store.read_outbound(A, EnvelopeClass.SIGNAL, stored[1].row, limit=2)] == [
+            rows[2].id,
+            rows[3].id,
+        ]
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL, max_bytes=250)) == 2
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL, max_bytes=1)) == 1
+        assert await store.read_outbound(parse_domain("nobody.test"), EnvelopeClass.SIGNAL) == []
 
 
 async def test_outbound_ids_are_queued_once(tmp_path: Path) -> None:
@@ -76,7 +79,7 @@ async def test_rows_are_known_before_they_are_durable(tmp_path: Path) -> None:
         await store.settle_outbound(enqueued.rows)  # the peer was faster than the disk
         assert await enqueued.wait() == [True, True]
         assert store.outbound_depth(A) == (0, 0)
-        assert await store.read_outbound(A) == []
+        assert await store.read_outbound(A, EnvelopeClass.SIGNAL) == []
 
 
 async def test_settling(tmp_path: Path) -> None:
@@ -85,8 +88,8 @@ async def test_settling(tmp_path: Path) -> None:
         other = await store.enqueue_outbound(B, [out()])
         await store.settle_outbound([keys[0], keys[1], keys[4], 999])
         await store.settle_outbound([])
-        assert [s.row for s in await store.read_outbound(A)] == [keys[2], keys[3], keys[5]]
-        assert [s.row for s in await store.read_outbound(B)] == other
+        assert [s.row for s in await store.read_outbound(A, EnvelopeClass.SIGNAL)] == [keys[2], keys[3], keys[5]]
+        assert [s.row for s in await store.read_outbound(B, EnvelopeClass.SIGNAL)] == other
         assert store.outbound_depth(A) == (3, 300)
 
 
@@ -96,7 +99,7 @@ async def test_new_rows_never_lie_before_a_readers_position(tmp_path: Path) -> N
         assert first is not None
         await store.settle_outbound([first])
         await store.enqueue_outbound(A, [out()])
-        assert len(await store.read_outbound(A, first)) == 1
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL, first)) == 1
         await store.put_mailbox(BOX, b"", NOW)
         row = inb()
         (key,) = await store.store_inbound([row], at(1))

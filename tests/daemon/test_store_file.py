@@ -124,7 +124,7 @@ async def test_a_closed_store_says_so_and_has_finished_its_work(tmp_path: Path) 
         enqueued = store.begin_outbound(A, [out()])
     assert await enqueued.wait() == [True]
     with pytest.raises(StorageError, match="closed"):
-        await store.read_outbound(A)
+        await store.read_outbound(A, EnvelopeClass.SIGNAL)
 
 
 async def test_cancelling_a_wait_does_not_cancel_the_work(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_cancelling_a_wait_does_not_cancel_the_work(tmp_path: Path) -> Non
         with trio.CancelScope() as scope:
             scope.cancel()
             await store.enqueue_outbound(A, [out()])
-        assert len(await store.read_outbound(A)) == 1
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 1
 
 
 async def test_a_bug_in_a_job_reaches_who_asked_for_it_and_no_one_else(tmp_path: Path) -> None:

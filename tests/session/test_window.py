@@ -47,12 +47,12 @@ def test_batches_obey_count_and_bytes() -> None:
 def test_the_window_stops_the_sender_and_an_acknowledgement_frees_it() -> None:
     session, outbound = streaming()
     outbound.offer([(n, b"x") for n in range(limits.WAITING_ENVELOPES + 10)])
-    assert outbound.room() == 0
+    assert outbound.room(EnvelopeClass.RING) == 0
     sent = 0
     while isinstance(batch := next_message(session), Batch):
         sent += len(batch.envelopes)
     assert sent == limits.WINDOW_ENVELOPES == outbound.in_flight
-    assert outbound.room() == limits.WINDOW_ENVELOPES - 10
+    assert outbound.room(EnvelopeClass.RING) == limits.WINDOW_ENVELOPES - 10
     assert take(session, Ack(stream=outbound.stream, cursor=4)) == [Settled(keys=[0, 1, 2, 3])]
     batch = next_message(session)
     assert isinstance(batch, Batch)
@@ -62,10 +62,20 @@ def test_the_window_stops_the_sender_and_an_acknowledgement_frees_it() -> None:
 def test_the_window_counts_bytes() -> None:
     session, outbound = streaming()
     outbound.offer([(n, bytes(65536)) for n in range(limits.WAITING_BYTES // 65536)])
-    assert outbound.room() == 0
+    assert outbound.room(EnvelopeClass.RING) == 0
     while next_message(session) is not None:
         pass
     assert outbound.in_flight == limits.WINDOW_BYTES // 65536
+
+
+def test_lesser_classes_leave_room_in_memory_for_the_more_urgent() -> None:
+    _, outbound = make()
+    for urgency in reversed(EnvelopeClass):
+        outbound.offer([(n, b"x") for n in range(outbound.room(urgency))], urgency)
+        assert outbound.room(urgency) == 0
+        if urgency:
+            assert outbound.room(EnvelopeClass(urgency - 1)) >= limits.WAITING_ENVELOPES // 4
+    assert outbound.waiting == limits.WAITING_ENVELOPES
 
 
 def test_a_small_envelope_does_not_overtake_a_more_urgent_one_that_finds_no_room() -> None:

@@ -24,7 +24,8 @@ class Peer:
     def __init__(self, domain: DomainName) -> None:
         self.domain = domain
         self.outbound: Outbound[int] = Outbound(os.urandom)
-        self.backlog = Backlog()
+        self.backlogs = tuple(Backlog() for _ in EnvelopeClass)
+        """By class: the most urgent has its turn first, from the disk too."""
         self.link: Link[int] | None = None
         self.level = TrustLevel.NONE
         self.dialled_by_us = False
@@ -65,9 +66,18 @@ class Peer:
         """Nothing in memory that is wanted by anybody."""
         return self.link is None and not self.unsettled and not self._settled
 
-    def room(self) -> int:
+    def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes may be offered now; none while the peer has no room: they stay on the disk."""
-        return 0 if self._later else self.outbound.room()
+        return 0 if self._later else self.outbound.room(urgency)
+
+    def next_read(self) -> tuple[EnvelopeClass, int, int] | None:
+        """What to read from the disk next: the class, after which row, and how many; None: nothing."""
+        for urgency in EnvelopeClass:
+            room = self.room(urgency)
+            after = self.backlogs[urgency].next_read(room)
+            if after is not None:
+                return urgency, after, room
+        return None
 
     def more_work(self) -> None:
         """The stream or the disk holds more to send."""

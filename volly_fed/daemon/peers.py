@@ -8,8 +8,7 @@ Never: gives an envelope up before it is settled or expired; forgets a backlog o
 import math
 import random
 import time
-from collections.abc import Callable
-from itertools import groupby
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import trio
@@ -73,10 +72,10 @@ class Peers:
     def enqueue(self, domain: DomainName, keys: range, rows: list[OutboundRow]) -> None:
         """`rows` for `domain` are on their way to the disk, and may leave from here meanwhile."""
         peer = self._peer(domain)
-        count = peer.backlog.stored(keys, peer.room())
-        offered = zip(keys[:count], rows, strict=False)
-        for urgency, group in groupby(offered, key=lambda item: item[1].urgency):
-            peer.outbound.offer([(key, row.frame) for key, row in group], EnvelopeClass(urgency))
+        for urgency, some_keys, some_rows in _by_class(keys, rows):
+            count = peer.backlogs[urgency].stored(some_keys, peer.room(urgency))
+            offered = zip(some_keys[:count], some_rows, strict=False)
+            peer.outbound.offer([(key, row.frame) for key, row in offered], urgency)
         peer.more_work()
 
     async def converse(self, connection: Connection, level: TrustLevel) -> None:
@@ -293,23 +292,23 @@ class Peers:
     async def _feed(self, peer: Peer) -> None:
         """Offer what lies on the disk as the stream has room for it."""
         while True:
-            room = peer.room()
-            after = peer.backlog.next_read(room)
-            if after is None:
+            read = peer.next_read()
+            if read is None:
                 await peer.wait_room()
                 continue
+            urgency, after, room = read
+            backlog = peer.backlogs[urgency]
             try:
-                rows = await self.store.read_outbound(peer.domain, after, limit=room)
+                rows = await self.store.read_outbound(peer.domain, urgency, after, limit=room)
             except BaseException as error:
-                peer.backlog.read_failed()
+                backlog.read_failed()
                 if not isinstance(error, StorageError):
                     raise
                 self.log.storage_failed(reason=str(error))
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 continue
-            peer.backlog.read(rows[-1].row if rows else None)
-            for row in rows:
-                peer.outbound.offer([(row.row, row.frame)], row.urgency)
+            backlog.read(rows[-1].row if rows else None)
+            peer.outbound.offer([(row.row, row.frame) for row in rows], urgency)
             peer.wake()
 
     async def _offer_again(self, peer: Peer) -> None:
@@ -346,6 +345,17 @@ class Peers:
             signature=TLS_SIGNATURE_NAME,
             took_ms=round(connection.took * 1000, 1),
         )
+
+
+def _by_class(keys: range, rows: list[OutboundRow]) -> Iterator[tuple[EnvelopeClass, Sequence[int], list[OutboundRow]]]:
+    """`rows` and their keys, by class; mostly there is one."""
+    classes = sorted({row.urgency for row in rows})
+    if len(classes) == 1:
+        yield EnvelopeClass(classes[0]), keys, rows
+        return
+    for urgency in classes:
+        at = [n for n, row in enumerate(rows) if row.urgency == urgency]
+        yield EnvelopeClass(urgency), [keys[n] for n in at], [rows[n] for n in at]
 
 
 def _may_be_replaced(peer: Peer, link: Link[int]) -> float:

@@ -57,11 +57,12 @@ class Outbound(Generic[K]):
         self._waiting[urgency].extendleft(reversed(envelopes))
         self._waiting_bytes += sum(len(frame) for _, frame in envelopes)
 
-    def room(self) -> int:
-        """How many envelopes may be offered now; what does not fit stays on the disk."""
-        if self._waiting_bytes >= limits.WAITING_BYTES:
+    def room(self, urgency: EnvelopeClass) -> int:
+        """How many envelopes of this class may be offered now; what does not fit stays on the disk."""
+        share = limits.WAITING_SHARES[urgency]
+        if self._waiting_bytes >= share * limits.WAITING_BYTES:
             return 0
-        return max(0, limits.WAITING_ENVELOPES - self.waiting)
+        return max(0, int(share * limits.WAITING_ENVELOPES) - self.waiting)
 
     @property
     def waiting(self) -> int:

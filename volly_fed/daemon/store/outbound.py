@@ -116,18 +116,22 @@ class OutboundStore(StoreBase):
     async def read_outbound(
         self,
         peer: DomainName,
+        urgency: EnvelopeClass,
         after_row: int = 0,
         limit: int = limits.WINDOW_ENVELOPES,
         max_bytes: int = limits.WINDOW_BYTES,
     ) -> list[StoredEnvelope]:
-        """Up to `limit` envelopes and `max_bytes` (but at least one envelope) that follow `after_row`, in order."""
+        """Up to `limit` envelopes of one class and `max_bytes` (but at least one) that follow `after_row`, in order."""
         entry = self._peers.get(peer)
         if entry is None:
             return []
-        bounds = (entry.number, after_row, limit)
+        bounds = (entry.number, urgency, after_row, limit)
 
         def run(database: apsw.Connection) -> list[StoredEnvelope]:
-            query = "SELECT row, id, expiry, class, frame FROM outbound WHERE peer = ? AND row > ? ORDER BY row LIMIT ?"
+            query = (
+                "SELECT row, id, expiry, class, frame FROM outbound"
+                " WHERE peer = ? AND class = ? AND row > ? ORDER BY row LIMIT ?"
+            )
             return list(within(fetch(database, query, bounds), max_bytes))
 
         return await self._do(run)
