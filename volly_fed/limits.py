@@ -228,8 +228,13 @@ DOMAIN_MEMORY = 4096
 # --- queues --------------------------------------------------------------------------------------------------------
 QUEUE_ENVELOPES_PER_PEER = 100_000
 QUEUE_BYTES_PER_PEER = 256 << 20
+QUEUE_ENVELOPES = 1_000_000
+QUEUE_BYTES = 2 << 30
+"""The same for all peers together; how old what waits can be follows from MAX_LIFETIME."""
 DISK_FREE = 1 << 30
 """Less room than this on the disk of the store is worth a warning."""
+DISK_RESERVE = 64 << 20
+"""Less, and the store takes nothing new: deleting writes too, and needs room until SQLite has copied its log."""
 BACKOFF_FIRST = 0.5
 BACKOFF_GROWTH = 2.0
 BACKOFF_JITTER = (0.8, 1.4)

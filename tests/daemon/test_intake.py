@@ -215,6 +215,21 @@ async def test_the_queue_of_a_peer_is_bounded_and_what_does_not_fit_is_refused(t
         assert all(parse_envelope(row.frame).domain == C for row in queued)
 
 
+async def test_the_queues_of_all_peers_together_are_bounded(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(queue_envelopes=3, queue_bytes=20_000))
+    async with a.running(listening=False):
+        refusals = await a.submit(envelope(B), envelope(C), envelope(B), envelope(C))
+        assert [(sequence, code) for sequence, code, _ in refusals] == [(4, ErrorCode.OVERLOADED)]
+
+
+async def test_a_bound_counts_what_is_on_its_way_to_the_disk(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(queue_envelopes_per_peer=3))
+    async with a.running(listening=False):
+        batch = Received(stream=b"edge-one", first=1, envelopes=[envelope(C), envelope(C)])
+        begun = [await a.server.intake.from_edge(1, batch) for _ in range(3)]
+        assert [len(await pending()) for pending in begun] == [0, 1, 2]
+
+
 async def test_a_registration_nobody_can_read_lets_nothing_in(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):

@@ -9,7 +9,7 @@ import trio.testing
 
 from tests.daemon.sites import BOX, A, B, Site, endpoint, envelope, sites, some_limits
 from volly_fed import limits
-from volly_fed.codepoints import EnvelopeClass
+from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.daemon.store.store import Backoff, Store, outbound_row
 from volly_fed.errors import StorageError
 from volly_fed.relay.envelope import parse_envelope
@@ -180,3 +180,24 @@ async def test_what_cannot_be_deleted_now_is_deleted_later(tmp_path: Path, monke
         await a.log.wait("storage_failed", count=3)
         await _forgotten(a)
         assert a.store.outbound_depth(B) == (0, 0)
+
+
+async def test_what_expires_before_it_was_sent_is_not_sent(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    refused: list[ErrorCode] = []
+    async with a.running():
+        old, young = envelope(B, expiry=time.time() + 100), envelope(B)
+        await a.submit(old, young)
+        settled = a.server.peers.on_refused
+
+        def note(rows: list[int], outcomes: list[tuple[int, ErrorCode, str]]) -> None:
+            refused.extend(code for _, code, _ in outcomes)
+            settled(rows, outcomes)
+
+        a.server.peers.on_refused = note
+        a.server.peers.expired((await a.store.expire(time.time() + 200)).outbound_rows)
+        assert refused == [ErrorCode.EXPIRED]
+        async with b.running():
+            await b.register()
+            await a.until(lambda: len(a.settled) == 2)
+            assert b.arrived == [young]

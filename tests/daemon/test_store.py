@@ -75,11 +75,47 @@ async def test_rows_are_known_before_they_are_durable(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s", clock=clock) as store:
         enqueued = store.begin_outbound(A, [out(), out()])
         assert len(enqueued.rows) == 2
-        assert store.outbound_depth(A) == (0, 0)
+        assert store.outbound_depth(A) == store.outbound_total() == (2, 200)  # it has its place in the queue already
         await store.settle_outbound(enqueued.rows)  # the peer was faster than the disk
         assert await enqueued.wait() == [True, True]
         assert store.outbound_depth(A) == (0, 0)
         assert await store.read_outbound(A, EnvelopeClass.SIGNAL) == []
+
+
+async def test_the_total_is_that_of_all_peers_and_survives_a_restart(tmp_path: Path) -> None:
+    twice = out()
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        await store.enqueue_outbound(A, [out(), twice])
+        (row,) = await store.enqueue_outbound(B, [out()])
+        assert await store.enqueue_outbound(B, [twice]) == [None]
+        assert (store.outbound_total(), store.outbound_depth(B)) == ((3, 300), (1, 100))
+        assert row is not None
+        await store.settle_outbound([row])
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        assert store.outbound_total() == (2, 200)
+
+
+async def test_peers_with_nothing_queued_are_forgotten_and_come_back(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        (row,) = await store.enqueue_outbound(A, [out()])
+        assert row is not None
+        await store.enqueue_outbound(B, [out()])
+        await store.settle_outbound([row])
+        await store.expire(NOW)
+        assert set(store._peers) == {B}
+        await store.enqueue_outbound(A, [out()])
+        names = await store._do(lambda database: database.execute("SELECT name FROM peer ORDER BY name").fetchall())
+        assert names == [(A,), (B,)]
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        assert (store.outbound_depth(A), store.outbound_depth(B)) == ((1, 100), (1, 100))
+
+
+async def test_a_name_that_could_not_be_forgotten_costs_no_envelope(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        await store._do(lambda database: database.execute("INSERT INTO peer VALUES(77, ?)", (A,)))
+        await store.enqueue_outbound(A, [out()])
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 1
 
 
 async def test_settling(tmp_path: Path) -> None:

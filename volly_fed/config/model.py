@@ -255,6 +255,10 @@ class Limits:
     queue_bytes_per_peer: Count = optional(
         "Bytes waiting for one other domain, at most.", Count(limits.QUEUE_BYTES_PER_PEER)
     )
+    queue_envelopes: Count = optional(
+        "Envelopes waiting for all other domains together, at most.", Count(limits.QUEUE_ENVELOPES)
+    )
+    queue_bytes: Count = optional("Bytes waiting for all other domains together, at most.", Count(limits.QUEUE_BYTES))
     mailbox_envelopes: Count = optional("Envelopes stored for one mailbox, at most.", Count(limits.MAILBOX_ENVELOPES))
     mailbox_bytes: Count = optional("Bytes stored for one mailbox, at most.", Count(limits.MAILBOX_BYTES))
     backoff_cap: Seconds = optional(

@@ -290,6 +290,8 @@ class Homeserver:
             except StorageError as error:
                 self.log.storage_failed(reason=str(error))
                 continue
+            if expired.outbound_rows:
+                self.peers.expired(expired.outbound_rows)
             if expired.outbound or expired.inbound:
                 self.log.expired(count=expired.outbound + expired.inbound)
 

@@ -161,12 +161,12 @@ class Intake:
         return enqueued
 
     def _room(self, domain: DomainName) -> int:
-        envelopes, size = self.store.outbound_depth(domain)
         if not self.may_queue(domain):
             return 0
-        most = self.limits
-        return queue_room(
-            envelopes, size, most_envelopes=most.queue_envelopes_per_peer, most_bytes=most.queue_bytes_per_peer
+        most, one, all_ = self.limits, self.store.outbound_depth(domain), self.store.outbound_total()
+        return min(
+            queue_room(*one, most_envelopes=most.queue_envelopes_per_peer, most_bytes=most.queue_bytes_per_peer),
+            queue_room(*all_, most_envelopes=most.queue_envelopes, most_bytes=most.queue_bytes),
         )
 
     async def _admit(self, origin: DomainName, level: Policy | TrustLevel, sorted_: _Sorted) -> list[InboundRow]:

@@ -165,6 +165,11 @@ class Peer:
         await self._to_repeat.wait()
         self._to_repeat = trio.Event()
 
+    def expired(self, rows: set[int]) -> None:
+        """`rows`, of whichever peer, have expired: those that were not sent yet need not be."""
+        self.outbound.discard(rows)
+        self._later = [item for item in self._later if item[0] not in rows]
+
     def offer_later(self) -> None:
         """Offer again what the peer had no room for, each in its class and before what is younger."""
         items, self._later = sorted(self._later), []

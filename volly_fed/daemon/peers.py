@@ -25,6 +25,7 @@ from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
+from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
 from volly_fed.wire.messages import Message, Refuse
 
@@ -64,6 +65,13 @@ class Peers:
             task_status.started()
             async for peer in new:
                 nursery.start_soon(self._attend, peer)
+
+    def expired(self, rows: list[int]) -> None:
+        """`rows` were deleted from the disk, for they have expired: nobody sends them any more."""
+        gone = set(rows)
+        for peer in self._peers.values():
+            peer.expired(gone)
+        self.on_refused(rows, [(row, *EXPIRED) for row in rows])
 
     def takes(self, domain: DomainName) -> bool:
         """Whether `domain` is a peer already, or there is room for one more."""

@@ -6,17 +6,15 @@ Never: holds envelopes itself, or lets the order of rows be changed by whether t
 
 from collections.abc import Sequence
 
-from volly_fed import limits
-
 
 def queue_room(
     envelopes: int,
     size: int,
     *,
-    most_envelopes: int = limits.QUEUE_ENVELOPES_PER_PEER,
-    most_bytes: int = limits.QUEUE_BYTES_PER_PEER,
+    most_envelopes: int,
+    most_bytes: int,
 ) -> int:
-    """How many more envelopes a peer's queue may take that holds `envelopes` of `size` bytes; 0: refuse (OVERLOADED).
+    """How many more envelopes a queue may take that holds `envelopes` of `size` bytes; 0: refuse (OVERLOADED).
 
     A batch may overshoot the bytes once.
     """

@@ -5,7 +5,7 @@ Never: gives one sequence number to two envelopes, or forgets an envelope before
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Set
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -56,6 +56,15 @@ class Outbound(Generic[K]):
         """Queue `envelopes`, which the peer had no room for, before those of the same class: they are older."""
         self._waiting[urgency].extendleft(reversed(envelopes))
         self._waiting_bytes += sum(len(frame) for _, frame in envelopes)
+
+    def discard(self, keys: Set[K]) -> None:
+        """Forget those of `keys` that have no sequence number yet: their owner is done with them."""
+        for waiting in self._waiting:
+            kept = [item for item in waiting if item[0] not in keys]
+            if len(kept) < len(waiting):
+                self._waiting_bytes -= sum(len(frame) for key, frame in waiting if key in keys)
+                waiting.clear()
+                waiting.extend(kept)
 
     def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes of this class may be offered now; what does not fit stays on the disk."""

@@ -135,7 +135,7 @@ class InboundStore(StoreBase):
                 if row not in skipped:
                     self._count(number, 1, len(frame))
 
-        return Stored(keys, self._begin(run, after))
+        return Stored(keys, self._begin(run, after, grows=True))
 
     async def store_inbound(self, rows: Sequence[InboundRow], at: Position | None = None) -> list[int | None]:
         """`begin_inbound`, and wait for the commit: per row its key; None as `Stored.wait` has it."""

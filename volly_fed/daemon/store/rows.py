@@ -112,7 +112,12 @@ class EvidenceRow:
 class Expired:
     """What a sweep deleted. `forgotten`: ids of the duplicate set; `mailboxes`: unclaimed for too long."""
 
-    outbound: int = 0
+    outbound_rows: list[int] = attrs.Factory(list)
     inbound: int = 0
     forgotten: int = 0
     mailboxes: int = 0
+
+    @property
+    def outbound(self) -> int:
+        """How many envelopes for peers."""
+        return len(self.outbound_rows)
