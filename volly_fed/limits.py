@@ -155,6 +155,11 @@ DNS_SIGNATURE_NEAR = 3 * 86400
 """Before a signature's end the operator is warned: a long weekend."""
 
 # --- session -------------------------------------------------------------------------------------------------------
+PEER_ENVELOPES_PER_SECOND = 50_000
+PEER_BYTES_PER_SECOND = 200_000_000
+"""From one peer; more than one link was ever seen to carry, for no peer shall keep this machine busy alone."""
+RATE_NOTICE = 60.0
+"""Between two lines in the log about a peer that is slowed down."""
 BATCH_ENVELOPES = 256
 BATCH_BYTES = 512 * 1024
 WINDOW_ENVELOPES = 1024

@@ -6,12 +6,15 @@ Never: touches a socket or the disk.
 
 import math
 import os
+from collections.abc import Iterator, Sequence
 
 import trio
 
 from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
+from volly_fed.daemon.ration import Ration
+from volly_fed.daemon.store.store import OutboundRow
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.envelope import parse_envelope
 from volly_fed.relay.queue import Backlog
@@ -21,8 +24,9 @@ from volly_fed.session import Outbound
 class Peer:
     """One per domain that we have had to do with. Rows of the store are the keys of its stream."""
 
-    def __init__(self, domain: DomainName) -> None:
+    def __init__(self, domain: DomainName, ration: Ration) -> None:
         self.domain = domain
+        self.ration = ration
         self.outbound: Outbound[int] = Outbound(os.urandom)
         self.backlogs = tuple(Backlog() for _ in EnvelopeClass)
         """By class: the most urgent has its turn first, from the disk too."""
@@ -69,6 +73,13 @@ class Peer:
     def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes may be offered now; none while the peer has no room: they stay on the disk."""
         return 0 if self._later else self.outbound.room(urgency)
+
+    def stored(self, keys: range, rows: list[OutboundRow]) -> None:
+        """`rows` are on their way to the disk: offer what the stream has room for, the rest is read when it has."""
+        for urgency, some_keys, some_rows in _by_class(keys, rows):
+            count = self.backlogs[urgency].stored(some_keys, self.room(urgency))
+            offered = zip(some_keys[:count], some_rows, strict=False)
+            self.outbound.offer([(key, row.frame) for key, row in offered], urgency)
 
     def next_read(self) -> tuple[EnvelopeClass, int, int] | None:
         """What to read from the disk next: the class, after which row, and how many; None: nothing."""
@@ -176,3 +187,14 @@ class Peer:
         for urgency in EnvelopeClass:
             self.outbound.put_back([item for item in items if parse_envelope(item[1]).urgency is urgency], urgency)
         self.more_work()
+
+
+def _by_class(keys: range, rows: list[OutboundRow]) -> Iterator[tuple[EnvelopeClass, Sequence[int], list[OutboundRow]]]:
+    """`rows` and their keys, by class; mostly there is one."""
+    classes = sorted({row.urgency for row in rows})
+    if len(classes) == 1:
+        yield EnvelopeClass(classes[0]), keys, rows
+        return
+    for urgency in classes:
+        at = [n for n, row in enumerate(rows) if row.urgency == urgency]
+        yield EnvelopeClass(urgency), [keys[n] for n in at], [rows[n] for n in at]

@@ -8,23 +8,25 @@ Never: gives an envelope up before it is settled or expired; forgets a backlog o
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 
 import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.codepoints import TLS_SIGNATURE_NAME, EnvelopeClass, ErrorCode, Role, TrustLevel
+from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode, Role, TrustLevel
 from volly_fed.daemon.backoff import Attempts, Standing, pause
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import Link, Pending, Resumption
 from volly_fed.daemon.peer import Peer
+from volly_fed.daemon.ration import Ration
 from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
+from volly_fed.relay.rate import RateLimit
 from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
 from volly_fed.wire.messages import Message, Refuse
@@ -80,10 +82,7 @@ class Peers:
     def enqueue(self, domain: DomainName, keys: range, rows: list[OutboundRow]) -> None:
         """`rows` for `domain` are on their way to the disk, and may leave from here meanwhile."""
         peer = self._peer(domain)
-        for urgency, some_keys, some_rows in _by_class(keys, rows):
-            count = peer.backlogs[urgency].stored(some_keys, peer.room(urgency))
-            offered = zip(some_keys[:count], some_rows, strict=False)
-            peer.outbound.offer([(key, row.frame) for key, row in offered], urgency)
+        peer.stored(keys, rows)
         peer.more_work()
 
     async def converse(self, connection: Connection, level: TrustLevel) -> None:
@@ -107,11 +106,13 @@ class Peers:
         peer.identity = connection.outcome.fingerprint
         peer.renew_at, peer.renewing = self._first_renewal(peer, link, connection.took), False
         peer.changed()
+        peer.ration.begin(link)
         self._log_up(connection, level)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
                 nursery.start_soon(self._renew, peer, link)
+                nursery.start_soon(peer.ration.keep, link)
                 end = await link.run()
                 nursery.cancel_scope.cancel()
         finally:
@@ -179,7 +180,9 @@ class Peers:
     def _peer(self, domain: DomainName) -> Peer:
         peer = self._peers.get(domain)
         if peer is None:
-            peer = self._peers[domain] = Peer(domain)
+            most = self.intake.limits
+            rate = RateLimit(most.peer_envelopes_per_second, most.peer_bytes_per_second, trio.current_time())
+            peer = self._peers[domain] = Peer(domain, Ration(domain, self.log, rate))
             self._new.send_nowait(peer)
         return peer
 
@@ -355,17 +358,6 @@ class Peers:
         )
 
 
-def _by_class(keys: range, rows: list[OutboundRow]) -> Iterator[tuple[EnvelopeClass, Sequence[int], list[OutboundRow]]]:
-    """`rows` and their keys, by class; mostly there is one."""
-    classes = sorted({row.urgency for row in rows})
-    if len(classes) == 1:
-        yield EnvelopeClass(classes[0]), keys, rows
-        return
-    for urgency in classes:
-        at = [n for n, row in enumerate(rows) if row.urgency == urgency]
-        yield EnvelopeClass(urgency), [keys[n] for n in at], [rows[n] for n in at]
-
-
 def _may_be_replaced(peer: Peer, link: Link[int]) -> float:
     """From when on `link` gives way to one that we dial: where the peer dialled it, the two must not count as one.
 
@@ -386,6 +378,7 @@ class _PeerHandler:
         return await self.peers.store.cursor(self.peer.domain, stream)
 
     async def received(self, batch: Received) -> Pending:
+        self.peer.ration.note(batch)
         return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:

@@ -120,6 +120,10 @@ class Log:
         """No new link came about in the place of the present one, which stays; it will be tried again."""
         self._log.warning("renewal_failed", peer=peer, reason=reason)
 
+    def peer_slowed(self, *, peer: str, wait_s: float) -> None:
+        """A peer has handed over more than it may in a second; more is taken in `wait_s` seconds."""
+        self._log.warning("peer_slowed", peer=peer, wait_s=wait_s)
+
     def claim_refused(self, *, peer: str | None, code: object, reason: str) -> None:
         """A caller was turned away. `peer` is what it claimed to be, unproved; None before it claimed anything."""
         self._log.warning("claim_refused", peer=peer, code=code, reason=reason)
