@@ -184,3 +184,17 @@ async def test_no_link_with_whom_the_policy_refuses_and_envelopes_wait(tmp_path:
         assert (await b.log.wait("decided", gate="accept"))["reason"].count("default") == 1
         assert a.store.outbound_depth(B)[0] == 1
         assert b.log.all("link_up") == []
+
+
+async def test_what_a_peer_had_no_room_for_keeps_its_class_and_its_order(tmp_path: Path) -> None:
+    (a,) = sites(tmp_path, A)
+    async with a.running(listening=False):
+        peer = a.server.peers._peer(B)
+        ring, signal, bulk = EnvelopeClass
+        frames = [envelope(B, urgency=urgency) for urgency in (bulk, ring, bulk, signal)]
+        young = envelope(B, urgency=bulk)
+        peer.outbound.offer([(9, young)], bulk)
+        peer.later([(4, frames[3]), (3, frames[2])])
+        peer.later([(1, frames[0]), (2, frames[1])])
+        peer.offer_later()
+        assert [[key for key, _ in waiting] for waiting in peer.outbound._waiting] == [[2], [4], [1, 3, 9]]
