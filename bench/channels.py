@@ -78,9 +78,9 @@ class Site:
 class Nobody:
     """A link's owner to whom nothing happens: an idle link carries no envelopes."""
 
-    async def opened(self, stream: bytes) -> int:  # noqa: ARG002 - as Handler has it
+    async def opened(self, stream: bytes) -> tuple[int, tuple[()]]:  # noqa: ARG002 - as Handler has it
         """Every stream is new."""
-        return 0
+        return 0, ()
 
     async def received(self, batch: object) -> Callable[[], Awaitable[tuple[()]]]:
         """Not called."""

@@ -20,7 +20,7 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.store import OutboundRow, Store, inbound_row
+from volly_fed.daemon.store.store import OutboundRow, Position, Store, inbound_row
 from volly_fed.names import MailboxId, parse_domain
 from volly_fed.relay import Envelope, encode_envelope, parse_envelope
 from volly_fed.session import Acknowledge, Next, Outbound, Received, Session, Settled, StreamOpened
@@ -83,19 +83,20 @@ async def session_pair(made: list[bytes]) -> int:
     """Both ends of a link: offer, batch, encode, parse, acknowledge, settle."""
     outbound: Outbound[int] = Outbound(os.urandom)
     sender, receiver = Session(outbound, now=0.0), Session(Outbound[int](os.urandom), now=0.0)
-    settled, keys = 0, itertools.count(1)
+    settled, keys, now = 0, itertools.count(1), 0.0
     while settled < BATCH * BATCHES:
-        if outbound.room() >= BATCH:
+        now += limits.ACK_PACE
+        if outbound.room(EnvelopeClass.RING) >= BATCH:
             outbound.offer(zip(keys, made, strict=False))
         while data := sender.send(Next()):
-            receiver.receive(data, 0.0)
+            receiver.receive(data, now)
         for event in receiver.events():
             if isinstance(event, StreamOpened):
                 receiver.send(Acknowledge(stream=event.stream, cursor=0))
             elif isinstance(event, Received):
                 receiver.send(Acknowledge(stream=event.stream, cursor=event.last))
         while data := receiver.send(Next()):
-            sender.receive(data, 0.0)
+            sender.receive(data, now)
         settled += sum(len(event.keys) for event in sender.events() if isinstance(event, Settled))
     return settled
 
@@ -112,6 +113,7 @@ class StoreBench:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._cursor = 0
 
     async def outbound(self, rows: list[list[OutboundRow]]) -> int:
         """Store and settle, batch after batch: what a peer that keeps up costs."""
@@ -123,10 +125,11 @@ class StoreBench:
 
     async def inbound(self, batches: list[list[bytes]]) -> int:
         """Parse, and store for mailboxes whose devices are away."""
-        for cursor, batch in enumerate(batches):
+        for batch in batches:
             envelopes = [parse_envelope(frame) for frame in batch]
             rows = [inbound_row(envelope, frame) for envelope, frame in zip(envelopes, batch, strict=True)]
-            await self._store.store_inbound(PEER, b"stream-1", cursor, rows)
+            first, self._cursor = self._cursor + 1, self._cursor + len(batch)
+            await self._store.store_inbound(rows, Position(PEER, b"stream-1", first, self._cursor))
         return sum(map(len, batches))
 
     async def delivered(self, batches: list[list[bytes]]) -> int:

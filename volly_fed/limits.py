@@ -194,15 +194,24 @@ DNS_SIGNATURE_NEAR = 3 * 86400
 """Before a signature's end the operator is warned: a long weekend."""
 
 # --- session -------------------------------------------------------------------------------------------------------
+PEER_ENVELOPES_PER_SECOND = 50_000
+PEER_BYTES_PER_SECOND = 200_000_000
+"""From one peer; more than one link was ever seen to carry, for no peer shall keep this machine busy alone."""
+RATE_NOTICE = 60.0
+"""Between two lines in the log about a peer that is slowed down."""
 BATCH_ENVELOPES = 256
 BATCH_BYTES = 512 * 1024
 WINDOW_ENVELOPES = 1024
-WINDOW_BYTES = 2 << 20
-"""In flight per direction; a larger window only adds queueing delay (4096 envelopes: 28 ms instead of 7)."""
+WINDOW_BYTES = 1 << 20
+"""In flight per direction, at most; a larger window only adds queueing delay (4096 envelopes: 28 ms instead of 7)."""
+ACK_PACE = 0.005
+"""Between two acknowledgements while the sender has window left; the first after a pause leaves at once."""
 WAITING_ENVELOPES = 4096
 WAITING_BYTES = 8 << 20
 """Kept in memory behind the window, for each peer; the rest of its queue is read back from the disk when its turn
 comes, which costs as much as storing it did."""
+WAITING_SHARES = (1.0, 0.75, 0.5)
+"""How full that memory may be before a class finds no more room in it, the most urgent first: bulk leaves some."""
 PING_AFTER = 20.0
 """Silence before we ask."""
 PONG_WITHIN = 10.0
@@ -218,7 +227,12 @@ RENEW_WITHIN = 600.0
 """After a reload that changed what we show: until every link between servers has been renewed."""
 RENEW_EACH = 0.1
 """The same for each link, where there are few: one of ten links should not wait for minutes."""
-REFUSALS_PER_ACK = 256
+REFUSALS_PER_ACK = 1024
+"""As many as the largest window has envelopes: the first acknowledgement of a link carries all that an old one owed."""
+REFUSAL_TEXT = 200
+"""Characters of the reason in a refusal of ours: REFUSALS_PER_ACK of them fit into one message in any script."""
+BUSY_RETRY = 5
+"""What we ask peers for when our own disk takes nothing: room is seldom made within a second."""
 EXTRA_MESSAGES = 2048
 """Messages outside the stream (edge links) that wait for the writer; the daemon stops reading devices before it."""
 EXTRA_BYTES = 4 << 20
@@ -260,8 +274,13 @@ DOMAIN_MEMORY = 4096
 # --- queues --------------------------------------------------------------------------------------------------------
 QUEUE_ENVELOPES_PER_PEER = 100_000
 QUEUE_BYTES_PER_PEER = 256 << 20
+QUEUE_ENVELOPES = 1_000_000
+QUEUE_BYTES = 2 << 30
+"""The same for all peers together; how old what waits can be follows from MAX_LIFETIME."""
 DISK_FREE = 1 << 30
 """Less room than this on the disk of the store is worth a warning."""
+DISK_RESERVE = 64 << 20
+"""Less, and the store takes nothing new: deleting writes too, and needs room until SQLite has copied its log."""
 BACKOFF_FIRST = 0.5
 BACKOFF_GROWTH = 2.0
 BACKOFF_JITTER = (0.8, 1.4)

@@ -9,7 +9,7 @@ import trio.testing
 
 from volly_fed.channel import FEDERATION
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.link import End, Link, Pending
+from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.websocket import Socket, accept_websocket, connect_websocket
 from volly_fed.errors import ChannelError
 from volly_fed.session import Outbound, Received, Session, Settled
@@ -38,6 +38,7 @@ class Keeper:
 
     disk: list[bytes] = attrs.field(factory=list)
     cursors: dict[bytes, int] = attrs.field(factory=dict)
+    refusals: dict[bytes, tuple[Refusal, ...]] = attrs.field(factory=dict)
     done: list[int] = attrs.field(factory=list)
     refused: list[int] = attrs.field(factory=list)
     later: list[tuple[int, bytes]] = attrs.field(factory=list)
@@ -48,17 +49,19 @@ class Keeper:
     judge: Callable[[Received], tuple[Refusal, ...]] = lambda _: ()
     changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def opened(self, stream: bytes) -> int:
+    async def opened(self, stream: bytes) -> Resumption:
         self.on_opened()
-        return self.cursors.get(stream, 0)
+        return self.cursors.get(stream, 0), self.refusals.get(stream, ())
 
     async def received(self, batch: Received) -> Pending:
         async def commit() -> tuple[Refusal, ...]:
             await self.before_commit()
             self.disk += batch.envelopes
+            refusals = self.judge(batch)
             self.cursors[batch.stream] = batch.last
+            self.refusals[batch.stream] = self.refusals.get(batch.stream, ()) + refusals
             self._tell()
-            return self.judge(batch)
+            return refusals
 
         return commit
 

@@ -15,8 +15,8 @@ import attrs
 import trio
 import trio.testing
 
-from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.store import InboundRow, OutboundRow, Store
+from volly_fed.codepoints import EnvelopeClass, ErrorCode
+from volly_fed.daemon.store.store import InboundRow, OutboundRow, Position, Store
 from volly_fed.errors import StorageError
 from volly_fed.names import DomainName, MailboxId, parse_domain
 from volly_fed.testing.power_loss import PowerLoss
@@ -54,6 +54,8 @@ class Batch:
     lane: tuple[DomainName, bytes]
     cursor: int
     items: list[Item]
+    first: int = 0
+    refused: list[int] = attrs.Factory(list)  # sequence numbers: the last ones, and none of the items
 
 
 @attrs.define
@@ -95,7 +97,8 @@ async def enqueue(store: Store, batch: Batch) -> None:
 async def receive(store: Store, ledger: Ledger, batch: Batch) -> None:
     """Store `batch`, for the first time or, as a peer does that has heard nothing of it, once more."""
     rows = [InboundRow(BOX, item.id, EXPIRY, EnvelopeClass.SIGNAL, item.frame) for item in batch.items]
-    stored = await store.begin_inbound(*batch.lane, batch.cursor, rows)
+    refusals = [(number, ErrorCode.UNDELIVERABLE, "no") for number in batch.refused]
+    stored = await store.begin_inbound(rows, Position(*batch.lane, batch.first, batch.cursor, refusals))
     for item, key in zip(batch.items, await stored.wait(), strict=True):
         item.row = key or item.row
     ledger.cursors[batch.lane] = max(ledger.cursors.get(batch.lane, 0), batch.cursor)
@@ -146,7 +149,8 @@ async def act(store: Store, ledger: Ledger) -> None:
     elif what == "in":
         cursor = max((batch.cursor for batch in ledger.inbound if batch.lane == lane), default=0)
         items = ledger.items(random.randint(1, 4))
-        ledger.inbound.append(Batch(lane, cursor + len(items), items))
+        refused = list(range(cursor + len(items) + 1, cursor + len(items) + 1 + random.randint(0, 2)))
+        ledger.inbound.append(Batch(lane, cursor + len(items) + len(refused), items, cursor + 1, refused))
         await receive(store, ledger, ledger.inbound[-1])
     elif what == "again" and ledger.inbound:
         await receive(store, ledger, random.choice(ledger.inbound))
@@ -221,12 +225,17 @@ async def judge(store: Store, ledger: Ledger) -> list[str]:
     record = await store.mailbox(BOX)
     if (record.registration if record else b"") not in (ledger.claimed, ledger.claiming):
         return ["lost: the claim of a mailbox"]
-    queued = {peer: await store.read_outbound(peer, 0, EVERYTHING, EVERYTHING) for peer in PEERS}
+    queued = {peer: await store.read_outbound(peer, EnvelopeClass.SIGNAL, 0, EVERYTHING, EVERYTHING) for peer in PEERS}
     outbound = {stored.id: (stored.row, stored.frame) for rows in queued.values() for stored in rows}
     inbound = {s.id: (s.row, s.frame) for s in await store.read_mailbox(BOX, 0, EVERYTHING)}
     findings = _judge_batches(ledger.outbound, outbound) + _judge_batches(ledger.inbound, inbound)
-    reached = {batch.lane: await store.cursor(*batch.lane) for batch in ledger.inbound}
+    standing = {batch.lane: await store.cursor(*batch.lane) for batch in ledger.inbound}
+    reached = {lane: cursor for lane, (cursor, _) in standing.items()}
     findings += _judge_cursors(ledger, reached, inbound)
+    for batch in ledger.inbound:
+        told = [number for number, _, _ in standing[batch.lane][1] if batch.first <= number <= batch.cursor]
+        if told != (batch.refused if batch.cursor <= reached[batch.lane] else []):
+            findings.append("torn: a cursor without its refusals, or refusals without their cursor")
     if [store.outbound_depth(peer)[0] for peer in PEERS] != [len(queued[peer]) for peer in PEERS]:
         findings.append("miscounted: outbound")
     if record is not None and record.envelopes != len(inbound):

@@ -65,7 +65,7 @@ async def test_a_link_cut_at_a_byte_loses_nothing_and_doubles_nothing(
             shim = LinkShim(("127.0.0.1", b.port))
             _, port = await nursery.start(shim.serve)
             a.resolver.known = {A: endpoint(A, 1), B: endpoint(B, port)}  # nobody listens at A: B waits to be called
-            b.server.peers.backoff_cap = 3600
+            b.server.peers.attempts.cap = 3600
             await a.register()
             await b.register()
             shim.cut(way, at, how)

@@ -9,7 +9,8 @@ import trio
 
 from tests.daemon.sites import BOX, A, B, C, Site, envelope, sites, some_limits
 from volly_fed import limits
-from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.codepoints import EnvelopeClass, ErrorCode, TrustLevel
+from volly_fed.errors import StorageError
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.envelope import parse_envelope
 from volly_fed.session import Received
@@ -132,20 +133,25 @@ async def test_a_refusal_by_policy_fits_its_message_however_long_the_names(tmp_p
     assert parse_message(encode_message(ack)) == ack
 
 
-async def test_a_full_disk_refuses_all_of_the_batch_and_loses_nothing(tmp_path: Path) -> None:
+async def test_a_full_disk_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):
         await a.register()
         await a.refuse_writes(full=True)
         frames = [envelope(A, body=65536) for _ in range(4)]
-        for refusals in (await a.submit(*frames), await a.relay(B, *frames)):
-            assert codes(refusals) == [ErrorCode.OVERLOADED] * 4
-            assert "disk" not in refusals[0][2]
+        refusals = await a.submit(*frames)
+        assert codes(refusals) == [ErrorCode.OVERLOADED] * 4
+        assert "disk" not in refusals[0][2]
+        for first, frame in enumerate(frames, 1):
+            with pytest.raises(StorageError, match="disk is full" if first == 1 else "not stored"):
+                await a.relay(B, frame, first=first)
+        with pytest.raises(StorageError, match="before this one"):
+            await a.relay(B, b"malformed, no room needed", first=5)
         assert codes(await a.submit(*[envelope(C, body=65536) for _ in range(4)])) == [ErrorCode.OVERLOADED] * 4
         assert await stored(a) == []
-        assert len(a.log.all("storage_failed")) == 3
+        assert len(a.log.all("storage_failed")) == 7
         await a.refuse_writes(full=False)
-        assert await a.relay(B, *frames, first=5) == ()
+        assert await a.relay(B, *frames) == ()
         assert await stored(a) == frames
 
 
@@ -172,9 +178,11 @@ async def test_the_cursor_is_stored_with_the_envelopes(tmp_path: Path) -> None:
     async with a.running(listening=False):
         await a.register()
         await a.relay(B, envelope(A), envelope(A), b"malformed")
-        assert await a.store.cursor(B, b"peer-one") == 3
+        cursor, refusals = await a.store.cursor(B, b"peer-one")
+        assert (cursor, [(n, code) for n, code, _ in refusals]) == (3, [(3, ErrorCode.MALFORMED)])
         await a.relay(B, b"malformed", first=4)
-        assert await a.store.cursor(B, b"peer-one") == 4
+        cursor, refusals = await a.store.cursor(B, b"peer-one")
+        assert (cursor, [n for n, _, _ in refusals]) == (4, [3, 4])
 
 
 async def test_a_link_that_ends_meanwhile_does_not_keep_stored_rows_from_delivery(tmp_path: Path) -> None:
@@ -202,9 +210,24 @@ async def test_the_queue_of_a_peer_is_bounded_and_what_does_not_fit_is_refused(t
         assert codes(await a.submit(envelope(C))) == [ErrorCode.OVERLOADED]
         assert await a.submit(envelope(B, body=16384)) == ()
         assert codes(await a.submit(envelope(B))) == [ErrorCode.OVERLOADED]
-        queued = await a.store.read_outbound(C)
+        queued = await a.store.read_outbound(C, EnvelopeClass.SIGNAL)
         assert len(queued) == 3
         assert all(parse_envelope(row.frame).domain == C for row in queued)
+
+
+async def test_the_queues_of_all_peers_together_are_bounded(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(queue_envelopes=3, queue_bytes=20_000))
+    async with a.running(listening=False):
+        refusals = await a.submit(envelope(B), envelope(C), envelope(B), envelope(C))
+        assert [(sequence, code) for sequence, code, _ in refusals] == [(4, ErrorCode.OVERLOADED)]
+
+
+async def test_a_bound_counts_what_is_on_its_way_to_the_disk(tmp_path: Path) -> None:
+    a = site(tmp_path, limits=some_limits(queue_envelopes_per_peer=3))
+    async with a.running(listening=False):
+        batch = Received(stream=b"edge-one", first=1, envelopes=[envelope(C), envelope(C)])
+        begun = [await a.server.intake.from_edge(1, batch) for _ in range(3)]
+        assert [len(await pending()) for pending in begun] == [0, 1, 2]
 
 
 async def test_a_registration_nobody_can_read_lets_nothing_in(tmp_path: Path) -> None:

@@ -79,6 +79,21 @@ async def test_overloaded_envelopes_come_back_to_be_offered_again() -> None:
     assert near.keeper.done == []
 
 
+async def test_refusals_whose_acknowledgement_was_lost_are_told_on_the_next_link() -> None:
+    side = Side()
+    side.keeper.judge = lambda batch: ((batch.first, ErrorCode.UNDELIVERABLE, "no"),)
+    async with against_hand(side) as hand:
+        await hand.hear()
+        await hand.say(Open(stream=STREAM))
+        assert await hand.hear() == Ack(stream=STREAM, cursor=0)
+        await hand.say(Batch(stream=STREAM, first=1, envelopes=[b"one", b"two"]))
+        await side.keeper.until(lambda: side.keeper.cursors == {STREAM: 2})
+    async with against_hand(side) as hand:
+        await hand.hear()
+        await hand.say(Open(stream=STREAM))
+        assert await hand.hear() == Ack(stream=STREAM, cursor=2, refusals=((1, ErrorCode.UNDELIVERABLE, "no"),))
+
+
 @pytest.mark.parametrize("keeper", [Keeper(on_opened=disk_full), Keeper(before_commit=disk_full_later)])
 async def test_a_storage_error_closes_the_link_as_busy_and_nothing_else(keeper: Keeper) -> None:
     side = Side(keeper)
@@ -90,8 +105,8 @@ async def test_a_storage_error_closes_the_link_as_busy_and_nothing_else(keeper: 
             await hand.say(Batch(stream=STREAM, first=1, envelopes=[b"one"]))
         close = await hand.hear()
         await ended(side)
-    assert close == Close(code=ErrorCode.BUSY, text="not at the moment")
-    assert side.end == End(ErrorCode.BUSY, "the disk is full")
+    assert close == Close(code=ErrorCode.BUSY, text="not at the moment", retry_after=limits.BUSY_RETRY)
+    assert side.end == End(ErrorCode.BUSY, "the disk is full", limits.BUSY_RETRY)
     assert keeper.disk == []
 
 

@@ -1,21 +1,14 @@
 """The store: what is in it, in which order, once; and what is refused."""
 
 import itertools
-import random
-import stat
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
-import apsw
 import pytest
-import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.store import Backoff, InboundRow, OutboundRow, Store
-from volly_fed.errors import StorageError
+from volly_fed.daemon.store.store import Backoff, InboundRow, OutboundRow, Position, Store
 from volly_fed.names import Fingerprint, MailboxId, parse_domain
 from volly_fed.trust.pins import IdentityVerdict, Judgement, Pin, Standing
 
@@ -40,6 +33,10 @@ def inb(mailbox: MailboxId = BOX, expiry: int = LATER, size: int = 100) -> Inbou
     return InboundRow(mailbox, *out(expiry, size))
 
 
+def at(last: int, first: int = 1, stream: bytes = STREAM) -> Position:
+    return Position(A, stream, first, last)
+
+
 async def delete(store: Store, identity: bytes) -> int:
     """What the acknowledgement of this envelope in BOX leads to."""
     return await store.delete_inbound([stored.row for stored in await store.read_mailbox(BOX) if stored.id == identity])
@@ -53,14 +50,17 @@ async def test_outbound_comes_back_in_order_across_restarts(tmp_path: Path) -> N
         await store.enqueue_outbound(A, rows[3:])
         assert store.outbound_depth(A) == (5, 500)
     async with Store.open(tmp_path / "s", clock=clock) as store:
-        stored = await store.read_outbound(A)
+        stored = await store.read_outbound(A, EnvelopeClass.SIGNAL)
         assert [(s.id, s.frame, s.urgency) for s in stored] == [(r.id, r.frame, EnvelopeClass.SIGNAL) for r in rows]
         assert [s.row for s in stored][:3] == keys
         assert store.outbound_depth(A) == (5, 500)
-        assert [s.id for s in await store.read_outbound(A, stored[1].row, limit=2)] == [rows[2].id, rows[3].id]
-        assert len(await store.read_outbound(A, max_bytes=250)) == 2
-        assert len(await store.read_outbound(A, max_bytes=1)) == 1
-        assert await store.read_outbound(parse_domain("nobody.test")) == []
+        assert [s.id for s in await store.read_outbound(A, EnvelopeClass.SIGNAL, stored[1].row, limit=2)] == [
+            rows[2].id,
+            rows[3].id,
+        ]
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL, max_bytes=250)) == 2
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL, max_bytes=1)) == 1
+        assert await store.read_outbound(parse_domain("nobody.test"), EnvelopeClass.SIGNAL) == []
 
 
 async def test_outbound_ids_are_queued_once(tmp_path: Path) -> None:
@@ -75,11 +75,47 @@ async def test_rows_are_known_before_they_are_durable(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s", clock=clock) as store:
         enqueued = store.begin_outbound(A, [out(), out()])
         assert len(enqueued.rows) == 2
-        assert store.outbound_depth(A) == (0, 0)
+        assert store.outbound_depth(A) == store.outbound_total() == (2, 200)  # it has its place in the queue already
         await store.settle_outbound(enqueued.rows)  # the peer was faster than the disk
         assert await enqueued.wait() == [True, True]
         assert store.outbound_depth(A) == (0, 0)
-        assert await store.read_outbound(A) == []
+        assert await store.read_outbound(A, EnvelopeClass.SIGNAL) == []
+
+
+async def test_the_total_is_that_of_all_peers_and_survives_a_restart(tmp_path: Path) -> None:
+    twice = out()
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        await store.enqueue_outbound(A, [out(), twice])
+        (row,) = await store.enqueue_outbound(B, [out()])
+        assert await store.enqueue_outbound(B, [twice]) == [None]
+        assert (store.outbound_total(), store.outbound_depth(B)) == ((3, 300), (1, 100))
+        assert row is not None
+        await store.settle_outbound([row])
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        assert store.outbound_total() == (2, 200)
+
+
+async def test_peers_with_nothing_queued_are_forgotten_and_come_back(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        (row,) = await store.enqueue_outbound(A, [out()])
+        assert row is not None
+        await store.enqueue_outbound(B, [out()])
+        await store.settle_outbound([row])
+        await store.expire(NOW)
+        assert set(store._peers) == {B}
+        await store.enqueue_outbound(A, [out()])
+        names = await store._do(lambda database: database.execute("SELECT name FROM peer ORDER BY name").fetchall())
+        assert names == [(A,), (B,)]
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        assert (store.outbound_depth(A), store.outbound_depth(B)) == ((1, 100), (1, 100))
+
+
+async def test_a_name_that_could_not_be_forgotten_costs_no_envelope(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        await store._do(lambda database: database.execute("INSERT INTO peer VALUES(77, ?)", (A,)))
+        await store.enqueue_outbound(A, [out()])
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 1
 
 
 async def test_settling(tmp_path: Path) -> None:
@@ -88,8 +124,8 @@ async def test_settling(tmp_path: Path) -> None:
         other = await store.enqueue_outbound(B, [out()])
         await store.settle_outbound([keys[0], keys[1], keys[4], 999])
         await store.settle_outbound([])
-        assert [s.row for s in await store.read_outbound(A)] == [keys[2], keys[3], keys[5]]
-        assert [s.row for s in await store.read_outbound(B)] == other
+        assert [s.row for s in await store.read_outbound(A, EnvelopeClass.SIGNAL)] == [keys[2], keys[3], keys[5]]
+        assert [s.row for s in await store.read_outbound(B, EnvelopeClass.SIGNAL)] == other
         assert store.outbound_depth(A) == (3, 300)
 
 
@@ -99,14 +135,14 @@ async def test_new_rows_never_lie_before_a_readers_position(tmp_path: Path) -> N
         assert first is not None
         await store.settle_outbound([first])
         await store.enqueue_outbound(A, [out()])
-        assert len(await store.read_outbound(A, first)) == 1
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL, first)) == 1
         await store.put_mailbox(BOX, b"", NOW)
         row = inb()
-        (key,) = await store.store_inbound(A, STREAM, 1, [row])
+        (key,) = await store.store_inbound([row], at(1))
         assert key is not None
         await delete(store, row.id)
         store._forget(store._mailboxes[BOX])  # as if others had crowded it out of memory
-        await store.store_inbound(A, STREAM, 2, [inb()])
+        await store.store_inbound([inb()], at(2))
         assert len(await store.read_mailbox(BOX, key)) == 1
 
 
@@ -129,14 +165,14 @@ async def test_outbound_peers(tmp_path: Path) -> None:
 async def test_inbound_rows_and_cursor_come_together(tmp_path: Path) -> None:
     rows = [inb(), inb(BOX_2), inb()]
     async with Store.open(tmp_path / "s", clock=clock) as store:
-        assert await store.cursor(A, STREAM) == 0
+        assert await store.cursor(A, STREAM) == (0, ())
         await store.put_mailbox(BOX, b"registration", NOW)
-        keys = await store.store_inbound(A, STREAM, 3, rows)
+        keys = await store.store_inbound(rows, at(3))
         assert [key is not None for key in keys] == [True, False, True]  # nobody has claimed BOX_2
-        assert await store.cursor(A, STREAM) == 3
-        assert await store.cursor(B, STREAM) == 0
+        assert await store.cursor(A, STREAM) == (3, ())
+        assert await store.cursor(B, STREAM) == (0, ())
     async with Store.open(tmp_path / "s", clock=clock) as store:
-        assert await store.cursor(A, STREAM) == 3
+        assert await store.cursor(A, STREAM) == (3, ())
         stored = await store.read_mailbox(BOX)
         assert [(s.id, s.frame) for s in stored] == [(r.id, r.frame) for r in (rows[0], rows[2])]
         assert await store.read_mailbox(BOX_2) == []
@@ -145,32 +181,15 @@ async def test_inbound_rows_and_cursor_come_together(tmp_path: Path) -> None:
         assert (record.registration, record.envelopes, record.bytes) == (b"registration", 2, 200)
 
 
-async def test_the_cursor_never_goes_back(tmp_path: Path) -> None:
-    async with Store.open(tmp_path / "s", clock=clock) as store:
-        await store.store_inbound(A, STREAM, 9, [])
-        await store.store_inbound(A, STREAM, 5, [])
-        assert await store.cursor(A, STREAM) == 9
-
-
-async def test_a_peer_has_few_streams(tmp_path: Path) -> None:
-    now = NOW
-    async with Store.open(tmp_path / "s", clock=lambda: now) as store:
-        for n in range(limits.STREAMS_PER_PEER + 2):
-            now += 1
-            await store.store_inbound(A, b"%08d" % n, 7, [])
-        cursors = [await store.cursor(A, b"%08d" % n) for n in range(limits.STREAMS_PER_PEER + 2)]
-        assert cursors == [0, 0] + [7] * limits.STREAMS_PER_PEER
-
-
 async def test_duplicates_are_known_after_delivery_and_restart(tmp_path: Path) -> None:
     row = inb()
     async with Store.open(tmp_path / "s", clock=clock) as store:
         await store.put_mailbox(BOX, b"", NOW)
-        await store.store_inbound(A, STREAM, 1, [row])
+        await store.store_inbound([row], at(1))
         assert await delete(store, row.id) == 1
     async with Store.open(tmp_path / "s", clock=clock) as store:
         fresh = inb()
-        keys = await store.store_inbound(A, b"stream-2", 3, [row, fresh, fresh])
+        keys = await store.store_inbound([row, fresh, fresh], at(3, stream=b"stream-2"))
         assert [key is not None for key in keys] == [False, True, False]
         record = await store.mailbox(BOX)
         assert record is not None
@@ -196,7 +215,7 @@ async def test_memory_of_mailboxes_is_bounded(tmp_path: Path, monkeypatch: pytes
             await store.put_mailbox(box, b"", NOW)
         for n in range(4):
             for box in boxes:
-                await store.store_inbound(A, STREAM, n, [inb(box)])
+                await store.store_inbound([inb(box)], at(n))
         assert len(store._mailboxes) == len(store._numbers) == 3
         for box in boxes:
             record = await store.mailbox(box)
@@ -210,7 +229,7 @@ async def test_expiry(tmp_path: Path) -> None:
         await store.enqueue_outbound(A, [out(soon), out(), out(soon)])
         await store.put_mailbox(BOX, b"", NOW)
         taken, kept, gone = inb(expiry=soon), inb(), inb(expiry=soon)
-        await store.store_inbound(A, STREAM, 3, [taken, kept, gone])
+        await store.store_inbound([taken, kept, gone], at(3))
         await delete(store, taken.id)
         nothing = await store.expire(soon)
         assert (nothing.outbound, nothing.inbound, nothing.forgotten) == (0, 0, 0)
@@ -229,20 +248,20 @@ async def test_an_id_is_remembered_as_long_as_its_envelope_would_be_taken(tmp_pa
     row = inb(expiry=int(NOW) + 10)
     async with Store.open(tmp_path / "s", clock=clock) as store:
         await store.put_mailbox(BOX, b"", NOW)
-        await store.store_inbound(A, STREAM, 1, [row])
+        await store.store_inbound([row], at(1))
         await delete(store, row.id)
         await store.expire(row.expiry + limits.CLOCK_SKEW)  # relay.check_lifetime still takes it at this moment
-        assert await store.store_inbound(A, STREAM, 2, [row]) == [None]
+        assert await store.store_inbound([row], at(2)) == [None]
 
 
 async def test_a_key_given_out_again_does_not_expire_with_its_former_owner(tmp_path: Path) -> None:
     old, young = inb(expiry=int(NOW) + 1), inb()
     async with Store.open(tmp_path / "s", clock=clock) as store:
         await store.put_mailbox(BOX, b"", NOW)
-        old_key = await store.store_inbound(A, STREAM, 1, [old])
+        old_key = await store.store_inbound([old], at(1))
         await delete(store, old.id)
     async with Store.open(tmp_path / "s", clock=clock) as store:
-        assert await store.store_inbound(A, STREAM, 2, [young]) == old_key
+        assert await store.store_inbound([young], at(2)) == old_key
         await store.expire(NOW + 1000)
         assert len(await store.read_mailbox(BOX)) == 1
 
@@ -252,7 +271,7 @@ async def test_idle_mailboxes_are_forgotten(tmp_path: Path) -> None:
         await store.put_mailbox(BOX, b"", NOW)
         await store.put_mailbox(BOX_2, b"", NOW + 100)
         far = int(NOW) + 2 * limits.MAILBOX_IDLE
-        await store.store_inbound(A, STREAM, 1, [inb(expiry=far)])
+        await store.store_inbound([inb(expiry=far)], at(1))
         assert (await store.expire(NOW + limits.MAILBOX_IDLE + 50)).mailboxes == 1
         assert set(await store.mailboxes([BOX, BOX_2])) == {BOX_2}
         again = await store.put_mailbox(BOX, b"", NOW)
@@ -265,7 +284,7 @@ async def test_the_sweep_works_in_steps(tmp_path: Path, monkeypatch: pytest.Monk
     async with Store.open(tmp_path / "s", clock=clock) as store:
         await store.enqueue_outbound(A, [out() for _ in range(5)])
         await store.put_mailbox(BOX, b"", NOW)
-        await store.store_inbound(A, STREAM, 5, [inb() for _ in range(5)])
+        await store.store_inbound([inb() for _ in range(5)], at(5))
         swept = await store.expire(LATER + 1000)
         assert (swept.outbound, swept.inbound, swept.forgotten) == (5, 5, 5)
 
@@ -290,121 +309,3 @@ async def test_pins_and_backoff(tmp_path: Path) -> None:
         assert await store.pin(A) == pin.seen(9.5)
         assert await store.backoff(A) == Backoff(failures=2, next_attempt=4.5)
         assert await store.backoff(B) is None
-
-
-def modes(folder: Path) -> set[int]:
-    return {stat.S_IMODE(file.stat().st_mode) for file in folder.iterdir()}
-
-
-async def test_files_are_private(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    path.touch(0o644)
-    async with Store.open(path) as store:
-        await store.enqueue_outbound(A, [out()])
-        assert modes(tmp_path) == {0o600}
-    assert modes(tmp_path) == {0o600}
-
-
-_HOLD = """
-import sys, trio
-from pathlib import Path
-from volly_fed.daemon.store.store import Store
-async def main():
-    async with Store.open(Path(sys.argv[1])):
-        print("open", flush=True)
-        await trio.to_thread.run_sync(sys.stdin.read)
-trio.run(main)
-"""
-
-
-def hold(path: Path) -> subprocess.Popen[bytes]:
-    """A process that has the store open until its standard input ends."""
-    holder = subprocess.Popen([sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == b"open\n"
-    return holder
-
-
-@pytest.mark.real
-async def test_two_processes_on_one_store_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    with hold(path) as holder:
-        assert holder.stdin is not None
-        with pytest.raises(StorageError, match="in use by another process"):
-            async with Store.open(path):
-                pass
-        holder.stdin.close()
-    async with Store.open(path):
-        pass
-
-
-async def test_two_stores_in_one_process_are_refused(tmp_path: Path) -> None:
-    async with Store.open(tmp_path / "s"):
-        with pytest.raises(StorageError, match="in use"):
-            async with Store.open(tmp_path / "s"):
-                pass
-
-
-async def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
-    path = tmp_path / "s"
-    async with Store.open(path) as store:
-        await store.enqueue_outbound(A, [out()])
-    with apsw.Connection(str(path)) as database:
-        database.pragma("user_version", 99)
-    database.close()
-    before = path.read_bytes()
-    with pytest.raises(StorageError, match=r"schema 99(?s:.*)newer volly-fed"):
-        async with Store.open(path):
-            pass
-    assert path.read_bytes() == before
-
-
-@pytest.mark.parametrize("version", [0, 1])
-async def test_other_peoples_databases_are_refused(tmp_path: Path, version: int) -> None:
-    database = apsw.Connection(str(tmp_path / "s"))
-    database.execute("CREATE TABLE theirs(x)")
-    database.pragma("user_version", version)
-    database.close()
-    with pytest.raises(StorageError, match="another program"):
-        async with Store.open(tmp_path / "s"):
-            pass
-
-
-async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "s").write_bytes(random.Random(1).randbytes(8192))
-    with pytest.raises(StorageError, match="not usable"):
-        async with Store.open(tmp_path / "s"):
-            pass
-    with pytest.raises(StorageError, match="cannot be opened"):
-        async with Store.open(tmp_path / "no" / "folder"):
-            pass
-
-
-async def test_a_closed_store_says_so_and_has_finished_its_work(tmp_path: Path) -> None:
-    async with Store.open(tmp_path / "s", clock=clock) as store:
-        enqueued = store.begin_outbound(A, [out()])
-    assert await enqueued.wait() == [True]
-    with pytest.raises(StorageError, match="closed"):
-        await store.read_outbound(A)
-
-
-async def test_cancelling_a_wait_does_not_cancel_the_work(tmp_path: Path) -> None:
-    async with Store.open(tmp_path / "s", clock=clock) as store:
-        with trio.CancelScope() as scope:
-            scope.cancel()
-            await store.enqueue_outbound(A, [out()])
-        assert len(await store.read_outbound(A)) == 1
-
-
-async def test_a_bug_in_a_job_reaches_who_asked_for_it_and_no_one_else(tmp_path: Path) -> None:
-    async with Store.open(tmp_path / "s", clock=clock) as store:
-
-        def faulty(database: apsw.Connection) -> None:
-            database.execute("INSERT INTO stream VALUES('a.test', x'00', 9, 0)")
-            raise ZeroDivisionError
-
-        good = store.begin_outbound(A, [out()])
-        with pytest.raises(ZeroDivisionError):
-            await store._do(faulty)
-        assert await good.wait() == [True]
-        assert await store.cursor(A, b"\0") == 0  # nothing of the faulty job was written

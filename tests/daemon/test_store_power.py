@@ -13,7 +13,8 @@ import apsw
 import pytest
 
 from tests.daemon.power_work import crash_often
-from volly_fed.daemon.store import inbound, schema, writer
+from volly_fed.daemon.store import inbound, schema, streams, writer
+from volly_fed.daemon.store.rows import Position
 from volly_fed.daemon.store.writer import Job
 
 pytestmark = pytest.mark.slow
@@ -70,23 +71,23 @@ def acknowledge_first(monkeypatch: Patch) -> None:
 
 def cursor_first(monkeypatch: Patch) -> None:
     """The cursor in a transaction before that of its envelopes."""
-    put = inbound._put_cursor
+    put = streams.put_position
 
-    def put_and_commit(database: apsw.Connection, peer: str, stream: bytes, cursor: int, now: int) -> None:
-        put(database, peer, stream, cursor, now)
+    def put_and_commit(database: apsw.Connection, at: Position, now: int) -> None:
+        put(database, at, now)
         database.execute("COMMIT")
         database.execute("BEGIN IMMEDIATE")
 
-    monkeypatch.setattr(inbound, "_put_cursor", put_and_commit)
+    monkeypatch.setattr(inbound, "put_position", put_and_commit)
 
 
 def cursor_last(monkeypatch: Patch) -> None:
     """The cursor in a transaction after that of its envelopes."""
-    put, insert = inbound._put_cursor, inbound._insert_new
-    waiting: list[tuple[str, bytes, int, int]] = []
+    put, insert = streams.put_position, inbound._insert_new
+    waiting: list[tuple[Position, int]] = []
 
-    def put_later(_: apsw.Connection, peer: str, stream: bytes, cursor: int, now: int) -> None:
-        waiting[:] = [(peer, stream, cursor, now)]
+    def put_later(_: apsw.Connection, at: Position, now: int) -> None:
+        waiting[:] = [(at, now)]
 
     def insert_and_commit(database: apsw.Connection, values: inbound._Values) -> set[int]:
         skipped = insert(database, values)
@@ -95,7 +96,7 @@ def cursor_last(monkeypatch: Patch) -> None:
         put(database, *waiting.pop())
         return skipped
 
-    monkeypatch.setattr(inbound, "_put_cursor", put_later)
+    monkeypatch.setattr(inbound, "put_position", put_later)
     monkeypatch.setattr(inbound, "_insert_new", insert_and_commit)
 
 

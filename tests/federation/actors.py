@@ -22,7 +22,7 @@ from volly_fed.crypto.signature import IdentityKey
 from volly_fed.daemon import material
 from volly_fed.daemon.connection import Connection, Dialled, Use, dial
 from volly_fed.daemon.credentials import tls_identity
-from volly_fed.daemon.link import End, Link, Pending
+from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.tls import TlsIdentity, make_context
 from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
 from volly_fed.handshake import Outcome, Party
@@ -132,8 +132,8 @@ class Scripted:
 
     # --- what comes in: see link.Handler
 
-    async def opened(self, stream: bytes) -> int:  # noqa: ARG002 - it begins anew each time
-        return 0
+    async def opened(self, stream: bytes) -> Resumption:  # noqa: ARG002 - it begins anew each time
+        return 0, ()
 
     async def received(self, batch: Received) -> Pending:
         async def nothing_refused() -> tuple[Refusal, ...]:

@@ -3,15 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from volly_fed import limits
 from volly_fed.relay.queue import Backlog, queue_room
 
 
 def test_a_queue_is_bounded_in_envelopes_and_bytes() -> None:
-    assert queue_room(0, 0) == limits.QUEUE_ENVELOPES_PER_PEER
-    assert queue_room(limits.QUEUE_ENVELOPES_PER_PEER - 1, 0) == 1
-    assert queue_room(limits.QUEUE_ENVELOPES_PER_PEER + 5, 0) == 0
-    assert queue_room(1, limits.QUEUE_BYTES_PER_PEER) == 0
+    for envelopes, size, room in ((0, 0, 10), (9, 0, 1), (15, 0, 0), (1, 999, 9), (1, 1000, 0)):
+        assert queue_room(envelopes, size, most_envelopes=10, most_bytes=1000) == room
 
 
 def test_a_backlog_of_a_former_process_leaves_by_itself() -> None:

@@ -7,22 +7,30 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from volly_fed import limits
-from volly_fed.codepoints import EnvelopeClass
+from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.testing.session_pair import SessionPair
+from volly_fed.wire.messages import Refusal
 
 SIDES = st.sampled_from([0, 1])
 
 
+def judge(sequence: int, envelope: bytes) -> Refusal | None:
+    """Some envelopes are refused, whenever they come."""
+    serial = int.from_bytes(envelope[2:6], "big")
+    return (sequence, ErrorCode.UNDELIVERABLE, "no") if serial % 7 == 3 else None
+
+
 class LossyLink(RuleBasedStateMachine):
-    """At least once on the wire; after the duplicate rule exactly once, in the order of each class, without loss."""
+    """Every envelope arrives once, in the order of its class, or is refused, and then its sender hears of it, once."""
 
     def __init__(self) -> None:
         super().__init__()
         self.offered: tuple[list[bytes], list[bytes]] = ([], [])
+        self.refused: tuple[list[int], list[int]] = ([], [])
 
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed: int) -> None:
-        self.pair = SessionPair(random.Random(seed).randbytes)
+        self.pair = SessionPair(random.Random(seed).randbytes, judge=judge)
         self.pair.connect()
 
     @rule(
@@ -33,7 +41,9 @@ class LossyLink(RuleBasedStateMachine):
             serial = len(self.offered[side])
             envelope = bytes([side, urgency]) + serial.to_bytes(4, "big") + bytes(size)
             self.offered[side].append(envelope)
-            self.pair.nodes[side].offer(envelope, urgency)
+            key = self.pair.nodes[side].offer(envelope, urgency)
+            if judge(1, envelope):
+                self.refused[side].append(key)
 
     @rule(steps=st.lists(st.tuples(st.sampled_from(["write", "deliver", "commit"]), SIDES), max_size=60))
     def work(self, steps: list[tuple[str, int]]) -> None:
@@ -61,6 +71,21 @@ class LossyLink(RuleBasedStateMachine):
     def connect(self) -> None:
         self.pair.connect()
 
+    @precondition(lambda self: self.pair.connected)
+    @rule(side=SIDES, again=st.booleans())
+    def fail(self, side: int, again: bool) -> None:
+        self.pair.fail(side)
+        if again and not self.pair.connected:
+            self.pair.connect()
+
+    @rule(side=SIDES, window=st.sampled_from([0, 1, 7, 1024]), size=st.sampled_from([0, 1, 20_000, 1 << 20]))
+    def grant(self, side: int, window: int, size: int) -> None:
+        self.pair.grant(side, window, size)
+
+    @rule(seconds=st.sampled_from([limits.ACK_PACE / 2, limits.ACK_PACE]))
+    def pass_time(self, seconds: float) -> None:
+        self.pair.pass_time(seconds)
+
     @rule(side=SIDES)
     def restart(self, side: int) -> None:
         self.pair.restart(side)
@@ -80,15 +105,20 @@ class LossyLink(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "pair"):
             return
-        self.pair.cut()
-        self.pair.connect()
+        if not self.pair.connected:
+            self.pair.connect()
+        self.pair.settle_down()
+        for side in (0, 1):  # in the end all are granted something, however little it is
+            self.pair.grant(side, 3, 1)
         self.pair.settle_down()
         for side in (0, 1):
             inbox = self.pair.nodes[1 - side].inbox
             assert not self.pair.nodes[side].owed
+            assert sorted(self.pair.nodes[side].refused) == self.refused[side]
             for urgency in EnvelopeClass:
                 arrived = [envelope for envelope in inbox if envelope[1] == urgency]
-                assert arrived == [envelope for envelope in self.offered[side] if envelope[1] == urgency]
+                taken = [envelope for envelope in self.offered[side] if not judge(1, envelope)]
+                assert arrived == [envelope for envelope in taken if envelope[1] == urgency]
 
 
 TestLossyLink = LossyLink.TestCase

@@ -32,7 +32,7 @@ SAMPLES: dict[MessageType, dict[int, Any]] = {
     MessageType.REFUSE: {1: 6, 2: "busy", 3: 5},
     MessageType.OPEN: {1: bytes(8)},
     MessageType.BATCH: {1: bytes(8), 2: 1, 3: [b"e"]},
-    MessageType.ACK: {1: bytes(8), 2: 7, 3: [[3, 32, "no"]]},
+    MessageType.ACK: {1: bytes(8), 2: 7, 3: [[3, 32, "no"]], 4: 8, 5: 9000},
     MessageType.CLOSE: {1: 6, 2: "busy", 3: 5},
     MessageType.PING: {1: 9},
     MessageType.PONG: {1: 9},

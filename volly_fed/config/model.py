@@ -255,6 +255,17 @@ class Limits:
     queue_bytes_per_peer: Count = optional(
         "Bytes waiting for one other domain, at most.", Count(limits.QUEUE_BYTES_PER_PEER)
     )
+    queue_envelopes: Count = optional(
+        "Envelopes waiting for all other domains together, at most.", Count(limits.QUEUE_ENVELOPES)
+    )
+    queue_bytes: Count = optional("Bytes waiting for all other domains together, at most.", Count(limits.QUEUE_BYTES))
+    peer_envelopes_per_second: Count = optional(
+        "Envelopes taken from one other domain per second, at most; it is slowed down, and nothing is refused.",
+        Count(limits.PEER_ENVELOPES_PER_SECOND),
+    )
+    peer_bytes_per_second: Count = optional(
+        "Bytes taken from one other domain per second, at most.", Count(limits.PEER_BYTES_PER_SECOND)
+    )
     mailbox_envelopes: Count = optional("Envelopes stored for one mailbox, at most.", Count(limits.MAILBOX_ENVELOPES))
     mailbox_bytes: Count = optional("Bytes stored for one mailbox, at most.", Count(limits.MAILBOX_BYTES))
     connections_per_minute: Count = optional(

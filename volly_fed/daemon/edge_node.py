@@ -22,7 +22,7 @@ from volly_fed.daemon.connection import Connection, Dialled, Use, dial
 from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.edges import EXTRA
-from volly_fed.daemon.link import Link, Pending
+from volly_fed.daemon.link import Link, Pending, Resumption
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
@@ -235,8 +235,8 @@ class _HomeserverHandler:
 
     node: EdgeNode
 
-    async def opened(self, stream: bytes) -> int:  # noqa: ARG002 - its stream stays empty
-        return 0
+    async def opened(self, stream: bytes) -> Resumption:  # noqa: ARG002 - its stream stays empty
+        return 0, ()
 
     async def received(self, batch: Received) -> Pending:
         raise RemoteError(f"a homeserver does not submit envelopes (stream of {batch.last})")

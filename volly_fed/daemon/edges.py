@@ -15,8 +15,9 @@ from volly_fed import limits
 from volly_fed.channel import Negotiated
 from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.connection import Connection
+from volly_fed.daemon.edge_streams import EdgeStreams
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.link import End, Link, Pending
+from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.store.store import Store
 from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, Rejected, ToEdge
 from volly_fed.edge.delivery import Row
@@ -58,10 +59,10 @@ class EdgeLinks:
     store: Store
     log: Log
     intake: Intake = attrs.field(init=False)
+    streams: EdgeStreams = attrs.field(factory=EdgeStreams, init=False)
     _claims: Claims = attrs.field(init=False)
     _links: dict[int, "_EdgeLink"] = attrs.field(factory=dict, init=False)
     _last: int = attrs.field(default=0, init=False)
-    _cursors: dict[bytes, int] = attrs.field(factory=dict, init=False)
     _deletions: list[int] = attrs.field(factory=list, init=False, repr=False)
     _to_delete: trio.Event = attrs.field(factory=trio.Event, init=False)
 
@@ -156,17 +157,6 @@ class EdgeLinks:
         return len(self._links)
 
     # --- for the links ---------------------------------------------------------------------------------------------
-
-    def cursor(self, stream: bytes) -> int:
-        """How far an edge's stream was settled by this process. An edge that outlives us begins a fresh stream."""
-        return self._cursors.get(stream, 0)
-
-    def note_cursor(self, stream: bytes, cursor: int) -> None:
-        """Remember it; of the streams of edges that were restarted, the oldest is forgotten."""
-        self._cursors.pop(stream, None)
-        self._cursors[stream] = cursor
-        while len(self._cursors) > limits.EDGE_STREAMS:
-            del self._cursors[next(iter(self._cursors))]
 
     async def receive(self, edge: "_EdgeLink", message: Message) -> None:
         """A claim, a proof, an acknowledgement or a release."""
@@ -263,15 +253,15 @@ class _EdgeLink:
     to_dispatch: trio.Event = attrs.field(factory=trio.Event, init=False)
     to_read: trio.Event = attrs.field(factory=trio.Event, init=False)
 
-    async def opened(self, stream: bytes) -> int:
-        return self.links.cursor(stream)
+    async def opened(self, stream: bytes) -> Resumption:
+        return self.links.streams.resumption(stream)
 
     async def received(self, batch: Received) -> Pending:
         pending = await self.links.intake.from_edge(self.number, batch)
 
         async def settle() -> tuple[Refusal, ...]:
             refusals = await pending()
-            self.links.note_cursor(batch.stream, batch.last)
+            self.links.streams.settled(batch, refusals)
             return refusals
 
         return settle

@@ -24,6 +24,7 @@ from volly_fed.daemon.admin.client import socket_path
 from volly_fed.daemon.admin.commands import commands
 from volly_fed.daemon.admin.server import AdminServer, admin_listening
 from volly_fed.daemon.admission import Admission
+from volly_fed.daemon.backoff import Attempts
 from volly_fed.daemon.call_rate import CallRate
 from volly_fed.daemon.caller import Caller, EdgeCaller, EdgeDoor
 from volly_fed.daemon.connection import Accepted
@@ -155,7 +156,7 @@ class Homeserver:
             dialer=self._dialer(),
             store=store,
             log=self.log,
-            backoff_cap=config.limits.backoff_cap,
+            attempts=Attempts(store=store, log=self.log, cap=config.limits.backoff_cap),
             on_refused=self._refused,
         )
         self.judge.accepted = self.peers.hold_to
@@ -307,6 +308,8 @@ class Homeserver:
             except StorageError as error:
                 self.log.storage_failed(reason=str(error))
                 continue
+            if expired.outbound_rows:
+                self.peers.expired(expired.outbound_rows)
             if expired.outbound or expired.inbound:
                 self.log.expired(count=expired.outbound + expired.inbound)
 

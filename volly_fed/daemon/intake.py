@@ -7,6 +7,7 @@ Never: tells a refusal that depends on a mailbox from another, or reports anythi
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import TypeAlias
 
@@ -17,7 +18,16 @@ from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.config.model import Limits
 from volly_fed.daemon.link import Pending
 from volly_fed.daemon.store.rows import MailboxRecord
-from volly_fed.daemon.store.store import Enqueued, InboundRow, OutboundRow, Store, Stored, inbound_row, outbound_row
+from volly_fed.daemon.store.store import (
+    Enqueued,
+    InboundRow,
+    OutboundRow,
+    Position,
+    Store,
+    Stored,
+    inbound_row,
+    outbound_row,
+)
 from volly_fed.edge.admission import REFUSAL, Usage, decide_admission
 from volly_fed.edge.delivery import Row
 from volly_fed.edge.registration import Registration, parse_registration
@@ -35,8 +45,6 @@ from volly_fed.wire.messages import Refusal
 Answer: TypeAlias = tuple[ErrorCode, str]
 _Begun: TypeAlias = Enqueued | Stored
 _STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
-_OWN_SUBMISSIONS = DomainName("")
-"""The cursor's owner for what edges submit: no domain, so that no peer's streams are pushed out."""
 
 _registration = lru_cache(maxsize=limits.REGISTRATION_MEMORY)(parse_registration)
 
@@ -75,20 +83,36 @@ class Intake:
         try:
             begun: list[_Begun] = [*self._store_outbound(link, sorted_)]
             if sorted_.local:
-                begun.append(await self._store_local(self.domain, self.policy, batch, sorted_))
+                rows = await self._admit(self.domain, self.policy, sorted_)
+                begun.append(await self._store_local(rows, None))
         except StorageError as error:
             return partial(self._nothing_stored, batch, error)
         return partial(self._settle, batch, begun, sorted_)
 
     async def from_peer(self, peer: DomainName, level: TrustLevel, batch: Received) -> Pending:
-        """Take what `peer` relays, on the `level` its session was established on; like `from_edge` otherwise."""
+        """Take what `peer` relays, on the `level` its session was established on; await the result as `from_edge`'s.
+
+        Both raise StorageError: the batch is not stored, and none that follows it in its stream will be.
+        """
         router = Router(self.domain, self.policy)
         sorted_ = self._sort(batch, lambda domain: router.from_peer(peer, level, domain))
+        with self._logged():
+            rows = await self._admit(peer, level, sorted_)
+            at = Position(peer, batch.stream, batch.first, batch.last, sorted_.refusals)
+            return partial(self._stored, await self._store_local(rows, at), sorted_)
+
+    async def _stored(self, stored: Stored, sorted_: _Sorted) -> tuple[Refusal, ...]:
+        with self._logged():
+            await stored.wait()
+        return tuple(sorted_.refusals)
+
+    @contextmanager
+    def _logged(self) -> Iterator[None]:
         try:
-            begun: list[_Begun] = [await self._store_local(peer, level, batch, sorted_)]
+            yield
         except StorageError as error:
-            return partial(self._nothing_stored, batch, error)
-        return partial(self._settle, batch, begun, sorted_)
+            self.log.storage_failed(reason=str(error))
+            raise
 
     async def _settle(self, batch: Received, begun: list[_Begun], sorted_: _Sorted) -> tuple[Refusal, ...]:
         try:
@@ -106,7 +130,7 @@ class Intake:
             try:
                 envelope = parse_envelope(frame)
             except BadMessage as error:
-                sorted_.refusals.append((sequence, error.code, str(error)))
+                sorted_.refusals.append((sequence, error.code, str(error)[: limits.REFUSAL_TEXT]))
                 continue
             answer = _lifetime_answer(envelope, now)
             if answer is not None:
@@ -119,7 +143,7 @@ class Intake:
                 case Peer(domain):
                     sorted_.outbound.setdefault(domain, []).append((sequence, envelope, frame))
                 case Refused(code, reason):  # names and rules may be long, and what is too long ends the link
-                    sorted_.refusals.append((sequence, code, reason[: limits.MAX_TEXT]))
+                    sorted_.refusals.append((sequence, code, reason[: limits.REFUSAL_TEXT]))
         return sorted_
 
     def _store_outbound(self, link: int, sorted_: _Sorted) -> Iterator[Enqueued]:
@@ -137,21 +161,16 @@ class Intake:
         return enqueued
 
     def _room(self, domain: DomainName) -> int:
-        envelopes, size = self.store.outbound_depth(domain)
         if not self.may_queue(domain):
             return 0
-        most = self.limits
-        return queue_room(
-            envelopes, size, most_envelopes=most.queue_envelopes_per_peer, most_bytes=most.queue_bytes_per_peer
+        most, one, all_ = self.limits, self.store.outbound_depth(domain), self.store.outbound_total()
+        return min(
+            queue_room(*one, most_envelopes=most.queue_envelopes_per_peer, most_bytes=most.queue_bytes_per_peer),
+            queue_room(*all_, most_envelopes=most.queue_envelopes, most_bytes=most.queue_bytes),
         )
 
-    async def _store_local(
-        self, origin: DomainName, level: Policy | TrustLevel, batch: Received, sorted_: _Sorted
-    ) -> Stored:
-        """Admit what is for mailboxes here, begin to store it with the cursor of `batch`, and deliver it meanwhile.
-
-        What is delivered and then not stored comes again: the device, which remembers what it has, takes it once.
-        """
+    async def _admit(self, origin: DomainName, level: Policy | TrustLevel, sorted_: _Sorted) -> list[InboundRow]:
+        """What of `sorted_.local` its mailboxes here let in; the rest is refused."""
         rows: list[InboundRow] = []
         records = await self.store.mailboxes({envelope.mailbox for _, envelope, _ in sorted_.local})
         load: dict[MailboxId, Usage] = {}
@@ -174,8 +193,14 @@ class Intake:
                 continue
             load[envelope.mailbox] = Usage(envelopes=usage.envelopes + 1, bytes=usage.bytes + len(frame))
             rows.append(inbound_row(envelope, frame))
-        owner = _OWN_SUBMISSIONS if origin == self.domain else origin
-        stored = await self.store.begin_inbound(owner, batch.stream, batch.last, rows)
+        return rows
+
+    async def _store_local(self, rows: list[InboundRow], at: Position | None) -> Stored:
+        """Begin to store `rows`, together with the position of their batch, and deliver them meanwhile.
+
+        What is delivered and then not stored comes again: the device, which remembers what it has, takes it once.
+        """
+        stored = await self.store.begin_inbound(rows, at)
         self.on_inbound(
             [
                 (row.mailbox, Row(key, row.id, row.frame))

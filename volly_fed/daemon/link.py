@@ -23,6 +23,7 @@ from volly_fed.session import (
     Event,
     Extra,
     Finished,
+    Grant,
     Lost,
     Next,
     Other,
@@ -39,13 +40,18 @@ K = TypeVar("K", bound=Hashable)
 
 Pending: TypeAlias = Callable[[], Awaitable[tuple[Refusal, ...]]]
 """Waits until a batch is durable; its refusals. A link awaits them in order, each once."""
+Resumption: TypeAlias = tuple[int, tuple[Refusal, ...]]
+"""Up to where a stream is settled, and what of the last window was refused."""
 
 
 class Handler(Protocol[K]):
     """What a link's owner does with what comes in. RemoteError ends the link with its code, StorageError as BUSY."""
 
-    async def opened(self, stream: bytes) -> int:
-        """The cursor that is stored for the peer's `stream`; 0 for one that is unknown."""
+    async def opened(self, stream: bytes) -> Resumption:
+        """The cursor that is stored for the peer's `stream`, and what of the last window was refused.
+
+        (0, ()) for one that is unknown.
+        """
         ...
 
     async def received(self, batch: Received) -> Pending:
@@ -70,6 +76,8 @@ class End:
 
     code: ErrorCode
     reason: str
+    retry_after: int = 0
+    """Seconds before a new link makes sense (BUSY); 0: nobody said so."""
 
 
 class Link(Generic[K]):
@@ -81,6 +89,7 @@ class Link(Generic[K]):
         self._handler = handler
         self._work = trio.Event()
         self._time = trio.Event()
+        self._tick_at = 0.0
         self._reason: End | None = None  # what the peer's CLOSE said; what is under way may still be acknowledged
         self._end: End | None = None
         self._pending: deque[tuple[int, Received, Pending]] = deque()  # bounded by the session's window
@@ -124,6 +133,12 @@ class Link(Generic[K]):
             self._time.set()
             self.wake()
 
+    def grant(self, window: int = limits.WINDOW_ENVELOPES, window_bytes: int = limits.WINDOW_BYTES) -> None:
+        """Let the other end have so much in flight from now on; 0: nothing for now."""
+        if not self._over:
+            self._session.send(Grant(window=window, window_bytes=window_bytes))
+            self.wake()
+
     async def run(self) -> End:
         """Serve the link until it ends; whatever the other end does, that is no error here."""
         async with trio.open_nursery() as nursery:
@@ -155,8 +170,9 @@ class Link(Generic[K]):
                 self._last_words = closing(error)
             self._finish(error.code, str(error))
         except StorageError as error:
-            self._last_words = closing(RemoteError("not at the moment", code=ErrorCode.BUSY))
-            self._finish(ErrorCode.BUSY, str(error))
+            busy = RemoteError("not at the moment", code=ErrorCode.BUSY, retry_after=limits.BUSY_RETRY)
+            self._last_words = closing(busy)
+            self._finish(busy.code, str(error), busy.retry_after)
         except trio.EndOfChannel:
             self._finish(ErrorCode.NONE, "closed by the other end")
 
@@ -188,6 +204,9 @@ class Link(Generic[K]):
                     if opened == self._opened:  # who opens a stream again meanwhile is told where that one stands
                         self._session.send(Acknowledge(stream=batch.stream, cursor=batch.last, refusals=refusals))
                         self.wake()
+                        deadline = self._session.deadline  # an acknowledgement may be held back
+                        if deadline is not None and deadline < self._tick_at:
+                            self._time.set()
 
     async def _send(self, data: bytes) -> None:
         """An end that reads nothing, but sends, is alive to keepalive: here it is not."""
@@ -204,9 +223,12 @@ class Link(Generic[K]):
 
     async def _keep_time(self) -> None:
         while (deadline := self._session.deadline) is not None:
-            with trio.move_on_at(deadline):
+            self._tick_at = deadline
+            with trio.move_on_at(deadline) as waiting:
                 await self._time.wait()
-            self._time = trio.Event()
+            if not waiting.cancelled_caught:
+                self._time = trio.Event()  # there is another deadline
+                continue
             self._session.tick(trio.current_time())
             self._notice_end()  # the writer may be stuck, and nobody else would
             self.wake()
@@ -235,8 +257,8 @@ class Link(Generic[K]):
                 await self._handler.other(event.message)
             case StreamOpened():
                 self._opened += 1
-                cursor = await self._handler.opened(event.stream)
-                self._session.send(Acknowledge(stream=event.stream, cursor=cursor))
+                cursor, refusals = await self._handler.opened(event.stream)
+                self._session.send(Acknowledge(stream=event.stream, cursor=cursor, refusals=refusals))
             case _:
                 self._note(event)
 
@@ -252,14 +274,14 @@ class Link(Generic[K]):
             case Closing():
                 self._time.set()  # draining has a deadline of its own
                 if event.code is not ErrorCode.NONE:
-                    self._finish(event.code, event.text, stop=False)
+                    self._finish(event.code, event.text, event.retry_after, stop=False)
             case Lost():
                 self._finish(ErrorCode.TIMEOUT, f"no sign of the other end for {event.silence:.0f} s")
             case Finished():
                 self._finish(ErrorCode.NONE, "closed" if event.complete else "closed before all was acknowledged")
 
-    def _finish(self, code: ErrorCode, reason: str, *, stop: bool = True) -> None:
-        self._reason = self._reason or End(code, reason)
+    def _finish(self, code: ErrorCode, reason: str, retry_after: int = 0, *, stop: bool = True) -> None:
+        self._reason = self._reason or End(code, reason, retry_after)
         if stop:
             self._end = self._end or self._reason
             self._ended.set()

@@ -6,12 +6,17 @@ Never: touches a socket or the disk.
 
 import math
 import os
+from collections.abc import Iterator, Sequence
 
 import trio
 
-from volly_fed.codepoints import TrustLevel
+from volly_fed.codepoints import EnvelopeClass, TrustLevel
+from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
+from volly_fed.daemon.ration import Ration
+from volly_fed.daemon.store.store import OutboundRow
 from volly_fed.names import DomainName, Fingerprint
+from volly_fed.relay.envelope import parse_envelope
 from volly_fed.relay.queue import Backlog
 from volly_fed.session import Outbound
 
@@ -19,10 +24,12 @@ from volly_fed.session import Outbound
 class Peer:
     """One per domain that we have had to do with. Rows of the store are the keys of its stream."""
 
-    def __init__(self, domain: DomainName) -> None:
+    def __init__(self, domain: DomainName, ration: Ration) -> None:
         self.domain = domain
+        self.ration = ration
         self.outbound: Outbound[int] = Outbound(os.urandom)
-        self.backlog = Backlog()
+        self.backlogs = tuple(Backlog() for _ in EnvelopeClass)
+        """By class: the most urgent has its turn first, from the disk too."""
         self.link: Link[int] | None = None
         self.level = TrustLevel.NONE
         self.dialled_by_us = False
@@ -32,8 +39,9 @@ class Peer:
         """When a new link is to take the place of this one."""
         self.renewing = False
         """That one is being dialled."""
-        self.failing = True
-        """The store may hold a back-off."""
+        self.standing = Standing(domain)
+        """How attempts to reach it went."""
+        self.dialling = False
         self.hurried = False
         """The back-off need not be waited for."""
         self.wanted = trio.Event()
@@ -51,13 +59,36 @@ class Peer:
         return self.outbound.waiting + self.outbound.in_flight + len(self._later)
 
     @property
+    def state(self) -> str:
+        """In one word, for people."""
+        if self.link is not None:
+            return "linked"
+        return "dialling" if self.dialling else "waiting" if self.unsettled or self.standing.failures else "idle"
+
+    @property
     def idle(self) -> bool:
         """Nothing in memory that is wanted by anybody."""
         return self.link is None and not self.unsettled and not self._settled
 
-    def room(self) -> int:
+    def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes may be offered now; none while the peer has no room: they stay on the disk."""
-        return 0 if self._later else self.outbound.room()
+        return 0 if self._later else self.outbound.room(urgency)
+
+    def stored(self, keys: range, rows: list[OutboundRow]) -> None:
+        """`rows` are on their way to the disk: offer what the stream has room for, the rest is read when it has."""
+        for urgency, some_keys, some_rows in _by_class(keys, rows):
+            count = self.backlogs[urgency].stored(some_keys, self.room(urgency))
+            offered = zip(some_keys[:count], some_rows, strict=False)
+            self.outbound.offer([(key, row.frame) for key, row in offered], urgency)
+
+    def next_read(self) -> tuple[EnvelopeClass, int, int] | None:
+        """What to read from the disk next: the class, after which row, and how many; None: nothing."""
+        for urgency in EnvelopeClass:
+            room = self.room(urgency)
+            after = self.backlogs[urgency].next_read(room)
+            if after is not None:
+                return urgency, after, room
+        return None
 
     def more_work(self) -> None:
         """The stream or the disk holds more to send."""
@@ -145,8 +176,25 @@ class Peer:
         await self._to_repeat.wait()
         self._to_repeat = trio.Event()
 
+    def expired(self, rows: set[int]) -> None:
+        """`rows`, of whichever peer, have expired: those that were not sent yet need not be."""
+        self.outbound.discard(rows)
+        self._later = [item for item in self._later if item[0] not in rows]
+
     def offer_later(self) -> None:
-        """Offer again what the peer had no room for."""
-        items, self._later = self._later, []
-        self.outbound.offer(items)
+        """Offer again what the peer had no room for, each in its class and before what is younger."""
+        items, self._later = sorted(self._later), []
+        for urgency in EnvelopeClass:
+            self.outbound.put_back([item for item in items if parse_envelope(item[1]).urgency is urgency], urgency)
         self.more_work()
+
+
+def _by_class(keys: range, rows: list[OutboundRow]) -> Iterator[tuple[EnvelopeClass, Sequence[int], list[OutboundRow]]]:
+    """`rows` and their keys, by class; mostly there is one."""
+    classes = sorted({row.urgency for row in rows})
+    if len(classes) == 1:
+        yield EnvelopeClass(classes[0]), keys, rows
+        return
+    for urgency in classes:
+        at = [n for n, row in enumerate(rows) if row.urgency == urgency]
+        yield EnvelopeClass(urgency), [keys[n] for n in at], [rows[n] for n in at]

@@ -9,22 +9,25 @@ import math
 import random
 import time
 from collections.abc import Callable
-from itertools import groupby
 
 import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.codepoints import TLS_SIGNATURE_NAME, EnvelopeClass, ErrorCode, Role, TrustLevel
+from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode, Role, TrustLevel
+from volly_fed.daemon.backoff import Attempts, Standing, pause
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
-from volly_fed.daemon.link import End, Link, Pending
+from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.peer import Peer
-from volly_fed.daemon.store.store import Backoff, OutboundRow, Store
+from volly_fed.daemon.ration import Ration
+from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
+from volly_fed.relay.rate import RateLimit
+from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
 from volly_fed.wire.messages import Message, Refuse
 
@@ -39,7 +42,7 @@ class Peers:
     dialer: Dialer
     store: Store
     log: Log
-    backoff_cap: float
+    attempts: Attempts
     on_refused: Callable[[list[int], list[tuple[int, ErrorCode, str]]], None]
     """(settled rows, refused ones with code and text)."""
     intake: Intake = attrs.field(init=False)
@@ -65,6 +68,13 @@ class Peers:
             async for peer in new:
                 nursery.start_soon(self._attend, peer)
 
+    def expired(self, rows: list[int]) -> None:
+        """`rows` were deleted from the disk, for they have expired: nobody sends them any more."""
+        gone = set(rows)
+        for peer in self._peers.values():
+            peer.expired(gone)
+        self.on_refused(rows, [(row, *EXPIRED) for row in rows])
+
     def takes(self, domain: DomainName) -> bool:
         """Whether `domain` is a peer already, or there is room for one more."""
         return domain in self._peers or len(self._peers) < limits.PEERS
@@ -72,10 +82,7 @@ class Peers:
     def enqueue(self, domain: DomainName, keys: range, rows: list[OutboundRow]) -> None:
         """`rows` for `domain` are on their way to the disk, and may leave from here meanwhile."""
         peer = self._peer(domain)
-        count = peer.backlog.stored(keys, peer.room())
-        offered = zip(keys[:count], rows, strict=False)
-        for urgency, group in groupby(offered, key=lambda item: item[1].urgency):
-            peer.outbound.offer([(key, row.frame) for key, row in group], EnvelopeClass(urgency))
+        peer.stored(keys, rows)
         peer.more_work()
 
     async def converse(self, connection: Connection, level: TrustLevel) -> End | None:
@@ -99,11 +106,13 @@ class Peers:
         peer.identity = connection.outcome.fingerprint
         peer.renew_at, peer.renewing = self._first_renewal(peer, link, connection.took), False
         peer.changed()
+        peer.ration.begin(link)
         self._log_up(connection, level)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
                 nursery.start_soon(self._renew, peer, link)
+                nursery.start_soon(peer.ration.keep, link)
                 end = await link.run()
                 nursery.cancel_scope.cancel()
         finally:
@@ -113,6 +122,10 @@ class Peers:
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+        if end.code is not ErrorCode.NONE:
+            peer.standing.last_error = end.reason
+        if end.code is ErrorCode.BUSY:
+            await self.attempts.busy(peer.standing, end.retry_after, ours=connection.outcome.role is Role.DIALLER)
         return end
 
     def judge_again(self, level_of: Callable[[DomainName], TrustLevel]) -> int:
@@ -153,6 +166,10 @@ class Peers:
             if peer.link is not None:
                 peer.link.drain(ErrorCode.SHUTTING_DOWN, "this server is shutting down")
 
+    def standing(self) -> list[tuple[str, Standing]]:
+        """Every peer's state in one word, and how attempts to reach it went, by name."""
+        return [(peer.state, peer.standing) for _, peer in sorted(self._peers.items())]
+
     async def wait_idle(self) -> None:
         """Until no peer is connected."""
         while any(peer.link is not None for peer in self._peers.values()):
@@ -164,7 +181,9 @@ class Peers:
     def _peer(self, domain: DomainName) -> Peer:
         peer = self._peers.get(domain)
         if peer is None:
-            peer = self._peers[domain] = Peer(domain)
+            most = self.intake.limits
+            rate = RateLimit(most.peer_envelopes_per_second, most.peer_bytes_per_second, trio.current_time())
+            peer = self._peers[domain] = Peer(domain, Ration(domain, self.log, rate))
             self._new.send_nowait(peer)
         return peer
 
@@ -188,13 +207,23 @@ class Peers:
                 continue
             if self._closing or not await self._is_due(peer):
                 continue
-            attempt = await self._note_attempt(peer)
+            await self.attempts.begin(peer.standing)
+            peer.dialling = True
             try:
                 await self.dialer.dial(peer.domain, self.converse)
             except (RemoteError, DiscoveryError, StorageError, OSError) as error:
-                wait = max(0.0, attempt.next_attempt - time.time())
-                self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
+                await self._note_failure(peer, error)
                 peer.wanted.set()
+            finally:
+                peer.dialling = False
+
+    async def _note_failure(self, peer: Peer, error: Exception) -> None:
+        standing = peer.standing
+        if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
+            await self.attempts.busy(standing, error.retry_after, ours=True)
+        standing.last_error = str(error)
+        wait = max(0.0, standing.next_attempt - time.time())
+        self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
 
     def _want(self, peer: Peer) -> bool:
         """See that there is a link if anything is owed; whether there is."""
@@ -207,32 +236,13 @@ class Peers:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
         # who accepts a new link may end the old one before the dialler takes the new for made
         await peer.wait_renewed()
-        try:
-            backoff = await self.store.backoff(peer.domain)
-        except StorageError:
-            backoff = None
-        if backoff is not None:
-            with trio.move_on_after(min(max(0.0, backoff.next_attempt - time.time()), self.backoff_cap)):
+        wait = await self.attempts.wait(peer.standing)
+        if wait:
+            with trio.move_on_after(wait):
                 await peer.wait_linked()
             if not peer.unsettled and not any(self.store.outbound_depth(peer.domain)):
                 return False
         return peer.link is None
-
-    async def _note_attempt(self, peer: Peer) -> Backoff:
-        """Write the next attempt down before this one is made, so that a crash cannot hammer the peer."""
-        try:
-            last = await self.store.backoff(peer.domain)
-        except StorageError:
-            last = None
-        failures = (last.failures if last else 0) + 1
-        peer.failing = True
-        wait = _pause(failures, self.backoff_cap)
-        backoff = Backoff(failures=failures, next_attempt=time.time() + wait * random.uniform(*limits.BACKOFF_JITTER))  # noqa: S311 - spreads load
-        try:
-            await self.store.put_backoff(peer.domain, backoff)
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
-        return backoff
 
     def _take_over(self, peer: Peer, connection: Connection) -> Session[int] | None:
         """A session on the new connection, in place of the old one's; None if the old one is to stay.
@@ -275,7 +285,7 @@ class Peers:
             if peer.link is not link:
                 return
             failures += 1
-            wait = _pause(failures, self.backoff_cap) * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
+            wait = pause(failures, self.attempts.cap) * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
             peer.renew(trio.current_time() + wait)
 
     async def _replace(self, peer: Peer, link: Link[int], ended: trio.Event) -> None:
@@ -294,23 +304,23 @@ class Peers:
     async def _feed(self, peer: Peer) -> None:
         """Offer what lies on the disk as the stream has room for it."""
         while True:
-            room = peer.room()
-            after = peer.backlog.next_read(room)
-            if after is None:
+            read = peer.next_read()
+            if read is None:
                 await peer.wait_room()
                 continue
+            urgency, after, room = read
+            backlog = peer.backlogs[urgency]
             try:
-                rows = await self.store.read_outbound(peer.domain, after, limit=room)
+                rows = await self.store.read_outbound(peer.domain, urgency, after, limit=room)
             except BaseException as error:
-                peer.backlog.read_failed()
+                backlog.read_failed()
                 if not isinstance(error, StorageError):
                     raise
                 self.log.storage_failed(reason=str(error))
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 continue
-            peer.backlog.read(rows[-1].row if rows else None)
-            for row in rows:
-                peer.outbound.offer([(row.row, row.frame)], row.urgency)
+            backlog.read(rows[-1].row if rows else None)
+            peer.outbound.offer([(row.row, row.frame) for row in rows], urgency)
             peer.wake()
 
     async def _offer_again(self, peer: Peer) -> None:
@@ -329,12 +339,10 @@ class Peers:
             rows = await peer.take_settled()
             try:
                 await self.store.settle_outbound(rows)
-                if peer.failing:
-                    peer.failing = False
-                    await self.store.put_backoff(peer.domain, None)
+                if peer.standing.kept:
+                    await self.attempts.forget(peer.standing)
             except StorageError as error:
                 self.log.storage_failed(reason=str(error))
-                peer.failing = True
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
 
@@ -359,12 +367,6 @@ def _may_be_replaced(peer: Peer, link: Link[int]) -> float:
     return max(trio.current_time(), link.since + (0 if peer.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
 
 
-def _pause(failures: int, cap: float) -> float:
-    """Seconds after so many `failures` in a row. The exponent has an end: a dead peer's failures have none."""
-    growth: float = limits.BACKOFF_GROWTH ** min(failures - 1, 64)
-    return min(limits.BACKOFF_FIRST * growth, cap)
-
-
 @attrs.frozen(kw_only=True)
 class _PeerHandler:
     """What comes in on a peer's link; see `link.Handler`."""
@@ -373,10 +375,11 @@ class _PeerHandler:
     peer: Peer
     level: TrustLevel
 
-    async def opened(self, stream: bytes) -> int:
+    async def opened(self, stream: bytes) -> Resumption:
         return await self.peers.store.cursor(self.peer.domain, stream)
 
     async def received(self, batch: Received) -> Pending:
+        self.peer.ration.note(batch)
         return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:

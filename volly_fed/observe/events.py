@@ -79,6 +79,7 @@ FIELDS: Mapping[str, Callable[[object], object]] = {
     "count": number,
     "bytes": number,
     "retry_in_s": number,
+    "wait_s": number,
     "ready_in_s": number,
     "took_ms": number,
 }

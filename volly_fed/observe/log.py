@@ -124,6 +124,10 @@ class Log:
         """Who answers at this host and port of `peer` is not who its records say; its other targets are tried."""
         self._log.warning("target_skipped", peer=peer, subject=subject, code=code, reason=reason)
 
+    def peer_slowed(self, *, peer: str, wait_s: float) -> None:
+        """A peer has handed over more than it may in a second; more is taken in `wait_s` seconds."""
+        self._log.warning("peer_slowed", peer=peer, wait_s=wait_s)
+
     def claim_refused(self, *, peer: str | None, code: object, reason: str, count: int = 1) -> None:
         """A caller was turned away. `peer` is what it claimed to be, unproved; None before it claimed anything.
 

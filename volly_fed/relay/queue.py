@@ -4,17 +4,17 @@ in: what was stored, read and offered; out: what to offer now, and from where to
 Never: holds envelopes itself, or lets the order of rows be changed by whether they came from memory or from the disk.
 """
 
-from volly_fed import limits
+from collections.abc import Sequence
 
 
 def queue_room(
     envelopes: int,
     size: int,
     *,
-    most_envelopes: int = limits.QUEUE_ENVELOPES_PER_PEER,
-    most_bytes: int = limits.QUEUE_BYTES_PER_PEER,
+    most_envelopes: int,
+    most_bytes: int,
 ) -> int:
-    """How many more envelopes a peer's queue may take that holds `envelopes` of `size` bytes; 0: refuse (OVERLOADED).
+    """How many more envelopes a queue may take that holds `envelopes` of `size` bytes; 0: refuse (OVERLOADED).
 
     A batch may overshoot the bytes once.
     """
@@ -22,7 +22,7 @@ def queue_room(
 
 
 class Backlog:
-    """One peer's rows: those up to a certain one were given to the stream, the rest lies on the disk.
+    """One peer's rows of one class: those up to a certain one were given to the stream, the rest lies on the disk.
 
     At first all that a former process left counts as unread, so that a backlog leaves without new traffic.
     """
@@ -33,9 +33,10 @@ class Backlog:
         self._unread = True  # the disk holds, or may hold, rows after `_offered`
         self._reading_to: int | None = None  # a read is under way; it will see rows up to here
 
-    def stored(self, rows: range, room: int) -> int:
+    def stored(self, rows: Sequence[int], room: int) -> int:
         """New `rows` go to the disk, and the stream has `room`: how many of them, from the first, to offer now."""
-        self._stored = max(self._stored, rows.stop - 1)
+        if rows:
+            self._stored = max(self._stored, rows[-1])
         if self._unread or not rows:
             return 0
         count = min(len(rows), room)

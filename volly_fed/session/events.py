@@ -8,6 +8,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import attrs
 
+from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.wire.messages import Message, Refusal
 
@@ -18,7 +19,8 @@ K = TypeVar("K", bound=Hashable)
 class Acknowledge:
     """Command: everything of `stream` up to `cursor` is durable here, known already, or refused as listed.
 
-    Also the answer to StreamOpened, with the cursor that is stored for that stream (0: none).
+    Also the answer to StreamOpened, with the cursor that is stored for that stream (0: none) and what of the last
+    window was refused: the sender may not have heard of it.
     """
 
     stream: bytes
@@ -46,12 +48,23 @@ class Next:
     """Command: give the next message that should leave, the most urgent first; b"": nothing wants to leave."""
 
 
-Command: TypeAlias = Acknowledge | Extra | Drain | Next
+@attrs.frozen(kw_only=True)
+class Grant:
+    """Command: from now on the peer may have so much in flight, at most the limits; 0 in either: nothing for now.
+
+    What was granted before on this link may still come.
+    """
+
+    window: int = limits.WINDOW_ENVELOPES
+    window_bytes: int = limits.WINDOW_BYTES
+
+
+Command: TypeAlias = Acknowledge | Extra | Drain | Grant | Next
 
 
 @attrs.frozen
 class StreamOpened:
-    """The peer named its stream: answer with Acknowledge and the stored cursor."""
+    """The peer named its stream: answer with Acknowledge, the stored cursor and the stored refusals."""
 
     stream: bytes
 

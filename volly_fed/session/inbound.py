@@ -4,27 +4,34 @@ in: OPEN, BATCH, and what the daemon says is durable; out: new envelopes, ACK.
 Never: hands out an envelope twice on one link, accepts a gap, or acknowledges what it was not told to.
 """
 
+import math
 from collections import deque
 
 from volly_fed import limits
 from volly_fed.errors import BadMessage, LocalProtocolError, RemoteError
-from volly_fed.session.events import Acknowledge, Received
+from volly_fed.session.events import Acknowledge, Grant, Received
 from volly_fed.session.state import RECEIVING, Receiving
 from volly_fed.wire.messages import Ack, Batch, Close, Open, Refusal
 
 _SLACK_BYTES = limits.BATCH_BYTES
-"""A batch of which a part was acknowledged counts here as a whole, and there as the part."""
+"""A batch of which a part was acknowledged counts here as a whole, and there as the part; and one envelope may be
+larger than the window."""
 
 
 class Inbound:
     """The receiving half of a session, on one link."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
         self.state = Receiving.SILENT
         self.stream = b""
         self._received = 0  # the highest sequence number that came in
         self._unacknowledged: deque[tuple[int, int]] = deque()  # (last sequence number, bytes) of each batch
         self._unacknowledged_bytes = 0
+        self._grant = self._granted = Grant()  # what holds from now on, and what the peer was told
+        self._most = self._most_bytes = 0  # the highest sequence number, and the bytes in all, ever granted here
+        self._bytes = 0  # that came in
+        self._next_ack = now  # when the next acknowledgement may leave without haste
+        self._hurried = False
         self._durable = 0  # what the daemon has acknowledged
         self._told = 0  # what the peer was told of it
         self._asked = False  # the peer waits for the stored cursor
@@ -46,6 +53,7 @@ class Inbound:
         self._refusals.clear()
         self._unacknowledged.clear()
         self._unacknowledged_bytes = self._received = self._durable = self._told = 0
+        self._most = self._most_bytes = self._bytes = 0
 
     def batch(self, message: Batch) -> Received | None:
         """What of `message` is new; None: all of it came before. Raises RemoteError: a gap, or beyond the window."""
@@ -64,10 +72,8 @@ class Inbound:
         self._received += len(envelopes)
         self._unacknowledged.append((self._received, sum(map(len, envelopes))))
         self._unacknowledged_bytes += self._unacknowledged[-1][1]
-        if (
-            self._received - self._told > limits.WINDOW_ENVELOPES
-            or self._unacknowledged_bytes > limits.WINDOW_BYTES + _SLACK_BYTES
-        ):
+        self._bytes += self._unacknowledged[-1][1]
+        if self._received > self._most or self._bytes > self._most_bytes + _SLACK_BYTES:
             raise RemoteError("more in flight than the window allows")
         return Received(stream=self.stream, first=first, envelopes=envelopes)
 
@@ -85,29 +91,74 @@ class Inbound:
             return
         self.state = RECEIVING.after(self.state, Acknowledge, remote=False)
         if self._asked:
+            before = max(0, command.cursor - limits.WINDOW_ENVELOPES)
             self._asked = False
-            self._received = self._durable = self._told = command.cursor
+            self._received = self._told = command.cursor
             self._owing = True
+            self._allow()
+        elif command.cursor <= self._durable:
             return
-        if command.cursor <= self._durable:
-            return
+        else:
+            before = self._durable
         if command.cursor > self._received:
             raise LocalProtocolError(f"acknowledging {command.cursor}, where {self._received} came in")
-        if any(not self._durable < sequence <= command.cursor for sequence, _, _ in command.refusals):
+        if any(not before < sequence <= command.cursor for sequence, _, _ in command.refusals):
             raise LocalProtocolError("a refusal outside of what is acknowledged")
         self._refusals.extend(command.refusals)
         self._durable = command.cursor
 
-    def next_ack(self) -> Ack | None:
-        """The acknowledgement that is due, as far as one message can carry it; None: nothing is due."""
-        if self._durable == self._told and not self._owing:
+    def grant(self, command: Grant) -> None:
+        """Change the window; the peer is told, also where nothing new is settled."""
+        self._grant = Grant(
+            window=min(command.window, limits.WINDOW_ENVELOPES),
+            window_bytes=min(command.window_bytes, limits.WINDOW_BYTES),
+        )
+        if self.state is Receiving.STREAMING and self._grant != self._granted:
+            self._owing = True
+
+    def hurry(self) -> None:
+        """The link is about to end: hold nothing back any more."""
+        self._hurried = True
+
+    @property
+    def ack_at(self) -> float:
+        """When an acknowledgement that is held back wants to leave; infinite: none is."""
+        return math.inf if self._durable == self._told or self._pressing else self._next_ack
+
+    def _allow(self) -> None:
+        """What the peer may send from where it stands; what it was allowed before it may still."""
+        self._most = max(self._most, self._told + self._grant.window)
+        self._most_bytes = max(self._most_bytes, self._bytes - self._unacknowledged_bytes + self._grant.window_bytes)
+
+    @property
+    def _pressing(self) -> bool:
+        """The peer waits for an answer, may soon have to wait for room, or sends nothing more."""
+        return (
+            self._owing
+            or self._hurried
+            or self.state is Receiving.CLOSED
+            or 2 * (self._received - self._told) >= self._granted.window
+            or 2 * self._unacknowledged_bytes >= self._granted.window_bytes
+        )
+
+    def next_ack(self, now: float) -> Ack | None:
+        """The acknowledgement that is due; None: nothing is. The window sees to it that one holds all refusals.
+
+        The first after a pause is due at once; what follows is held back for limits.ACK_PACE, and becomes one.
+        """
+        if not self._owing and (self._durable == self._told or not (self._pressing or now >= self._next_ack)):
             return None
-        cursor, refusals = self._durable, self._refusals
-        if len(refusals) > limits.REFUSALS_PER_ACK:
-            refusals = sorted(refusals)[: limits.REFUSALS_PER_ACK]
-            cursor = refusals[-1][0]
-        self._refusals = [refusal for refusal in self._refusals if refusal[0] > cursor]
-        self._told, self._owing = cursor, False
-        while self._unacknowledged and self._unacknowledged[0][0] <= cursor:
+        self._next_ack = now + limits.ACK_PACE
+        refusals, self._refusals = tuple(self._refusals), []
+        self._told, self._owing = self._durable, False
+        while self._unacknowledged and self._unacknowledged[0][0] <= self._told:
             self._unacknowledged_bytes -= self._unacknowledged.popleft()[1]
-        return Ack(stream=self.stream, cursor=cursor, refusals=tuple(refusals))
+        self._granted = self._grant
+        self._allow()
+        return Ack(
+            stream=self.stream,
+            cursor=self._told,
+            refusals=refusals,
+            window=self._granted.window,
+            window_bytes=self._granted.window_bytes,
+        )

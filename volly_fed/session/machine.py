@@ -20,6 +20,7 @@ from volly_fed.session.events import (
     Event,
     Extra,
     Finished,
+    Grant,
     Lost,
     Next,
     Other,
@@ -55,7 +56,8 @@ class Session(Generic[K]):
     def __init__(self, outbound: Outbound[K], *, now: float, extra: frozenset[type[Message]] = frozenset()) -> None:
         self._outbound = outbound
         outbound.attach(self)
-        self._inbound = Inbound()
+        self._inbound = Inbound(now)
+        self._now = now
         self._keepalive = Keepalive(now)
         self._extra = extra
         self._sending = Sending.IDLE
@@ -83,7 +85,7 @@ class Session(Generic[K]):
         if self._over:
             return None
         if self._drain is None:
-            return self._keepalive.deadline
+            return min(self._keepalive.deadline, self._inbound.ack_at)
         # commands bring no time, so that draining begins with the next tick, which is wanted at once
         return self._keepalive.last_heard if self._drain_until is None else self._drain_until
 
@@ -95,6 +97,7 @@ class Session(Generic[K]):
         if self._over:
             return
         self._keepalive.heard(now)
+        self._now = max(now, self._now)
         try:
             self._take(parse_message(data))
         except RemoteError:
@@ -118,16 +121,20 @@ class Session(Generic[K]):
             return self._next()
         if isinstance(command, Acknowledge):
             self._inbound.acknowledge(command)
+        elif isinstance(command, Grant):
+            self._inbound.grant(command)
         elif isinstance(command, Extra):
             self._queue_extra(command.message)
         elif self._drain is None:
             self._drain = command
+            self._inbound.hurry()
         return b""
 
     def tick(self, now: float) -> None:
-        """Let time pass: a ping may become due, or the link be Lost, or draining have lasted long enough."""
+        """Let time pass: an acknowledgement or a ping is due, or the link Lost, or draining has lasted long enough."""
         if self._over:
             return
+        self._now = max(now, self._now)
         if self._drain is not None:
             if self._drain_until is None:
                 self._drain_until = now + limits.DRAIN
@@ -187,10 +194,11 @@ class Session(Generic[K]):
                 raise RemoteError("an acknowledgement of a stream that was not opened on this link")
             return
         self._sending = SENDING.after(self._sending, Ack, remote=True)
+        self._outbound.grant(message.window, message.window_bytes)
         settled: Settled[K] | None
         if self._cursor_due:
             self._cursor_due = False
-            settled = self._outbound.resume(message.cursor)
+            settled = self._outbound.resume(message.cursor, message.refusals)
         else:
             settled = self._outbound.acknowledge(message.cursor, message.refusals)
         if settled is None:
@@ -218,7 +226,7 @@ class Session(Generic[K]):
         if self._ping is not None:
             message, self._ping = self._ping, None
             return message
-        message = self._inbound.next_ack()
+        message = self._inbound.next_ack(self._now)
         if message is not None:
             return message
         return self._load()

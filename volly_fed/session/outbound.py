@@ -5,7 +5,7 @@ Never: gives one sequence number to two envelopes, or forgets an envelope before
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Set
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -34,9 +34,10 @@ class Outbound(Generic[K]):
         self._waiting: tuple[deque[tuple[K, bytes]], ...] = tuple(deque() for _ in EnvelopeClass)
         self._waiting_bytes = 0
         self._in_flight: deque[tuple[K, bytes]] = deque()
-        self._in_flight_bytes = 0
         self._settled = 0  # in flight are the sequence numbers that follow it
         self._sent = 0  # up to here this link has carried; less than what is in flight after a reconnect
+        self._sent_bytes = 0  # of what this link has carried and is not settled
+        self._window = self._window_bytes = 0  # what the peer has granted on this link
         self._owner: object = None
 
     # --- for the owner of the queue ---
@@ -51,11 +52,26 @@ class Outbound(Generic[K]):
         waiting.extend(envelopes)
         self._waiting_bytes += sum(len(frame) for _, frame in islice(waiting, before, None))
 
-    def room(self) -> int:
-        """How many envelopes may be offered now; what does not fit stays on the disk."""
-        if self._waiting_bytes >= limits.WAITING_BYTES:
+    def put_back(self, envelopes: list[tuple[K, bytes]], urgency: EnvelopeClass) -> None:
+        """Queue `envelopes`, which the peer had no room for, before those of the same class: they are older."""
+        self._waiting[urgency].extendleft(reversed(envelopes))
+        self._waiting_bytes += sum(len(frame) for _, frame in envelopes)
+
+    def discard(self, keys: Set[K]) -> None:
+        """Forget those of `keys` that have no sequence number yet: their owner is done with them."""
+        for waiting in self._waiting:
+            kept = [item for item in waiting if item[0] not in keys]
+            if len(kept) < len(waiting):
+                self._waiting_bytes -= sum(len(frame) for key, frame in waiting if key in keys)
+                waiting.clear()
+                waiting.extend(kept)
+
+    def room(self, urgency: EnvelopeClass) -> int:
+        """How many envelopes of this class may be offered now; what does not fit stays on the disk."""
+        share = limits.WAITING_SHARES[urgency]
+        if self._waiting_bytes >= share * limits.WAITING_BYTES:
             return 0
-        return max(0, limits.WAITING_ENVELOPES - self.waiting)
+        return max(0, int(share * limits.WAITING_ENVELOPES) - self.waiting)
 
     @property
     def waiting(self) -> int:
@@ -72,14 +88,18 @@ class Outbound(Generic[K]):
     def attach(self, session: object) -> None:
         """From now on only `session` sends and settles; on its link nothing was sent yet."""
         self._owner = session
-        self._sent = self._settled
+        self._sent, self._sent_bytes = self._settled, 0
+        self._window = self._window_bytes = 0
 
     def belongs_to(self, session: object) -> bool:
         """Whether no later session has taken the stream over."""
         return self._owner is session
 
-    def resume(self, cursor: int) -> Settled[K] | None:
-        """A link begins, and the peer has stored up to `cursor`: settle that, send the rest again.
+    def resume(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K] | None:
+        """A link begins, and the peer has settled up to `cursor`, with these `refusals` among the last of it.
+
+        What an earlier link has carried so far is settled here too, for its acknowledgements may be lost; the rest is
+        sent again. Refusals of what we know to be settled are old news.
 
         None: the peer has less than it acknowledged before (it was restored, or is an edge that restarted). Then all
         that is unsettled was put on a fresh stream, which wants an OPEN of its own.
@@ -87,11 +107,11 @@ class Outbound(Generic[K]):
         """
         if cursor < self._settled:
             self.stream = self._random(STREAM_BYTES)
-            self._settled = self._sent = 0
+            self._settled = self._sent = self._sent_bytes = 0
             return None
         if cursor > self._settled + len(self._in_flight):
             raise RemoteError(f"cursor {cursor} is beyond what this stream has carried")
-        settled = self._settle(cursor, ())
+        settled = self._settle(cursor, tuple(refusal for refusal in refusals if refusal[0] > self._settled))
         self._sent = cursor
         return settled
 
@@ -99,12 +119,17 @@ class Outbound(Generic[K]):
         """Settle everything up to `cursor`. Raises RemoteError: a cursor or a refusal out of range."""
         if not self._settled <= cursor <= self._sent:
             raise RemoteError(f"cursor {cursor} is not between {self._settled} and {self._sent}")
+        self._sent_bytes -= sum(len(frame) for _, frame in islice(self._in_flight, cursor - self._settled))
         return self._settle(cursor, refusals)
+
+    def grant(self, window: int, window_bytes: int) -> None:
+        """The peer lets us have so much in flight on this link; we never have more than our own limits."""
+        self._window = min(window, limits.WINDOW_ENVELOPES)
+        self._window_bytes = min(window_bytes, limits.WINDOW_BYTES)
 
     def _settle(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         count, first = cursor - self._settled, self._settled + 1
         done = [self._in_flight.popleft() for _ in range(count)]
-        self._in_flight_bytes -= sum(len(frame) for _, frame in done)
         self._settled = cursor
         if not refusals:
             return Settled(keys=[key for key, _ in done])
@@ -120,31 +145,38 @@ class Outbound(Generic[K]):
 
         None: nothing waits, or the window is full.
         """
-        first = self._sent + 1
-        unsent = self._settled + len(self._in_flight) - self._sent
-        frames = self._again(unsent) if unsent else self._fresh()
+        first, under_way = self._sent + 1, self._sent - self._settled
+        count = min(limits.BATCH_ENVELOPES, self._window - under_way)
+        room = min(limits.BATCH_BYTES, self._window_bytes - self._sent_bytes)
+        if count <= 0 or room <= 0:
+            return None
+        if not under_way:
+            room = max(room, limits.MAX_ENVELOPE)  # else one that is larger than the window would never leave
+            count = 1 if self._window_bytes < limits.MAX_ENVELOPE else count
+        unsent = len(self._in_flight) - under_way
+        frames = self._again(unsent, count, room) if unsent else self._fresh(count, room)
         if not frames:
             return None
         self._sent += len(frames)
+        self._sent_bytes += sum(map(len, frames))
         return first, frames
 
-    def _again(self, unsent: int) -> list[bytes]:
+    def _again(self, unsent: int, count: int, room: int) -> list[bytes]:
         frames: list[bytes] = []
         size = 0
-        for _, frame in islice(self._in_flight, len(self._in_flight) - unsent, None):
+        start = len(self._in_flight) - unsent
+        for _, frame in islice(self._in_flight, start, start + count):
             size += len(frame)
-            if len(frames) == limits.BATCH_ENVELOPES or (size > limits.BATCH_BYTES and frames):
+            if size > room:
                 break
             frames.append(frame)
         return frames
 
-    def _fresh(self) -> list[bytes]:
-        envelopes = min(limits.BATCH_ENVELOPES, limits.WINDOW_ENVELOPES - len(self._in_flight))
-        room = min(limits.BATCH_BYTES, limits.WINDOW_BYTES - self._in_flight_bytes)
+    def _fresh(self, count: int, room: int) -> list[bytes]:
         frames: list[bytes] = []
         size = 0
         for waiting in self._waiting:  # in the order of urgency
-            while waiting and len(frames) < envelopes and size + len(waiting[0][1]) <= room:
+            while waiting and len(frames) < count and size + len(waiting[0][1]) <= room:
                 item = waiting.popleft()
                 self._in_flight.append(item)
                 frames.append(item[1])
@@ -152,7 +184,6 @@ class Outbound(Generic[K]):
             if waiting:
                 break  # not past an envelope that found no room: a lesser class must not overtake it for its size
         self._waiting_bytes -= size
-        self._in_flight_bytes += size
         return frames
 
 

@@ -1,6 +1,6 @@
 """Two sessions and the link between them, in memory, one step at a time; the link can be cut between any two messages.
 
-in: envelopes offered on either side, and steps: write, deliver, commit, cut, connect, restart.
+in: envelopes offered on either side, and steps: write, deliver, commit, fail, cut, connect, restart.
 out: what each side's disk holds. A side's disk here is a Python dict: what is in it survives `restart`, the rest not.
 Never: loses or reorders messages on a link that is not cut; that is TCP's part.
 """
@@ -8,9 +8,21 @@ Never: loses or reorders messages on a link that is not cut; that is TCP's part.
 from collections import deque
 from collections.abc import Callable
 
+from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.machine import RandomSource
-from volly_fed.session import Acknowledge, Event, Finished, Next, Outbound, Received, Session, Settled, StreamOpened
+from volly_fed.session import (
+    Acknowledge,
+    Event,
+    Finished,
+    Grant,
+    Next,
+    Outbound,
+    Received,
+    Session,
+    Settled,
+    StreamOpened,
+)
 from volly_fed.wire.messages import Refusal
 
 Judge = Callable[[int, bytes], Refusal | None]
@@ -33,7 +45,7 @@ class SessionNode:
         self.inbox: list[bytes] = []
         """Disk: what came in, without duplicates."""
         self.duplicates = 0
-        self._cursors: dict[bytes, int] = {}
+        self._streams: dict[bytes, tuple[int, dict[int, Refusal]]] = {}  # cursor and refusals of the last window
         self._keys = 0
         self.refused: list[int] = []
         self.events: list[Event[int]] = []
@@ -58,7 +70,7 @@ class SessionNode:
 
     def lose_cursors(self) -> None:
         """The disk forgets how far the other side's streams have come, as an edge does that keeps nothing."""
-        self._cursors.clear()
+        self._streams.clear()
 
     def handle_events(self) -> None:
         """Do what a daemon does, but for committing, which is a step of its own."""
@@ -67,8 +79,9 @@ class SessionNode:
         for event in self.session.events():
             self.events.append(event)
             if isinstance(event, StreamOpened):
-                cursor = self._cursors.get(event.stream, 0)
-                self.session.send(Acknowledge(stream=event.stream, cursor=cursor))
+                cursor, refused = self._streams.get(event.stream, (0, {}))
+                refusals = tuple(refused.values())
+                self.session.send(Acknowledge(stream=event.stream, cursor=cursor, refusals=refusals))
             elif isinstance(event, Received):
                 self._uncommitted.append((self.session, event))
             elif isinstance(event, Settled):
@@ -78,14 +91,26 @@ class SessionNode:
         for key in event.keys:
             del self.owed[key]
         self.refused += [key for key, _, _ in event.refused]
-        for key, envelope in event.later:
-            self.outbound.offer([(key, envelope)], self.owed[key][1])
+        for key, envelope in reversed(event.later):
+            self.outbound.put_back([(key, envelope)], self.owed[key][1])
+
+    def fail(self) -> bool:
+        """The disk has no room for a batch, and the link it came on ends; whether there was one."""
+        if not self._uncommitted:
+            return False
+        session, _ = self._uncommitted.popleft()
+        if session is self.session:
+            self.session = None
+        return True
 
     def commit(self) -> bool:
         """One batch reaches the disk and is acknowledged; whether there was one."""
         if not self._uncommitted:
             return False
         session, batch = self._uncommitted.popleft()
+        if self._streams.get(batch.stream, (0, {}))[0] < batch.first - 1:
+            return True  # the one before it was not stored; its link is over
+        decided = range(batch.first, batch.last + 1)
         refusals = []
         for sequence, envelope in enumerate(batch.envelopes, batch.first):
             refusal = self._judge(sequence, envelope)
@@ -95,7 +120,10 @@ class SessionNode:
                 self.duplicates += 1
             else:
                 self.inbox.append(envelope)
-        self._cursors[batch.stream] = max(batch.last, self._cursors.get(batch.stream, 0))
+        cursor, refused = self._streams.get(batch.stream, (0, {}))
+        reached = max(batch.last, cursor)
+        kept = {n: r for n, r in refused.items() if n > reached - limits.WINDOW_ENVELOPES and n not in decided}
+        self._streams[batch.stream] = (reached, kept | {refusal[0]: refusal for refusal in refusals})
         session.send(Acknowledge(stream=batch.stream, cursor=batch.last, refusals=tuple(refusals)))
         self.handle_events()
         return True
@@ -115,6 +143,12 @@ class SessionPair:
     def connected(self) -> bool:
         """Whether there is a link."""
         return self.nodes[0].session is not None
+
+    def grant(self, side: int, window: int, window_bytes: int) -> None:
+        """`side` lets the other one have so much in flight."""
+        session = self.nodes[side].session
+        if session is not None:
+            session.send(Grant(window=window, window_bytes=window_bytes))
 
     def connect(self) -> None:
         """A new link, and a new session at each end."""
@@ -155,11 +189,25 @@ class SessionPair:
         """One batch reaches the disk of `side`; whether one was waiting."""
         return self.nodes[side].commit()
 
+    def fail(self, side: int) -> None:
+        """The disk of `side` has no room for a batch; then the link is over."""
+        if self.nodes[side].fail():
+            self.cut()
+
     def settle_down(self) -> None:
         """Every step, again and again, until nothing happens any more."""
         steps = (self.write, self.deliver, self.commit)
-        while sum(step(side) for step in steps for side in (0, 1)):
-            pass
+        for _ in range(2):  # what is held back for a while leaves in the second round
+            while sum(step(side) for step in steps for side in (0, 1)):
+                self.pass_time()
+
+    def pass_time(self, seconds: float = limits.ACK_PACE) -> None:
+        """The clocks of both sides go on."""
+        self.now += seconds
+        for node in self.nodes:
+            if node.session is not None:
+                node.session.tick(self.now)
+                node.handle_events()
 
     @property
     def finished(self) -> bool:

@@ -115,7 +115,11 @@ class Batch(Message):
 
 @attrs.frozen(kw_only=True)
 class Ack(Message):
-    """Everything up to `cursor` is settled: stored, known already, or refused as listed. 0: nothing yet."""
+    """Everything up to `cursor` is settled: stored, known already, or refused as listed. 0: nothing yet.
+
+    `window`, `window_bytes`: how much the sender may have in flight beyond `cursor`; 0: nothing for now. One envelope
+    may be larger than `window_bytes` if nothing else is in flight.
+    """
 
     TYPE = MessageType.ACK
     stream: bytes = field(1, bstr(size=STREAM_BYTES))
@@ -123,6 +127,8 @@ class Ack(Message):
     refusals: tuple[Refusal, ...] = field(
         3, array(record(uint, error_code, text), limit=limits.REFUSALS_PER_ACK), default=()
     )
+    window: int = field(4, uint, default=limits.WINDOW_ENVELOPES)
+    window_bytes: int = field(5, uint, default=limits.WINDOW_BYTES)
 
 
 @attrs.frozen(kw_only=True)

@@ -23,8 +23,15 @@ class StoreBase:
         self._writer = writer
         self._clock = clock
 
-    def _begin(self, run: Callable[[apsw.Connection], T], after: Callable[[T], None] | None = None) -> Job[T]:
-        job = Job(run, after)
+    def _begin(
+        self,
+        run: Callable[[apsw.Connection], T],
+        after: Callable[[T], None] | None = None,
+        failed: Callable[[], None] | None = None,
+        *,
+        grows: bool = False,
+    ) -> Job[T]:
+        job = Job(run, after, failed, grows=grows)
         self._writer.put(job)
         return job
 

@@ -1,6 +1,6 @@
-"""Envelopes for our mailboxes, the mailboxes themselves, stream cursors, and the set of ids seen.
+"""Envelopes for our mailboxes, the mailboxes themselves, and the set of ids seen.
 
-in: a batch's rows with the cursor after it, in one transaction; out: which of them are new.
+in: a batch's rows, in one transaction with its position in the peer's stream (`streams`); out: which of them are new.
 Never: stores for a mailbox nobody claimed, or an id twice while its envelope could still be valid.
 """
 
@@ -15,9 +15,10 @@ import attrs
 from volly_fed import limits
 from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch
 from volly_fed.daemon.store.outbound import next_row, within
-from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, StoredEnvelope
+from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, Position, StoredEnvelope
+from volly_fed.daemon.store.streams import put_position
 from volly_fed.daemon.store.writer import Job, Writer
-from volly_fed.names import DomainName, MailboxId
+from volly_fed.names import MailboxId
 from volly_fed.relay.replay import forget_before
 
 _Values: TypeAlias = list[tuple[int, int, bytes, int, int, bytes]]
@@ -105,11 +106,11 @@ class InboundStore(StoreBase):
         (record,) = await self._do(run, after)
         return self._mailboxes.get(mailbox, record)
 
-    async def begin_inbound(self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]) -> "Stored":
-        """Hand `rows` and the cursor of (`peer`, `stream`) to the disk, in one transaction, and return.
+    async def begin_inbound(self, rows: Sequence[InboundRow], at: Position | None) -> "Stored":
+        """Hand `rows`, and where their batch stands in its peer's stream, to the disk, in one transaction, and return.
 
         They can be delivered while the disk works; acknowledge nothing before `Stored.wait` has returned.
-        Raises StorageError if the store is closed.
+        Raises StorageError if the store is closed; `wait` also if the batch before `at` was not stored.
         """
         known = await self.mailboxes({row.mailbox for row in rows})
         keys: list[int | None] = []
@@ -125,7 +126,8 @@ class InboundStore(StoreBase):
         now = int(self._clock())
 
         def run(database: apsw.Connection) -> set[int]:
-            _put_cursor(database, peer, stream, cursor, now)
+            if at is not None:
+                put_position(database, at, now)
             return _insert_new(database, values)
 
         def after(skipped: set[int]) -> None:
@@ -133,13 +135,11 @@ class InboundStore(StoreBase):
                 if row not in skipped:
                     self._count(number, 1, len(frame))
 
-        return Stored(keys, self._begin(run, after))
+        return Stored(keys, self._begin(run, after, grows=True))
 
-    async def store_inbound(
-        self, peer: DomainName, stream: bytes, cursor: int, rows: Sequence[InboundRow]
-    ) -> list[int | None]:
+    async def store_inbound(self, rows: Sequence[InboundRow], at: Position | None = None) -> list[int | None]:
         """`begin_inbound`, and wait for the commit: per row its key; None as `Stored.wait` has it."""
-        return await (await self.begin_inbound(peer, stream, cursor, rows)).wait()
+        return await (await self.begin_inbound(rows, at)).wait()
 
     def _count(self, number: int, envelopes: int, size: int) -> None:
         record = self._numbers.get(number)
@@ -150,15 +150,6 @@ class InboundStore(StoreBase):
     def _uncount(self, sums: _Sums) -> None:
         for number, count, size in sums:
             self._count(number, -count, -size)
-
-    async def cursor(self, peer: DomainName, stream: bytes) -> int:
-        """The highest sequence number of `stream` up to which all is settled here; 0 for a stream unknown."""
-
-        def run(database: apsw.Connection) -> int:
-            rows = fetch(database, "SELECT cursor FROM stream WHERE peer = ? AND id = ?", (peer, stream))
-            return int(rows[0][0]) if rows else 0
-
-        return await self._do(run)
 
     async def read_mailbox(
         self, mailbox: MailboxId, after_row: int = 0, limit: int = limits.DELIVERY_WINDOW
@@ -256,16 +247,3 @@ def _insert_new(database: apsw.Connection, values: _Values) -> set[int]:
     database.execute("RELEASE batch")
     database.executemany("INSERT INTO inbound VALUES(?, ?, ?, ?, ?, ?)", values)
     return skipped
-
-
-def _put_cursor(database: apsw.Connection, peer: str, stream: bytes, cursor: int, now: int) -> None:
-    # never backwards: a batch of a link that broke may be committed after the same batch of the link that replaced it
-    query = "UPDATE stream SET cursor = max(cursor, ?), updated = ? WHERE peer = ? AND id = ?"
-    database.execute(query, (cursor, now, peer, stream))
-    if not database.changes():
-        database.execute("INSERT INTO stream VALUES(?, ?, ?, ?)", (peer, stream, cursor, now))
-        database.execute(
-            "DELETE FROM stream WHERE peer = ?1 AND id NOT IN"
-            " (SELECT id FROM stream WHERE peer = ?1 ORDER BY updated DESC, id = ?2 DESC LIMIT ?3)",
-            (peer, stream, limits.STREAMS_PER_PEER),
-        )

@@ -51,6 +51,8 @@ class OutboundStore(StoreBase):
         super().__init__(writer, clock)
         self._peers: dict[DomainName, _Peer] = {}
         self._by_number: dict[int, _Peer] = {}
+        self._next_number = 1
+        self._total = _Peer(0)
         self._next_outbound = 1  # grows throughout a process, so that no row comes to lie before a reader's position
 
     async def _load_outbound(self) -> None:
@@ -65,16 +67,23 @@ class OutboundStore(StoreBase):
 
         peers, self._next_outbound = await self._do(run)
         for number, name, count, size in peers:
-            self._add_peer(DomainName(name), _Peer(number, count, size))
+            self._add_peer(DomainName(name), _Peer(number))
+            self._add_up(number, count, size)
 
     def _add_peer(self, name: DomainName, peer: _Peer) -> _Peer:
         self._peers[name] = self._by_number[peer.number] = peer
+        self._next_number = max(self._next_number, peer.number + 1)
         return peer
+
+    def _add_up(self, number: int, envelopes: int, size: int) -> None:
+        for entry in (self._by_number[number], self._total):
+            entry.envelopes += envelopes
+            entry.bytes += size
 
     def _peer(self, name: DomainName) -> _Peer:
         peer = self._peers.get(name)
         if peer is None:
-            peer = self._add_peer(name, _Peer(max(self._by_number, default=0) + 1))
+            peer = self._add_peer(name, _Peer(self._next_number))
         return peer
 
     def begin_outbound(self, peer: DomainName, rows: Sequence[OutboundRow]) -> Enqueued:
@@ -83,14 +92,13 @@ class OutboundStore(StoreBase):
         Tell nobody that they are accepted before `Enqueued.wait` has returned.
         Raises StorageError if the store is closed.
         """
-        entry = self._peer(peer)
-        number, queued = entry.number, int(self._clock())
+        number, queued = self._peer(peer).number, int(self._clock())
         keys = range(self._next_outbound, self._next_outbound + len(rows))
         self._next_outbound = keys.stop
         values = [(key, number, r.id, r.expiry, r.urgency, queued, r.frame) for key, r in zip(keys, rows, strict=True)]
 
         def run(database: apsw.Connection) -> list[bool]:
-            database.execute("INSERT OR IGNORE INTO peer VALUES(?, ?)", (number, peer))
+            database.execute(_NAME, (number, peer))
             before = database.total_changes()
             database.executemany("INSERT OR IGNORE INTO outbound VALUES(?, ?, ?, ?, ?, ?, ?)", values)
             if database.total_changes() - before == len(values):
@@ -99,11 +107,16 @@ class OutboundStore(StoreBase):
             kept = {row for (row,) in fetch(database, query, (keys.start, keys.stop - 1))}
             return [key in kept for key in keys]
 
-        def after(stored: list[bool]) -> None:
-            entry.envelopes += sum(stored)
-            entry.bytes += sum(len(frame) for frame in itertools.compress((r.frame for r in rows), stored))
+        size = sum(len(row.frame) for row in rows)
 
-        return Enqueued(keys, self._begin(run, after))
+        def after(stored: list[bool]) -> None:
+            if not all(stored):
+                known = [len(row.frame) for row, new in zip(rows, stored, strict=True) if not new]
+                self._add_up(number, -len(known), -sum(known))
+
+        job = self._begin(run, after, lambda: self._add_up(number, -len(rows), -size), grows=True)
+        self._add_up(number, len(rows), size)
+        return Enqueued(keys, job)
 
     async def enqueue_outbound(self, peer: DomainName, rows: Sequence[OutboundRow]) -> list[int | None]:
         """Store `rows`; their keys after the commit, None where this id is queued already (and durable).
@@ -116,18 +129,22 @@ class OutboundStore(StoreBase):
     async def read_outbound(
         self,
         peer: DomainName,
+        urgency: EnvelopeClass,
         after_row: int = 0,
         limit: int = limits.WINDOW_ENVELOPES,
         max_bytes: int = limits.WINDOW_BYTES,
     ) -> list[StoredEnvelope]:
-        """Up to `limit` envelopes and `max_bytes` (but at least one envelope) that follow `after_row`, in order."""
+        """Up to `limit` envelopes of one class and `max_bytes` (but at least one) that follow `after_row`, in order."""
         entry = self._peers.get(peer)
         if entry is None:
             return []
-        bounds = (entry.number, after_row, limit)
+        bounds = (entry.number, urgency, after_row, limit)
 
         def run(database: apsw.Connection) -> list[StoredEnvelope]:
-            query = "SELECT row, id, expiry, class, frame FROM outbound WHERE peer = ? AND row > ? ORDER BY row LIMIT ?"
+            query = (
+                "SELECT row, id, expiry, class, frame FROM outbound"
+                " WHERE peer = ? AND class = ? AND row > ? ORDER BY row LIMIT ?"
+            )
             return list(within(fetch(database, query, bounds), max_bytes))
 
         return await self._do(run)
@@ -143,16 +160,18 @@ class OutboundStore(StoreBase):
 
     def _count_deleted(self, deleted: list[tuple[int, int, int]]) -> None:
         for number, count, size in deleted:
-            entry = self._by_number[number]
-            entry.envelopes -= count
-            entry.bytes -= size
+            self._add_up(number, -count, -size)
 
     async def outbound_peers(self) -> list[PeerQueue]:
         """Every peer we owe something, by name."""
 
         def run(database: apsw.Connection) -> dict[int, int]:
-            query = "SELECT peer, queued FROM outbound WHERE peer = ? ORDER BY row LIMIT 1"
-            return dict(row for number in numbers for row in fetch(database, query, (number,)))
+            query = "SELECT queued FROM outbound WHERE peer = ? AND class = ? ORDER BY row LIMIT 1"
+            oldest: dict[int, int] = {}
+            for number, urgency in itertools.product(numbers, _CLASSES):
+                for (queued,) in fetch(database, query, (number, urgency)):
+                    oldest[number] = min(queued, oldest.get(number, queued))
+            return oldest
 
         numbers = [entry.number for entry in self._peers.values() if entry.envelopes]
         oldest = await self._do(run)
@@ -163,19 +182,33 @@ class OutboundStore(StoreBase):
         ]
 
     def outbound_depth(self, peer: DomainName) -> tuple[int, int]:
-        """(envelopes, bytes) committed and not settled for `peer`; at once, for the bound of the queue."""
+        """(envelopes, bytes) stored, or on their way to the disk, and not settled for `peer`: for the queue's bound."""
         entry = self._peers.get(peer)
         return (entry.envelopes, entry.bytes) if entry else (0, 0)
 
-    async def _expire_outbound(self, now: float) -> int:
-        """Delete up to limits.STORE_SWEEP_ROWS expired rows; how many there were."""
+    def outbound_total(self) -> tuple[int, int]:
+        """The same for all peers together."""
+        return self._total.envelopes, self._total.bytes
 
-        def run(database: apsw.Connection) -> list[tuple[int, int, int]]:
+    async def _expire_outbound(self, now: float) -> list[int]:
+        """Delete up to limits.STORE_SWEEP_ROWS expired rows; which they were."""
+
+        def run(database: apsw.Connection) -> tuple[list[int], list[tuple[int, int, int]]]:
             query = "SELECT row FROM outbound WHERE expiry < ? LIMIT ?"
-            rows = fetch(database, query, (int(now), limits.STORE_SWEEP_ROWS))
-            return delete_rows(database, "outbound", [row for (row,) in rows])
+            rows = [row for (row,) in fetch(database, query, (int(now), limits.STORE_SWEEP_ROWS))]
+            return rows, delete_rows(database, "outbound", rows)
 
-        return sum(count for _, count, _ in await self._do(run, self._count_deleted))
+        rows, _ = await self._do(run, lambda result: self._count_deleted(result[1]))
+        return rows
+
+    async def _forget_idle_peers(self) -> None:
+        """Peers with nothing queued; one that comes back meanwhile gets another number."""
+        idle = [(name, entry.number) for name, entry in self._peers.items() if not entry.envelopes]
+        for name, number in idle:
+            del self._peers[name], self._by_number[number]
+        if idle:
+            numbers = [(number,) for _, number in idle]
+            await self._do(lambda database: database.executemany("DELETE FROM peer WHERE number = ?", numbers))
 
 
 def next_row(database: apsw.Connection, table: str) -> int:
@@ -183,6 +216,12 @@ def next_row(database: apsw.Connection, table: str) -> int:
     ((last,),) = fetch(database, _LAST_ROW[table])
     return int(last) + 1
 
+
+_NAME: Final = """
+    INSERT INTO peer VALUES(?, ?) ON CONFLICT(number) DO NOTHING
+        ON CONFLICT(name) DO UPDATE SET number = excluded.number
+"""
+"""A name may have been left behind with a number that nothing is queued under, where it could not be deleted."""
 
 _LAST_ROW: Final = {
     "outbound": "SELECT coalesce(max(row), 0) FROM outbound",

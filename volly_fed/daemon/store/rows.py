@@ -3,6 +3,7 @@
 in: nothing; out: plain row classes; cheap ones, since one is made per envelope.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import attrs
@@ -10,6 +11,7 @@ import attrs
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.names import DomainName, Fingerprint, MailboxId
 from volly_fed.relay.envelope import Envelope
+from volly_fed.wire.messages import Refusal
 
 
 class OutboundRow(NamedTuple):
@@ -29,6 +31,16 @@ class InboundRow(NamedTuple):
     expiry: int
     urgency: int
     frame: bytes
+
+
+class Position(NamedTuple):
+    """Where a batch stands in a peer's stream, and what of it is refused: stored together with its envelopes."""
+
+    peer: DomainName
+    stream: bytes
+    first: int
+    last: int
+    refusals: Sequence[Refusal] = ()
 
 
 class StoredEnvelope(NamedTuple):
@@ -100,7 +112,12 @@ class EvidenceRow:
 class Expired:
     """What a sweep deleted. `forgotten`: ids of the duplicate set; `mailboxes`: unclaimed for too long."""
 
-    outbound: int = 0
+    outbound_rows: list[int] = attrs.Factory(list)
     inbound: int = 0
     forgotten: int = 0
     mailboxes: int = 0
+
+    @property
+    def outbound(self) -> int:
+        """How many envelopes for peers."""
+        return len(self.outbound_rows)

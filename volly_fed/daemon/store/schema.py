@@ -56,6 +56,12 @@ MIGRATIONS: Final = (
     """
     CREATE INDEX pin_strangest ON pin(known, last_seen - first_seen, last_seen);
     """,
+    """
+    CREATE TABLE refused(peer TEXT NOT NULL, stream BLOB NOT NULL, sequence INTEGER NOT NULL, code INTEGER NOT NULL,
+        text TEXT NOT NULL, PRIMARY KEY(peer, stream, sequence)) WITHOUT ROWID;
+    DROP INDEX outbound_peer;
+    CREATE INDEX outbound_peer ON outbound(peer, class);
+    """,
 )
 """Script n brings a file from version n to n + 1.
 

@@ -5,8 +5,9 @@ Never: says that something is stored before the fsync, links a mailbox to a pers
 Cost: a hop to the thread and back is about 0.2 ms, so every call takes a batch.
 """
 
+import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -24,10 +25,12 @@ from volly_fed.daemon.store.rows import (
     MailboxRecord,
     OutboundRow,
     PeerQueue,
+    Position,
     StoredEnvelope,
     inbound_row,
     outbound_row,
 )
+from volly_fed.daemon.store.streams import StreamStore
 from volly_fed.daemon.store.writer import Writer
 
 __all__ = [
@@ -38,6 +41,7 @@ __all__ = [
     "MailboxRecord",
     "OutboundRow",
     "PeerQueue",
+    "Position",
     "Store",
     "Stored",
     "StoredEnvelope",
@@ -46,19 +50,21 @@ __all__ = [
 ]
 
 
-class Store(OutboundStore, InboundStore, PeerStore):
+class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
     """Everything a homeserver must not lose. Open it with `Store.open`; use it from one trio loop."""
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, *, clock: Clock = time.time, vfs: str = "") -> AsyncIterator[Self]:
+    async def open(
+        cls, path: Path, *, clock: Clock = time.time, vfs: str = "", free: Callable[[Path], int] | None = None
+    ) -> AsyncIterator[Self]:
         """The store at `path`, created if it is not there; closed, with all that was begun committed, at the end.
 
-        `vfs` names the way to the disk (schema.open_database); tests have one whose power fails.
+        `vfs` names the way to the disk (schema.open_database), `free` says how much room is left in a folder.
 
         Raises StorageError: in use by another process, of a newer version, not writable, damaged.
         """
-        writer = Writer(path, vfs)
+        writer = Writer(path, vfs, free or _free)
         await writer.start()
         try:
             store = cls(writer, clock)
@@ -75,12 +81,17 @@ class Store(OutboundStore, InboundStore, PeerStore):
         id must be remembered for as long as its envelope would be accepted.
         """
         total = Expired()
-        while deleted := await self._expire_outbound(now):
-            total = attrs.evolve(total, outbound=total.outbound + deleted)
+        while rows := await self._expire_outbound(now):
+            total = attrs.evolve(total, outbound_rows=[*total.outbound_rows, *rows])
         while (step := await self._expire_inbound(now)).forgotten:
             total = attrs.evolve(
                 total, inbound=total.inbound + step.inbound, forgotten=total.forgotten + step.forgotten
             )
         while idle := await self._expire_mailboxes(now):
             total = attrs.evolve(total, mailboxes=total.mailboxes + idle)
+        await self._forget_idle_peers()
         return total
+
+
+def _free(folder: Path) -> int:
+    return shutil.disk_usage(folder).free

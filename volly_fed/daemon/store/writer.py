@@ -24,15 +24,25 @@ T = TypeVar("T")
 class Job(Generic[T]):
     """One piece of work for the writer thread; `wait` gives its result once that is durable."""
 
-    __slots__ = ("_after", "_done", "_error", "_result", "run")
+    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "run")
 
-    def __init__(self, run: Callable[[apsw.Connection], T], after: Callable[[T], None] | None = None) -> None:
-        """`run` is called in the thread, inside a transaction; `after` on the loop, with what it returned.
+    def __init__(
+        self,
+        run: Callable[[apsw.Connection], T],
+        after: Callable[[T], None] | None = None,
+        failed: Callable[[], None] | None = None,
+        *,
+        grows: bool = False,
+    ) -> None:
+        """`run` is called in the thread, inside a transaction; `after` on the loop, with what it returned, or `failed`.
 
-        `after` runs in the order of the jobs, before any task that waits for them: counts are kept there.
+        These run in the order of the jobs, before any task that waits for them: counts are kept there. A job that
+        `grows` the store is refused while the disk is nearly full, so that those that make room still have some.
         """
         self.run = run
+        self.grows = grows
         self._after = after
+        self._failed = failed
         self._done = trio.Event()
         self._error: Exception | None = None
         self._result: T | None = None
@@ -49,6 +59,8 @@ class Job(Generic[T]):
         """Called on the loop."""
         if self._error is None and self._after is not None:
             self._after(self._result)  # type: ignore[arg-type] # set by then: T may include None
+        if self._error is not None and self._failed is not None:
+            self._failed()
         self._done.set()
 
     async def wait(self) -> T:
@@ -73,9 +85,9 @@ def _storage_error(error: apsw.Error) -> StorageError:
 class Writer:
     """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it."""
 
-    def __init__(self, path: Path, vfs: str = "") -> None:
-        """`path` and `vfs` as schema.open_database has them."""
-        self._path, self._vfs = path, vfs
+    def __init__(self, path: Path, vfs: str, free: Callable[[Path], int]) -> None:
+        """`path` and `vfs` as schema.open_database has them; `free`: bytes that may still be written to a folder."""
+        self._path, self._vfs, self._free = path, vfs, free
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -114,12 +126,21 @@ class Writer:
         token.run_sync_soon(opened.finish)
         try:
             while jobs := self._next_group():
-                _run_group(database, jobs)
+                self._run(database, jobs)
                 token.run_sync_soon(_finish_all, jobs)
         except trio.RunFinishedError:
             pass  # the loop is gone: nobody is left to tell
         finally:
             database.close()
+
+    def _run(self, database: apsw.Connection, jobs: list[Job[Any]]) -> None:
+        growing = [job for job in jobs if job.grows]
+        if growing and self._free(self._path.parent) < limits.DISK_RESERVE:
+            for job in growing:
+                job.set_error(StorageError("the disk is nearly full; nothing was written\nnote: free space"))
+            jobs = [job for job in jobs if not job.grows]
+        if jobs:
+            _run_group(database, jobs)
 
     def _next_group(self) -> list[Job[Any]]:
         """All jobs queued by now, at least one; an empty list: stop."""

@@ -1,0 +1,88 @@
+"""The store on a disk that is nearly full or read-only: nothing new, what is there stays, and it goes on by itself."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from volly_fed import limits
+from volly_fed.codepoints import EnvelopeClass
+from volly_fed.daemon.store.store import InboundRow, OutboundRow, Position, Store
+from volly_fed.errors import StorageError
+from volly_fed.names import MailboxId, parse_domain
+
+A = parse_domain("a.test")
+BOX = MailboxId(bytes(32))
+_numbers = itertools.count()
+
+
+def out() -> OutboundRow:
+    return OutboundRow(next(_numbers).to_bytes(16, "big"), 4_000_000_000, EnvelopeClass.SIGNAL, bytes(1000))
+
+
+async def test_a_disk_that_is_nearly_full_takes_nothing_new_and_still_deletes(tmp_path: Path) -> None:
+    room = 1 << 40
+    async with Store.open(tmp_path / "s", free=lambda _: room) as store:
+        await store.put_mailbox(BOX, b"", 0.0)
+        rows = await store.enqueue_outbound(A, [out() for _ in range(9)])
+        room = limits.DISK_RESERVE - 1
+        with pytest.raises(StorageError, match="nearly full"):
+            await store.enqueue_outbound(A, [out()])
+        with pytest.raises(StorageError, match="nearly full"):
+            await store.store_inbound([InboundRow(BOX, *out())], Position(A, b"stream-1", 1, 1))
+        assert store.outbound_depth(A) == store.outbound_total() == (9, 9000)
+        await store.settle_outbound([row for row in rows[:4] if row])
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 5
+        room = limits.DISK_RESERVE
+        await store.enqueue_outbound(A, [out()])
+        assert store.outbound_depth(A) == (6, 6000)
+
+
+class ReadOnly(apsw.VFS):
+    """A way to the disk that takes no writes while `stuck`."""
+
+    def __init__(self) -> None:
+        self.stuck = False
+        super().__init__("read-only", "unix")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's
+        return _File(self, name, flags)
+
+
+class _File(apsw.VFSFile):
+    def __init__(self, vfs: ReadOnly, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        super().__init__("unix", name, flags)
+        self._vfs = vfs
+
+    def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
+        if self._vfs.stuck:
+            raise apsw.IOError("read-only")
+        super().xWrite(data, offset)
+
+
+@pytest.fixture
+def disk() -> Iterator[ReadOnly]:
+    vfs = ReadOnly()
+    yield vfs
+    vfs.unregister()
+
+
+async def test_a_disk_that_becomes_read_only_loses_nothing_and_goes_on(tmp_path: Path, disk: ReadOnly) -> None:
+    async with Store.open(tmp_path / "s", vfs="read-only") as store:
+        rows = await store.enqueue_outbound(A, [out() for _ in range(5)])
+        disk.stuck = True
+        for _ in range(3):
+            with pytest.raises(StorageError):
+                await store.enqueue_outbound(A, [out()])
+            with pytest.raises(StorageError):
+                await store.settle_outbound([row for row in rows if row])
+        assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 5
+        assert store.outbound_depth(A) == (5, 5000)
+        disk.stuck = False
+        await store.settle_outbound([row for row in rows[:2] if row])
+        await store.enqueue_outbound(A, [out()])
+    async with Store.open(tmp_path / "s") as store:
+        assert store.outbound_depth(A) == (4, 4000)

@@ -1,0 +1,85 @@
+"""When a peer may be dialled again: written down before every attempt, so that a crash cannot hammer anybody.
+
+in: attempts and how they ended; out: when the next one is due, and what there is to be seen of it.
+Never: counts BUSY as a failure, or lets what a peer asks for silence us for longer than the cap.
+"""
+
+import random
+import time
+
+import attrs
+
+from volly_fed import limits
+from volly_fed.daemon.store.store import Backoff, Store
+from volly_fed.errors import StorageError
+from volly_fed.names import DomainName
+from volly_fed.observe.log import Log
+
+
+@attrs.define
+class Standing:
+    """What is known of the attempts to reach one peer; the store has it too, for the next process."""
+
+    domain: DomainName
+    failures: int = 0
+    """In a row; that of an attempt under way is counted already."""
+    next_attempt: float = 0.0
+    """Unix seconds; 0: at once."""
+    not_before: float = 0.0
+    """The same, since the peer is busy; what it has acknowledged before it said so does not change that."""
+    last_error: str = ""
+    kept: bool = True
+    """The store has, or may have, a back-off."""
+
+
+@attrs.define(kw_only=True)
+class Attempts:
+    """One per homeserver. `cap`: the longest pause, seconds."""
+
+    store: Store
+    log: Log
+    cap: float
+
+    async def wait(self, standing: Standing) -> float:
+        """Seconds until the next attempt is due, as the store has it."""
+        try:
+            backoff = await self.store.backoff(standing.domain) if standing.kept else None
+        except StorageError:
+            backoff = Backoff(failures=standing.failures, next_attempt=standing.next_attempt)
+        standing.failures, standing.next_attempt = (backoff.failures, backoff.next_attempt) if backoff else (0, 0.0)
+        due = max(standing.next_attempt, standing.not_before)
+        return min(max(0.0, due - time.time()), self.cap)
+
+    async def begin(self, standing: Standing) -> None:
+        """An attempt is about to be made: count it as a failure until it is known to be none."""
+        await self._keep(standing, standing.failures + 1, pause(standing.failures + 1, self.cap) * _jitter())
+
+    async def busy(self, standing: Standing, retry_after: int, *, ours: bool) -> None:
+        """The peer is busy, and asks for `retry_after` seconds (0: it does not say). `ours`: we had dialled it."""
+        wait = min(self.cap, max(retry_after, limits.BACKOFF_FIRST) * _jitter())
+        standing.not_before = time.time() + wait
+        await self._keep(standing, max(0, standing.failures - ours), wait)
+
+    async def forget(self, standing: Standing) -> None:
+        """It went well. Raises StorageError: then it is to be forgotten once more."""
+        await self.store.put_backoff(standing.domain, None)
+        standing.kept, standing.failures, standing.next_attempt, standing.last_error = False, 0, 0.0, ""
+
+    async def _keep(self, standing: Standing, failures: int, wait: float) -> None:
+        standing.kept, standing.failures, standing.next_attempt = True, failures, time.time() + wait
+        try:
+            await self.store.put_backoff(
+                standing.domain, Backoff(failures=failures, next_attempt=standing.next_attempt)
+            )
+        except StorageError as error:
+            self.log.storage_failed(reason=str(error))
+
+
+def pause(failures: int, cap: float) -> float:
+    """Seconds after so many `failures` in a row. The exponent has an end: a dead peer's failures have none."""
+    growth: float = limits.BACKOFF_GROWTH ** min(failures - 1, 64)
+    return min(limits.BACKOFF_FIRST * growth, cap)
+
+
+def _jitter() -> float:
+    return random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
