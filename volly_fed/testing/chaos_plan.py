@@ -60,7 +60,8 @@ _LASTS: Final = {
 _STRENGTH: Final = {Kind.HALF_OPEN: (0.0, 1.0), Kind.SLOW: (0.02, 0.4), Kind.DISK: (0.02, 0.3)}
 CLOCK_WRONG: Final = 120.0
 """Seconds that a clock is wrong at most; two of them differ by less than limits.CLOCK_SKEW."""
-_TRIES: Final = 20
+_FEW: Final = 4
+"""Cards that may be left when others are put below them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -120,12 +121,15 @@ def _deal(random: Random, parts: Parts, seconds: float, every: float) -> Iterato
     deck: list[Kind] = []
     at = random.expovariate(1 / every)
     while at < seconds:
-        if not deck:
-            deck = random.sample(_DECK, len(_DECK))
-        fault = _draw(random, parts, deck.pop(), at)
-        if fault.until < seconds and all(free.get(thing, 0.0) < at for thing in _held(fault)):
-            free.update(dict.fromkeys(_held(fault), fault.until))
-            yield fault
+        if len(deck) < _FEW:
+            deck += random.sample(_DECK, len(_DECK))
+        for kind in tuple(dict.fromkeys(deck)):  # the first that finds its subjects free; the others stay on top
+            fault = _draw(random, parts, kind, at)
+            if fault.until < seconds and all(free.get(thing, 0.0) < at for thing in _held(fault)):
+                deck.remove(kind)
+                free.update(dict.fromkeys(_held(fault), fault.until))
+                yield fault
+                break
         at += random.expovariate(1 / every)
 
 

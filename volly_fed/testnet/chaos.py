@@ -34,11 +34,14 @@ DRAIN: Final = 150.0
 SETTLE: Final = 90.0
 """Seconds from then until what half-open links held is given back."""
 LOOK: Final = 1.0
-PROGRESS: Final = 5.0
+PROGRESS: Final = 10.0
 MOST_RSS: Final = 128 << 10
 """KiB that a process may have above what it had at rest: its caches and windows are bounded."""
 MOST_FILES: Final = 200
 """The same, of open files: half-open connections are bounded per listener."""
+
+TASKS_PER_LINK: Final = 2
+"""Tasks that a link costs more or less, depending on who dialled; a leak has one for each link that ever was."""
 
 Tell = Callable[[str], None]
 
@@ -226,12 +229,16 @@ def held(net: ChaosNet) -> dict[str, Held]:
 
 def _more(before: Mapping[str, Held], now: Mapping[str, Held]) -> list[str]:
     """What holds more than it did."""
+    tasks = TASKS_PER_LINK * len(before)
     return [
         f"{group} holds {now[group]}, and held {rest} before"
         for group, rest in before.items()
-        if group in now
-        and (now[group].files > rest.files or now[group].sockets > rest.sockets or now[group].tasks > rest.tasks)
+        if group in now and _exceeds(now[group], rest, tasks)
     ]
+
+
+def _exceeds(now: Held, rest: Held, tasks: int) -> bool:
+    return now.files > rest.files or now.sockets > rest.sockets or now.tasks > rest.tasks + tasks
 
 
 def _samples(net: ChaosNet) -> dict[str, Sample]:
