@@ -6,6 +6,7 @@ VOLLY_FED_CHAOS="SEED SEED …" runs these seeds instead, for three minutes each
 import faulthandler
 import os
 import secrets
+import sys
 
 import pytest
 
@@ -26,14 +27,19 @@ def minutes_are_meant() -> None:
     faulthandler.cancel_dump_traceback_later()
 
 
+def tell(text: str) -> None:
+    """Shown where a test fails."""
+    sys.stdout.write(f"{text}\n")
+
+
 def told(violations: list[Violation]) -> str:
     return "\n".join(str(violation) for violation in violations)
 
 
 @pytest.mark.parametrize(("seed", "seconds"), RUNS, ids=lambda value: str(value))
 async def test_every_promise_is_kept(seed: int, seconds: float) -> None:
-    print(f"chaos: seed {seed} for {seconds} s; again: VOLLY_FED_CHAOS={seed}")
-    verdict = await Chaos(seed=seed, seconds=seconds, rate=120, tell=print).run()
+    tell(f"chaos: seed {seed} for {seconds} s; again: VOLLY_FED_CHAOS={seed}")
+    verdict = await Chaos(seed=seed, seconds=seconds, rate=120, tell=tell).run()
     assert not verdict.violations, told(verdict.violations)
     assert verdict.faults >= seconds / 10
     assert verdict.counts["delivered"] > seconds * 20, "there was hardly any load"
@@ -42,8 +48,8 @@ async def test_every_promise_is_kept(seed: int, seconds: float) -> None:
 
 async def test_homeservers_and_edges_are_killed_again_and_again() -> None:
     seed = secrets.randbelow(1 << 32)
-    print(f"kills: seed {seed}; again: python -m bench.kills --count {KILLS} --seed {seed}")
-    verdict = await Kills(seed=seed, count=KILLS, rate=100, tell=print).run()
+    tell(f"kills: seed {seed}; again: python -m bench.kills --count {KILLS} --seed {seed}")
+    verdict = await Kills(seed=seed, count=KILLS, rate=100, tell=tell).run()
     assert not verdict.violations, told(verdict.violations)
     assert sum(verdict.kills.values()) == KILLS
     assert verdict.delivers_in
