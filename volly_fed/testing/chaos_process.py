@@ -19,7 +19,7 @@ from typing import Any, Final, Self
 import apsw
 import trio
 
-_LAYOUT: Final = struct.Struct("=ddd")
+_LAYOUT: Final = struct.Struct("=dddd")
 _VFS: Final = "chaos"
 _BASE: Final = "unix"
 """By name: the default is ours by then."""
@@ -72,20 +72,34 @@ class Wrongs:
     def tasks(self, count: int) -> None:
         self._set(2, float(count))
 
+    @property
+    def read_only(self) -> bool:
+        """Whether the disk takes no write to a database, as after an error of its file system."""
+        return bool(self._get(3))
 
-class _SlowVfs(apsw.VFS):
+    @read_only.setter
+    def read_only(self, whether: bool) -> None:
+        self._set(3, float(whether))
+
+
+class _Vfs(apsw.VFS):
     def __init__(self, wrongs: Wrongs) -> None:
         self._wrongs = wrongs
         super().__init__(_VFS, _BASE, makedefault=True)
 
     def xOpen(self, name: Any, flags: Any) -> apsw.VFSFile:  # noqa: N802 - SQLite's name
-        return _SlowFile(self._wrongs, name, flags)
+        return _File(self._wrongs, name, flags)
 
 
-class _SlowFile(apsw.VFSFile):
+class _File(apsw.VFSFile):
     def __init__(self, wrongs: Wrongs, name: Any, flags: Any) -> None:
         self._wrongs = wrongs
         super().__init__(_BASE, name, flags)
+
+    def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite's name
+        if self._wrongs.read_only:
+            raise apsw.ReadOnlyError("the file system is read-only")
+        super().xWrite(data, offset)
 
     def xSync(self, flags: int) -> None:  # noqa: N802 - SQLite's name
         seconds = self._wrongs.sync
@@ -113,7 +127,7 @@ def install(wrongs: Wrongs) -> apsw.VFS:
     right = time.time
     time.time = lambda: right() + wrongs.clock
     trio.run = partial(trio.run, instruments=[_Counter(wrongs)])  # type: ignore[assignment]
-    return _SlowVfs(wrongs)
+    return _Vfs(wrongs)
 
 
 if __name__ == "__main__":

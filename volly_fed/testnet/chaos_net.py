@@ -8,7 +8,7 @@ Never: takes a process that it has killed for one that died.
 
 import re
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import permutations
 from pathlib import Path
@@ -55,6 +55,8 @@ class ChaosNet:
     answers: dict[str, Answers] = attrs.field(factory=dict)
     shims: dict[str, LinkShim] = attrs.field(factory=dict)
     wrongs: dict[str, Wrongs] = attrs.field(factory=dict)
+    programs: dict[str, list[str]] = attrs.field(factory=dict)
+    """Command lines that run volly-fed in another way than as it is."""
     alive: dict[str, Child] = attrs.field(factory=dict)
     """Processes that are meant to run."""
     children: list[Child] = attrs.field(factory=list)
@@ -76,10 +78,7 @@ class ChaosNet:
         else:
             edge = next(edge for edge in site.edges if edge_name(domain, edge) == name)
             arguments = ["edge", "--config", str(edge.config)]
-        program = None
-        if name in self.wrongs:
-            program = [sys.executable, "-m", "volly_fed.testing.chaos_process", str(self._wrongs_file(name))]
-        child = await start(name, arguments, self.log_of(name), program=program)
+        child = await start(name, arguments, self.log_of(name), program=self.programs.get(name))
         self.children.append(child)
         self.alive[name] = child
         return child
@@ -129,9 +128,6 @@ class ChaosNet:
         domain = name.partition(".")[2]
         return next(edge for edge in self.sites[domain].edges if edge_name(domain, edge) == name)
 
-    def _wrongs_file(self, name: str) -> Path:
-        return self.folder / f"{name}.wrongs"
-
     # --- making it ---
 
     async def make_sites(self, nursery: trio.Nursery, servers: int, edges: int) -> None:
@@ -171,7 +167,9 @@ class ChaosNet:
     def make_wrongs(self) -> None:
         """Clocks and disks that can go wrong, from the next start on."""
         for name in self.parts.processes:
-            self.wrongs[name] = Wrongs.create(self._wrongs_file(name))
+            path = self.folder / f"{name}.wrongs"
+            self.wrongs[name] = Wrongs.create(path)
+            self.programs[name] = [sys.executable, "-m", "volly_fed.testing.chaos_process", str(path)]
 
     def _publish(self, own: str, peer: str, port: int) -> None:
         site = self.sites[peer]
@@ -186,15 +184,25 @@ def edge_name(domain: str, edge: EdgeSite) -> str:
 
 @asynccontextmanager
 async def chaos_net(
-    folder: Path, *, servers: int, edges: int, seed: int = 0, wrongs: bool = True
+    folder: Path,
+    *,
+    servers: int,
+    edges: int,
+    seed: int = 0,
+    wrongs: bool = True,
+    prepare: Callable[[ChaosNet], None] = lambda net: None,  # noqa: ARG005 - nothing is to be done
 ) -> AsyncIterator[ChaosNet]:
-    """A federation that runs while the block does. Without `wrongs` its processes are nothing but volly-fed."""
+    """A federation that runs while the block does. Without `wrongs` its processes are nothing but volly-fed.
+
+    `prepare` may change whatever is to be there before they start.
+    """
     net = ChaosNet(folder=folder)
     async with trio.open_nursery() as nursery:
         await net.make_sites(nursery, servers, edges)
         await net.make_links(nursery, seed)
         if wrongs:
             net.make_wrongs()
+        prepare(net)
         async with running(net.children):
             await net.start_many(net.parts.domains)
             await net.start_many(net.parts.processes[servers:])
