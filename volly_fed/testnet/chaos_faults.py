@@ -38,6 +38,9 @@ class Faults:
                 nursery.start_soon(self._happen, fault, began + fault.until)
 
     async def _happen(self, fault: Fault, until: float) -> None:
+        if fault.kind in (Kind.KILL, Kind.FREEZE) and not self.net.alive.keys() >= set(fault.subjects):
+            self.tell(f"{fault} (left out: it is still starting)")
+            return
         self.tell(str(fault))
         self.happened += 1
         match fault.kind:

@@ -30,6 +30,8 @@ from volly_fed.testnet.sites import LOOPBACK, EdgeSite, Site, domain_name, make_
 
 BACKOFF_CAP = Seconds(5.0)
 """Between two homeservers: what the operator of so lively a place might choose."""
+AT_ONCE = 4
+"""Processes that start at one time, in the beginning."""
 _TTL = 5
 """Of the records, so that a silent resolver is missed soon."""
 
@@ -84,10 +86,16 @@ class ChaosNet:
         return child
 
     async def start_many(self, names: Sequence[str]) -> None:
-        """Start these, all at once."""
+        """Start these, a few at once."""
+        room = trio.Semaphore(AT_ONCE)
+
+        async def start_one(name: str) -> None:
+            async with room:
+                await self.start(name)
+
         async with trio.open_nursery() as nursery:
             for name in names:
-                nursery.start_soon(self.start, name)
+                nursery.start_soon(start_one, name)
 
     async def kill(self, name: str) -> None:
         """SIGKILL."""

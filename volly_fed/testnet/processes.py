@@ -19,8 +19,10 @@ import trio
 
 from volly_fed.errors import LocalError
 
-READY_WITHIN = 20.0
-STOP_WITHIN = 10.0
+READY_WITHIN = 60.0
+"""A limit for what is broken: with many processes on a busy machine, loading a program can take half a minute."""
+STOP_WITHIN = 20.0
+"""Longer than limits.DRAIN, which they may take."""
 _TAIL = 2000
 
 
