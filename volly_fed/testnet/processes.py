@@ -19,8 +19,10 @@ import trio
 
 from volly_fed.errors import LocalError
 
-READY_WITHIN = 20.0
-STOP_WITHIN = 10.0
+READY_WITHIN = 60.0
+"""A limit for what is broken: with many processes on a busy machine, loading a program can take half a minute."""
+STOP_WITHIN = 20.0
+"""Longer than limits.DRAIN, which they may take."""
 _TAIL = 2000
 
 
@@ -39,6 +41,7 @@ class Child:
         """SIGTERM, then wait; SIGKILL after STOP_WITHIN seconds. Returns the exit code. Safe to call twice."""
         if self.process.poll() is None:
             self.process.terminate()
+            self.thaw()  # a signal waits until its process runs
             with trio.move_on_after(STOP_WITHIN):
                 await self.process.wait()
             if self.process.poll() is None:
@@ -50,21 +53,31 @@ class Child:
         self.process.send_signal(signal.SIGKILL)
         await self.process.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP: it runs no further, and nobody is told."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT; nothing happens where it was not frozen."""
+        self.process.send_signal(signal.SIGCONT)
+
 
 def command(*arguments: str) -> list[str]:
     """The command line that runs this very installation of volly-fed."""
     return [sys.executable, "-m", "volly_fed", *arguments]
 
 
-async def start(name: str, arguments: Sequence[str], log: Path) -> Child:
+async def start(name: str, arguments: Sequence[str], log: Path, *, program: Sequence[str] | None = None) -> Child:
     """Start `volly-fed ARGUMENTS` and wait for its ready line (one JSON object on stdout).
+
+    `program` is a command line that takes the same arguments and runs volly-fed in its own way.
 
     Raises LocalError, with the end of its log, when it ends or stays silent instead.
     """
     began = trio.current_time()
     with log.open("ab") as errors:
         process = await trio.lowlevel.open_process(
-            command(*arguments),
+            [*(program or command()), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -39,6 +39,7 @@ class EdgeSite:
     name: DomainName
     config: Path
     port: int
+    homeserver: HostPort
 
     @property
     def url(self) -> str:
@@ -94,8 +95,9 @@ def make_site(
     edges: int,
     resolver: tuple[str, int],
     anchors: str,
+    options: Mapping[str, object] | None = None,
 ) -> Site:
-    """Create the files of one domain below `folder`; edge nodes are enrolled."""
+    """Create the files of one domain below `folder`; edges are enrolled. `options` of the homeserver go by key."""
     home = folder / domain
     federation, edges_port, *device_ports = free_ports(2 + edges)
     host = DomainName(f"fed.{domain}")
@@ -118,6 +120,7 @@ def make_site(
         "limits.mailbox_envelopes": MAILBOX_ENVELOPES,
         "limits.mailbox_bytes": MAILBOX_BYTES,
         "log.format": "json",
+        **(options or {}),
     }
     made = create_homeserver(config, values, trust=_trust_text(levels))
     (home / "anchors.ds").write_text(anchors)
@@ -160,7 +163,7 @@ def _make_edge(
             "log.format": "json",
         },
     )
-    return EdgeSite(name=name, config=config, port=port)
+    return EdgeSite(name=name, config=config, port=port, homeserver=homeserver)
 
 
 def _enrolments(sites: Iterable[EdgeSite]) -> Iterable[tuple[DomainName, Enrolment]]:

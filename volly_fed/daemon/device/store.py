@@ -73,7 +73,8 @@ class DeviceStore:
     def _prepare(self, path: Path) -> None:
         database = self._database
         database.set_busy_timeout(_BUSY)
-        database.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA secure_delete=ON")
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", "full"), ("secure_delete", "on")):
+            database.pragma(pragma, value)  # each by itself: of several in one string, those after the first row wait
         with database:
             version = self._number("PRAGMA user_version")
             if version > _VERSION:
