@@ -23,8 +23,9 @@ from volly_fed.client.receiver import Item
 from volly_fed.client.seal import Content, seal
 from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.device.device import Receiving, Submitting
+from volly_fed.daemon.device.device import Submitting
 from volly_fed.daemon.device.link import PlainEdge, with_socket
+from volly_fed.daemon.device.receiving import Receiving
 from volly_fed.daemon.websocket import Socket
 from volly_fed.errors import ChannelError, RemoteError
 from volly_fed.relay.envelope import Envelope, encode_envelope

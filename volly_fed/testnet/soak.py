@@ -20,7 +20,8 @@ import trio
 from volly_fed.client.receiver import Item
 from volly_fed.client.submitter import RefusedLate, Settled
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.device.device import RawReceiving, Submitting
+from volly_fed.daemon.device.device import Submitting
+from volly_fed.daemon.device.receiving import RawReceiving
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName
 from volly_fed.relay.envelope import ID_BYTES, Envelope, encode_envelope
