@@ -53,12 +53,15 @@ class Load:
         return self.spent.others / self.seconds
 
 
-async def saturated(setting: Setting, seconds: float) -> Load:
-    """Hand over whatever A takes; the rate is counted from a fifth of `seconds` on."""
+async def saturated(setting: Setting, seconds: float, *, under_way: int = 1 << 40) -> Load:
+    """Hand over whatever A takes while fewer than `under_way` have not arrived.
+
+    The rate is counted from a fifth of `seconds` on.
+    """
     run = await _begin(setting)
     look, began = setting.look(), time.monotonic()
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(setting.submitter.call, "saturate", seconds * 6 / 5)
+        nursery.start_soon(setting.submitter.call, "saturate", seconds * 6 / 5, 1 << 40, under_way)
         await trio.sleep(seconds / 5)
         count, since = await setting.receiver.call("count", run), time.monotonic()
         await trio.sleep(seconds)

@@ -1,9 +1,10 @@
 """One link between A and B: how much it carries, at which cost, how fast.
 
 Measured is the way from A's edge socket to B's edge socket: from the moment at which an envelope is due at the
-submitting edge (at saturation: at which that edge, which has 1024 envelopes in flight at most, sends it) to the moment
-at which the receiving edge has the DELIVER that holds it. At saturation this includes the wait in A's queue, for A
-acknowledges what is on its disk, before B has it.
+submitting edge (at saturation: at which that edge sends it) to the moment at which the receiving edge has the DELIVER
+that holds it. At saturation the submitting edge has 1024 envelopes under way to the receiving one at most, as one who
+waits for his answers has: otherwise A, which acknowledges what is on its disk, fills that at its pace and B's does not
+matter; then "sustained, queue open" is what comes out at the other end.
 """
 
 from bench.relay.awake import awake
@@ -11,6 +12,7 @@ from bench.relay.figure import Result, least, most
 from bench.relay.load import BUSY_TICK, REST_TICK, Load, p, paced, saturated
 from bench.relay.options import Options
 from bench.relay.setting import folder, setting
+from volly_fed import limits
 
 SIZES = (1024, 8192)
 """Of bodies: the least, and what a sealed content of 1 KiB takes."""
@@ -23,7 +25,7 @@ async def busy(options: Options) -> Result:
     result = Result("busy")
     with folder(options.folder) as where:
         async with setting(where, body_bytes=SIZES[0]) as world:
-            load = await saturated(world, options.seconds)
+            load = await saturated(world, options.seconds, under_way=limits.WINDOW_ENVELOPES)
             _add_saturated(result, load, "", goals=True)
             load = await paced(world, 10_000, options.seconds, tick=BUSY_TICK)
             _add_paced(result, load, "10 k/s", (2.0, 10.0))
@@ -41,7 +43,8 @@ async def sizes(options: Options) -> Result:
     for title, body, mailboxes in VARIANTS[:1] if options.quick else VARIANTS:
         with folder(options.folder) as where:
             async with setting(where, body_bytes=body, mailboxes=mailboxes) as world:
-                _add_saturated(result, await saturated(world, options.seconds), f", {title}", goals=False)
+                load = await saturated(world, options.seconds, under_way=limits.WINDOW_ENVELOPES)
+                _add_saturated(result, load, f", {title}", goals=False)
                 load = await paced(world, 1000, options.seconds, tick=BUSY_TICK)
                 _add_paced(result, load, f"1 k/s, {title}", None)
     return result

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from bench.relay.arrivals import Arrivals
+from bench.relay.gauge import Gauge
 from bench.relay.link import EdgeKeys, Line
 from volly_fed import limits
 from volly_fed.client.mailbox import DeviceKeys, parse_device
@@ -30,10 +31,11 @@ _MAILBOX = slice(4, 36)
 class Receiver(Arrivals):
     """See worker.Generator."""
 
-    def __init__(self, config: str, devices: list[str], ticket_key: bytes) -> None:
+    def __init__(self, config: str, devices: list[str], ticket_key: bytes, gauge: Gauge | None = None) -> None:
         self._keys = EdgeKeys.load(Path(config))
         self._devices = [parse_device(text) for text in devices]
         super().__init__(ticket_key)
+        self._gauge = gauge or Gauge()
         self._held: dict[int, tuple[DeviceKeys, Secret]] = {}  # by request
         self._acknowledging: dict[bytes, tuple[Secret, list[tuple[bytes, bytes]]]] = {}  # by mailbox
         self._due = trio.Event()
@@ -97,6 +99,7 @@ class Receiver(Arrivals):
 
     def _take(self, frames: list[bytes]) -> None:
         held = self._acknowledging
+        self._gauge.add(len(frames))
         for frame, identity in zip(frames, self.note(frames), strict=True):
             held[frame[_MAILBOX]][1].append((identity, frame_digest(frame)))
         self._due.set()

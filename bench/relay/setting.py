@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from bench.relay.envelopes import Target
+from bench.relay.gauge import Gauge
 from bench.relay.peer_keys import PeerSeed
 from bench.relay.processor import Look, look
 from bench.relay.receiver import Receiver
@@ -113,11 +114,11 @@ async def setting(
     where: Path, *, mailboxes: int = 1, body_bytes: int = 1024, behind: Behind | None = None
 ) -> AsyncIterator[Setting]:
     """A and B, linked; the submitter is an edge of A, the receiver one of B."""
-    key, devices = os.urandom(KEY_BYTES), make_devices(mailboxes)
+    key, devices, gauge = os.urandom(KEY_BYTES), make_devices(mailboxes), Gauge()
     async with (
         servers(where, A, B, behind=behind) as network,
-        receiving(network, devices, key) as receiver,
-        submitting(network, targets(devices), body_bytes, key) as submitter,
+        receiving(network, devices, key, gauge) as receiver,
+        submitting(network, targets(devices), body_bytes, key, gauge) as submitter,
     ):
         made = Setting(network=network, submitter=submitter, receiver=receiver)
         await _link(made)
@@ -143,16 +144,19 @@ def targets(devices: Sequence[DeviceKeys]) -> list[Target]:
     return [Target(mailbox=each.address.mailbox, domain=B, capability=each.card().capability) for each in devices]
 
 
-def receiving(network: Network, devices: Sequence[DeviceKeys], key: bytes) -> AbstractAsyncContextManager[Worker]:
+def receiving(
+    network: Network, devices: Sequence[DeviceKeys], key: bytes, gauge: Gauge | None = None
+) -> AbstractAsyncContextManager[Worker]:
     """B's edge, with `devices`."""
-    return working(Receiver, str(network.sites[B].edges[0].config), [encode_device(each) for each in devices], key)
+    config, texts = str(network.sites[B].edges[0].config), [encode_device(each) for each in devices]
+    return working(Receiver, config, texts, key, gauge)
 
 
 def submitting(
-    network: Network, to: Sequence[Target], body_bytes: int, key: bytes
+    network: Network, to: Sequence[Target], body_bytes: int, key: bytes, gauge: Gauge | None = None
 ) -> AbstractAsyncContextManager[Worker]:
     """A's edge."""
-    return working(Submitter, str(network.sites[A].edges[0].config), list(to), body_bytes, key)
+    return working(Submitter, str(network.sites[A].edges[0].config), list(to), body_bytes, key, gauge)
 
 
 def _move(network: Network, behind: Behind) -> None:

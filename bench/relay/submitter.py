@@ -13,12 +13,17 @@ import attrs
 import trio
 
 from bench.relay.envelopes import RUN_SHIFT, Press, Target, Tickets
+from bench.relay.gauge import Gauge
 from bench.relay.link import EdgeKeys, Line
 from bench.relay.ticker import ticking
 from volly_fed import limits
 from volly_fed.wire.messages import STREAM_BYTES, Ack, Open
 
 _NS = 1_000_000_000
+_SHARES = 8
+"""Of what may be under way, so much at least is handed over at once: devices submit many at a time, too."""
+_GLANCE = 0.0005
+"""Seconds between two looks at what has arrived."""
 
 
 @attrs.frozen(kw_only=True)
@@ -34,9 +39,12 @@ class Handed:
 class Submitter:
     """See worker.Generator."""
 
-    def __init__(self, config: str, targets: list[Target], body_bytes: int, ticket_key: bytes) -> None:
+    def __init__(
+        self, config: str, targets: list[Target], body_bytes: int, ticket_key: bytes, gauge: Gauge | None = None
+    ) -> None:
         self._keys = EdgeKeys.load(Path(config))
         self._press = Press(targets, body_bytes, Tickets(ticket_key))
+        self._gauge = gauge or Gauge()
         self._stream = os.urandom(STREAM_BYTES)
         self._line: Line | None = None
         self._sent = self._settled = 0  # of the stream
@@ -77,11 +85,15 @@ class Submitter:
         self._number = run << RUN_SHIFT
         self._before, self._refused, self._first_refusal = self._sent, 0, ""
 
-    async def saturate(self, seconds: float, most: int = 1 << 40) -> Handed:
-        """Hand over as much as is taken; an envelope is due when it is sent."""
+    async def saturate(self, seconds: float, most: int = 1 << 40, under_way: int = 1 << 40) -> Handed:
+        """Hand over as much as is taken, `most` in all, while fewer than `under_way` have not arrived; due at once."""
         until = trio.current_time() + seconds
+        group = min(limits.BATCH_ENVELOPES, most, under_way // _SHARES)
         while trio.current_time() < until and most > 0:
-            room = min(await self._wait_room(), most)
+            room = min(await self._wait_room(), most, under_way - self._sent + self._gauge.arrived)
+            if room < min(group, most):
+                await trio.sleep(_GLANCE)
+                continue
             await self._send([time.monotonic_ns()] * room)
             most -= room
         return await self.handed()
