@@ -87,7 +87,7 @@ async def session_pair(made: list[bytes]) -> int:
     while settled < BATCH * BATCHES:
         now += limits.ACK_PACE
         if outbound.room(EnvelopeClass.RING) >= BATCH:
-            outbound.offer(zip(keys, made, strict=False))
+            outbound.offer(list(zip(keys, made, strict=False)))
         while data := sender.send(Next()):
             receiver.receive(data, now)
         for event in receiver.events():

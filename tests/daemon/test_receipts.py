@@ -11,23 +11,22 @@ NO = (ErrorCode.UNDELIVERABLE, "no")
 
 def test_refusals_go_to_the_link_they_came_by() -> None:
     submitters = Submitters()
-    submitters.note(1, [10, 11], [b"a", b"b"])
-    submitters.note(2, [12], [b"c"])
-    assert submitters.settle([10, 11, 12, 99], [(11, *NO), (12, *NO), (99, *NO)]) == {
-        1: [(b"b", *NO)],
+    submitters.note(1, range(10, 12), [b"a", b"b"])
+    submitters.note(2, range(12, 13), [b"c"])
+    submitters.note(1, range(20, 22), [b"d", b"e"])
+    assert submitters.notices([(n, *NO) for n in (9, 11, 12, 13, 19, 20, 22, 99)]) == {
+        1: [(b"b", *NO), (b"d", *NO)],
         2: [(b"c", *NO)],
     }
 
 
-def test_what_was_settled_is_forgotten() -> None:
-    submitters = Submitters()
-    submitters.note(1, [10], [b"a"])
-    assert submitters.settle([10], []) == {}
-    assert submitters.settle([10], [(10, *NO)]) == {}
+def test_nobody_is_told_of_what_nobody_noted() -> None:
+    assert Submitters().notices([(1, *NO)]) == {}
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "RECEIPT_MEMORY", 2)
+    monkeypatch.setattr(limits, "RECEIPT_MEMORY", 3)
     submitters = Submitters()
-    submitters.note(1, [1, 2, 3], [b"a", b"b", b"c"])
-    assert submitters.settle([1, 2, 3], [(n, *NO) for n in (1, 2, 3)]) == {1: [(b"b", *NO), (b"c", *NO)]}
+    submitters.note(1, range(1, 3), [b"a", b"b"])
+    submitters.note(1, range(3, 5), [b"c", b"d"])
+    assert submitters.notices([(n, *NO) for n in (1, 2, 3, 4)]) == {1: [(b"c", *NO), (b"d", *NO)]}

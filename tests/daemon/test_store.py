@@ -8,6 +8,7 @@ import pytest
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
+from volly_fed.daemon.store.base import spans
 from volly_fed.daemon.store.store import Backoff, InboundRow, OutboundRow, Position, Store
 from volly_fed.names import Fingerprint, MailboxId, parse_domain
 from volly_fed.trust.pins import IdentityVerdict, Judgement, Pin, Standing
@@ -309,3 +310,18 @@ async def test_pins_and_backoff(tmp_path: Path) -> None:
         assert await store.pin(A) == pin.seen(9.5)
         assert await store.backoff(A) == Backoff(failures=2, next_attempt=4.5)
         assert await store.backoff(B) is None
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], []),
+        ([5], [(5, 5)]),
+        ([5, 6, 7], [(5, 7)]),
+        ([7, 5, 6], [(5, 7)]),
+        ([1, 3, 4, 9], [(1, 1), (3, 4), (9, 9)]),
+        ([4, 4, 5], [(4, 5)]),
+    ],
+)
+def test_rows_that_follow_each_other_are_one_span(rows: list[int], expected: list[tuple[int, int]]) -> None:
+    assert spans(rows) == expected

@@ -200,8 +200,8 @@ class Homeserver:
     def _enrolled(self) -> list[tuple[DomainName, Fingerprint]]:
         return [(name, edge.fingerprint) for name, edge in material.load_edges(self.config).items()]
 
-    def _refused(self, rows: list[int], refused: list[tuple[int, ErrorCode, str]]) -> None:
-        for link, outcomes in self.submitters.settle(rows, refused).items():
+    def _refused(self, _settled: list[int], refused: list[tuple[int, ErrorCode, str]]) -> None:
+        for link, outcomes in self.submitters.notices(refused).items():
             self.edges.notify(link, outcomes)
 
     # --- listening -------------------------------------------------------------------------------------------------

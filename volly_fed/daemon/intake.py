@@ -73,7 +73,7 @@ class Intake:
     """Rows for a peer that are on their way to the disk, and their keys: sending need not wait."""
     on_inbound: Callable[[list[tuple[MailboxId, Row]]], None]
     """Rows for mailboxes here that are on their way to the disk: delivering need not wait."""
-    note_submission: Callable[[int, Sequence[int], Sequence[bytes]], None]
+    note_submission: Callable[[int, range, Sequence[bytes]], None]
     """(edge link, rows, envelope ids): whom to tell of a late refusal."""
 
     async def from_edge(self, link: int, batch: Received) -> Pending:

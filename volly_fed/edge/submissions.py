@@ -59,7 +59,7 @@ class Submissions:
         refused: list[Outcome] = []
         pending, key, size = self._pending, self._last, self._bytes
         count = self._counts.get(connection, 0)
-        for (identity, expiry), frame in zip(heads, frames, strict=True):
+        for (_, _, identity, expiry, *_), frame in zip(heads, frames, strict=True):
             code = check_expiry(expiry, now)
             if code is not ErrorCode.NONE:
                 refused.append((identity, code, _TEXTS[code]))

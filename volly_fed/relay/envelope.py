@@ -8,7 +8,7 @@ Source: RFC 8949 §4.2 (one spelling for every value).
 
 import struct
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple
 
 import attrs
 
@@ -71,15 +71,15 @@ _INLINE: Final = 24  # values and lengths below it stand in the head byte itself
 _UINT_WIDTH: Final = {24: (1, 24), 25: (2, 1 << 8), 26: (4, 1 << 16), 27: (8, 1 << 32)}
 """Head byte -> (bytes that follow, least value that needs them)."""
 _URGENCY: Final = {int(kind): kind for kind in EnvelopeClass}
+_BODY_SIZES: Final = frozenset(limits.BODY_CLASSES)
 _BODY_HEAD: Final = {codec.encode(bytes(size))[: 3 if size < 1 << 16 else 5]: size for size in limits.BODY_CLASSES}
-_USUAL: Final = struct.Struct(f">B{ID_BYTES}sBIBB{CAPABILITY_BYTES}sBH")
-"""From the head of the id to the head of the body, as nearly all envelopes have it: one call reads it."""
-_USUAL_HEADS: Final = (
-    _BSTR_16,
-    0x1A,
-    _BSTR_16,
-    0x59,
-)  # before id, expiry (4 bytes), capability, body (2 bytes of size)
+_LAYOUTS: Final = {
+    _TEXT + size: struct.Struct(f">{len(_HEAD)}s{MAILBOX_BYTES}s{1 + size}sB{ID_BYTES}sBIBB{CAPABILITY_BYTES}sBH")
+    for size in range(1, _INLINE)
+}
+"""By the head of the domain, everything before the body as nearly all envelopes have it: one call reads it."""
+_EXPIRY_4: Final = 0x1A
+_BODY_2: Final = 0x59
 _SHORTEST: Final = limits.BODY_CLASSES[0] + len(_HEAD) + MAILBOX_BYTES + ID_BYTES + CAPABILITY_BYTES
 """Longer than any head, so that the reader below never indexes beyond the end."""
 
@@ -90,53 +90,62 @@ def parse_envelope(data: bytes) -> Envelope:
     Raises BadMessage, and nothing else: another version (code UNSUPPORTED_VERSION), another layout, a field out of
     its range, a body of a size outside limits.BODY_CLASSES. An expiry in the past is not an error (check_lifetime).
     """
-    domain, identity, expiry, urgency, capability, body = _read_fields(data)
-    return Envelope(MailboxId(data[_MAILBOX]), domain, identity, expiry, urgency, capability, data[body:])
+    mailbox, domain, identity, expiry, urgency, capability, size = read_head(data)
+    return Envelope(mailbox, domain, identity, expiry, _URGENCY[urgency], capability, data[-size:])
 
 
-def read_head(data: bytes) -> tuple[bytes, int]:
-    """(id, expiry) of the envelope that `data` spells, for who passes it on; raises exactly as `parse_envelope` does.
+class Head(NamedTuple):
+    """What a relay needs to know of an envelope, without its body. A tuple, for one is made per envelope relayed."""
 
-    It copies no body and makes no object: half the work.
-    """
-    _, identity, expiry, _, _, _ = _read_fields(data)
-    return identity, expiry
+    mailbox: MailboxId
+    domain: DomainName
+    id: bytes
+    expiry: int
+    urgency: int
+    capability: bytes
+    size: int
+    """Bytes of the body, which is the end of the envelope."""
 
 
-_Fields: TypeAlias = tuple[DomainName, bytes, int, EnvelopeClass, bytes, int]
-"""Domain, id, expiry, class, capability, and where the body begins."""
-
-
-def _read_fields(data: bytes) -> _Fields:
-    if not _SHORTEST < len(data) <= limits.MAX_ENVELOPE or data[: len(_HEAD)] != _HEAD:
+def read_head(data: bytes) -> Head:
+    """The head of the envelope that `data` spells; raises exactly as `parse_envelope` does. No body is copied."""
+    if not _SHORTEST < len(data) <= limits.MAX_ENVELOPE:
         raise _wrong_head(data)
-    domain, at = _read_domain(data)
-    before_id, identity, before_expiry, expiry, kind, before_capability, capability, before_body, size = (
-        _USUAL.unpack_from(data, at)
+    layout = _LAYOUTS.get(data[_DOMAIN])
+    if layout is None:
+        return _read_unusual(data)
+    start, mailbox, domain, id_head, identity, expiry_head, expiry, kind, capability_head, capability, body, size = (
+        layout.unpack_from(data)
     )
     if (
-        (before_id, before_expiry, before_capability, before_body) == _USUAL_HEADS
+        start == _HEAD
+        and id_head == _BSTR_16 == capability_head
+        and expiry_head == _EXPIRY_4
         and expiry >= 1 << 16
         and kind in _URGENCY
-        and size in limits.BODY_CLASSES
-        and len(data) == at + _USUAL.size + size
+        and body == _BODY_2
+        and size in _BODY_SIZES
+        and len(data) == layout.size + size
     ):
-        return domain, identity, expiry, _URGENCY[kind], capability, at + _USUAL.size
-    return _read_unusual(data, domain, at)
+        return Head(mailbox, _canonical_domain(domain), identity, expiry, kind, capability, size)
+    return _read_unusual(data)
 
 
-def _read_unusual(data: bytes, domain: DomainName, at: int) -> _Fields:
-    """An expiry that 4 bytes do not hold, or fewer do, a body of 64 KiB, or a mistake: field by field."""
+def _read_unusual(data: bytes) -> Head:
+    """A long domain, an expiry that 4 bytes do not hold, or fewer do, a body of 64 KiB, or a mistake: step by step."""
+    if data[: len(_HEAD)] != _HEAD:
+        raise _wrong_head(data)
+    domain, at = _read_domain(data)
     if data[at] != _BSTR_16:
         raise BadMessage("an envelope's id has 16 bytes")
     identity = data[at + 1 : at + 1 + ID_BYTES]
     expiry, at = _read_uint(data, at + 1 + ID_BYTES)
-    urgency = _URGENCY.get(data[at])
-    if urgency is None or data[at + 1] != _BSTR_16:
+    urgency = data[at]
+    if urgency not in _URGENCY or data[at + 1] != _BSTR_16:
         raise BadMessage("an envelope has a known class and a capability of 16 bytes")
-    at += 2
-    body = _body_start(data, at + CAPABILITY_BYTES)
-    return domain, identity, expiry, urgency, data[at : at + CAPABILITY_BYTES], body
+    capability = data[at + 2 : at + 2 + CAPABILITY_BYTES]
+    size = _body_size(data, at + 2 + CAPABILITY_BYTES)
+    return Head(MailboxId(data[_MAILBOX]), domain, identity, expiry, urgency, capability, size)
 
 
 def _wrong_head(data: bytes) -> BadMessage:
@@ -148,16 +157,19 @@ def _wrong_head(data: bytes) -> BadMessage:
 def _read_domain(data: bytes) -> tuple[DomainName, int]:
     head = data[_DOMAIN]
     if _TEXT < head < _TEXT + _INLINE:
-        start, size = _DOMAIN + 1, head - _TEXT
+        size, skip = head - _TEXT, 1
     elif head == _TEXT_1 and data[_DOMAIN + 1] >= _INLINE:
-        start, size = _DOMAIN + 2, data[_DOMAIN + 1]
+        size, skip = data[_DOMAIN + 1], 2
     else:
         raise BadMessage("an envelope's domain is a short text")
-    return _canonical_domain(data[start : start + size]), start + size
+    end = _DOMAIN + skip + size
+    return _canonical_domain(data[_DOMAIN:end]), end
 
 
 @lru_cache(maxsize=limits.DOMAIN_MEMORY)
-def _canonical_domain(raw: bytes) -> DomainName:
+def _canonical_domain(item: bytes) -> DomainName:
+    """What a text item, its head included, spells; one whose length does not fit its head never gets here."""
+    raw = item[2 if item[0] == _TEXT_1 else 1 :]
     try:
         text = raw.decode("ascii")
         name = parse_domain(text)
@@ -179,11 +191,11 @@ def _read_uint(data: bytes, at: int) -> tuple[int, int]:
     return value, at + 1 + width
 
 
-def _body_start(data: bytes, at: int) -> int:
+def _body_size(data: bytes, at: int) -> int:
     for width in (3, 5):
         size = _BODY_HEAD.get(data[at : at + width])
         if size is not None and len(data) == at + width + size:
-            return at + width
+            return size
     raise BadMessage("an envelope's body has one of the agreed sizes and is the end of it")
 
 

@@ -5,7 +5,7 @@ Never: gives one sequence number to two envelopes, or forgets an envelope before
 """
 
 from collections import deque
-from collections.abc import Hashable, Iterable, Set
+from collections.abc import Hashable, Sequence, Set
 from itertools import islice
 from typing import Generic, TypeVar
 
@@ -42,15 +42,13 @@ class Outbound(Generic[K]):
 
     # --- for the owner of the queue ---
 
-    def offer(self, envelopes: Iterable[tuple[K, bytes]], urgency: EnvelopeClass = EnvelopeClass.SIGNAL) -> None:
+    def offer(self, envelopes: Sequence[tuple[K, bytes]], urgency: EnvelopeClass = EnvelopeClass.SIGNAL) -> None:
         """Queue `envelopes` behind those of the same class. They may leave before they are on our disk.
 
         `room` is a promise to be kept by the caller, not enforced here: a batch may overshoot it.
         """
-        waiting = self._waiting[urgency]
-        before = len(waiting)
-        waiting.extend(envelopes)
-        self._waiting_bytes += sum(len(frame) for _, frame in islice(waiting, before, None))
+        self._waiting[urgency].extend(envelopes)
+        self._waiting_bytes += sum([len(frame) for _, frame in envelopes])
 
     def put_back(self, envelopes: list[tuple[K, bytes]], urgency: EnvelopeClass) -> None:
         """Queue `envelopes`, which the peer had no room for, before those of the same class: they are older."""
@@ -119,7 +117,7 @@ class Outbound(Generic[K]):
         """Settle everything up to `cursor`. Raises RemoteError: a cursor or a refusal out of range."""
         if not self._settled <= cursor <= self._sent:
             raise RemoteError(f"cursor {cursor} is not between {self._settled} and {self._sent}")
-        self._sent_bytes -= sum(len(frame) for _, frame in islice(self._in_flight, cursor - self._settled))
+        self._sent_bytes -= sum([len(frame) for _, frame in islice(self._in_flight, cursor - self._settled)])
         return self._settle(cursor, refusals)
 
     def grant(self, window: int, window_bytes: int) -> None:

@@ -3,7 +3,6 @@
 in: jobs; out: their results.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
@@ -45,20 +44,39 @@ def fetch(database: apsw.Connection, query: str, bindings: tuple[int | str | byt
 
 
 def delete_rows(database: apsw.Connection, table: str, rows: Iterable[int]) -> list[tuple[int, int, int]]:
-    """Delete `rows` of "outbound" or "inbound"; what was there, as (number of the owner, rows, bytes)."""
+    """Delete `rows` of "outbound" or "inbound"; what was there, as (number of the owner, rows, bytes).
+
+    Rows that follow each other, as those of one batch do, go with one statement: a third cheaper, and the interpreter
+    is free meanwhile.
+    """
     select, delete = _DELETE[table]
-    keys = [(row,) for row in rows]
-    found: list[Any] = list(database.executemany(select, keys))
-    database.executemany(delete, keys)
-    counts: Counter[int] = Counter()
-    sizes: Counter[int] = Counter()
-    for number, size in found:
-        counts[number] += 1
-        sizes[number] += size
-    return [(number, count, sizes[number]) for number, count in counts.items()]
+    found: list[tuple[int, int, int]] = []
+    for bounds in spans(rows):
+        found += fetch(database, select, bounds)
+        database.execute(delete, bounds)
+    return found
+
+
+def spans(rows: Iterable[int]) -> list[tuple[int, int]]:
+    """`rows`, in any order, as (first, last) of those that follow each other."""
+    found: list[tuple[int, int]] = []
+    ordered = sorted(rows)
+    first = last = ordered[0] if ordered else 0
+    for row in ordered[1:]:
+        if row > last + 1:
+            found.append((first, last))
+            first = row
+        last = row
+    return [*found, (first, last)] if ordered else []
 
 
 _DELETE: Final = {
-    "outbound": ("SELECT peer, length(frame) FROM outbound WHERE row = ?", "DELETE FROM outbound WHERE row = ?"),
-    "inbound": ("SELECT mailbox, length(frame) FROM inbound WHERE row = ?", "DELETE FROM inbound WHERE row = ?"),
+    "outbound": (
+        "SELECT peer, count(*), sum(length(frame)) FROM outbound WHERE row BETWEEN ? AND ? GROUP BY peer",
+        "DELETE FROM outbound WHERE row BETWEEN ? AND ?",
+    ),
+    "inbound": (
+        "SELECT mailbox, count(*), sum(length(frame)) FROM inbound WHERE row BETWEEN ? AND ? GROUP BY mailbox",
+        "DELETE FROM inbound WHERE row BETWEEN ? AND ?",
+    ),
 }
