@@ -23,6 +23,7 @@ from volly_fed.codepoints import EnvelopeClass
 from volly_fed.daemon.store.store import OutboundRow, Position, Store, inbound_row
 from volly_fed.names import MailboxId, parse_domain
 from volly_fed.relay import Envelope, encode_envelope, parse_envelope
+from volly_fed.relay.envelope import read_head
 from volly_fed.session import Acknowledge, Next, Outbound, Received, Session, Settled, StreamOpened
 
 T = TypeVar("T")
@@ -126,8 +127,7 @@ class StoreBench:
     async def inbound(self, batches: list[list[bytes]]) -> int:
         """Parse, and store for mailboxes whose devices are away."""
         for batch in batches:
-            envelopes = [parse_envelope(frame) for frame in batch]
-            rows = [inbound_row(envelope, frame) for envelope, frame in zip(envelopes, batch, strict=True)]
+            rows = [inbound_row(read_head(frame), frame) for frame in batch]
             first, self._cursor = self._cursor + 1, self._cursor + len(batch)
             await self._store.store_inbound(rows, Position(PEER, b"stream-1", first, self._cursor))
         return sum(map(len, batches))

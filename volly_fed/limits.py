@@ -210,6 +210,8 @@ WAITING_ENVELOPES = 4096
 WAITING_BYTES = 8 << 20
 """Kept in memory behind the window, for each peer; the rest of its queue is read back from the disk when its turn
 comes, which costs as much as storing it did."""
+READ_BACK = 1024
+"""Of a queue on the disk so many are read at once, while enough waits in memory: each read is a job for the disk."""
 WAITING_SHARES = (1.0, 0.75, 0.5)
 """How full that memory may be before a class finds no more room in it, the most urgent first: bulk leaves some."""
 PING_AFTER = 20.0

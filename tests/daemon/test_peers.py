@@ -12,7 +12,7 @@ from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.daemon.store.store import Backoff, Store, outbound_row
 from volly_fed.errors import StorageError
-from volly_fed.relay.envelope import parse_envelope
+from volly_fed.relay.envelope import read_head
 
 
 async def test_an_envelope_reaches_the_peer_and_leaves_our_disk(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ async def test_a_backlog_leaves_at_start_without_new_traffic(tmp_path: Path) -> 
     a, b = sites(tmp_path, A, B)
     frames = [envelope(B) for _ in range(limits.WINDOW_ENVELOPES + 300)]
     async with Store.open(a.folder / "store.db") as store:
-        await store.enqueue_outbound(B, [outbound_row(parse_envelope(f), f) for f in frames])
+        await store.enqueue_outbound(B, [outbound_row(read_head(f), f) for f in frames])
     b.limits = some_limits(backoff_cap=0.05, mailbox_envelopes=10_000, mailbox_bytes=1 << 30)
     async with b.running():
         await b.register()
@@ -59,7 +59,7 @@ async def test_what_is_urgent_does_not_wait_behind_a_backlog_on_the_disk(tmp_pat
     urgencies = [EnvelopeClass.BULK] * (limits.WAITING_ENVELOPES + 100) + [EnvelopeClass.SIGNAL, EnvelopeClass.RING]
     frames = [envelope(B, urgency=urgency) for urgency in urgencies]
     async with Store.open(a.folder / "store.db") as store:
-        await store.enqueue_outbound(B, [outbound_row(parse_envelope(f), f) for f in frames])
+        await store.enqueue_outbound(B, [outbound_row(read_head(f), f) for f in frames])
     b.limits = some_limits(backoff_cap=0.05, mailbox_envelopes=10_000, mailbox_bytes=1 << 30)
     async with b.running():
         await b.register()

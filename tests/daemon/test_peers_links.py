@@ -16,7 +16,7 @@ from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import Pending
 from volly_fed.daemon.store.store import outbound_row
 from volly_fed.errors import RemoteError
-from volly_fed.relay.envelope import parse_envelope
+from volly_fed.relay.envelope import read_head
 from volly_fed.wire.messages import Refusal
 
 
@@ -67,7 +67,7 @@ async def test_a_read_that_a_replaced_link_began_does_not_wedge_the_backlog(tmp_
     (a,) = sites(tmp_path, A)
     disk = threading.Event()
     async with a.running(listening=False), trio.open_nursery() as nursery:
-        await a.store.enqueue_outbound(B, [outbound_row(parse_envelope(f), f) for f in [envelope(B)]])
+        await a.store.enqueue_outbound(B, [outbound_row(read_head(f), f) for f in [envelope(B)]])
         peer = a.server.peers._peer(B)
         a.store._begin(lambda _: disk.wait(10))
         former = await nursery.start(_feeding, a)

@@ -32,6 +32,17 @@ def test_rows_stored_during_a_read_are_read_later() -> None:
     backlog.read(2)
 
 
+def test_a_read_that_has_caught_up_needs_no_other() -> None:
+    backlog = Backlog()
+    assert backlog.next_read(10) == 0
+    backlog.read(None)
+    assert backlog.stored(range(1, 5), room=2) == 2
+    assert backlog.next_read(10) == 2
+    backlog.read(4)
+    assert backlog.next_read(10) is None
+    assert backlog.stored(range(5, 7), room=10) == 2
+
+
 def test_a_read_that_failed_is_asked_for_again() -> None:
     backlog = Backlog()
     assert backlog.next_read(10) == 0

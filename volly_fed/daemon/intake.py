@@ -34,7 +34,7 @@ from volly_fed.edge.registration import Registration, parse_registration
 from volly_fed.errors import BadMessage, StorageError
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.observe.log import Log
-from volly_fed.relay.envelope import Envelope, check_lifetime, parse_envelope
+from volly_fed.relay.envelope import Head, expiries, read_head
 from volly_fed.relay.queue import queue_room
 from volly_fed.relay.receipt import EXPIRED, OVERLOADED, TOO_LONG
 from volly_fed.router.route import Local, Peer, Refused, Route, Router
@@ -44,6 +44,9 @@ from volly_fed.wire.messages import Refusal
 
 Answer: TypeAlias = tuple[ErrorCode, str]
 _Begun: TypeAlias = Enqueued | Stored
+_Item: TypeAlias = tuple[int, Head, bytes]
+"""An envelope: its sequence number, its head, its bytes."""
+_Place: TypeAlias = list[_Item] | Answer
 _STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
 
 _registration = lru_cache(maxsize=limits.REGISTRATION_MEMORY)(parse_registration)
@@ -54,8 +57,18 @@ class _Sorted:
     """One batch, sorted by what is to become of it."""
 
     refusals: list[Refusal] = attrs.field(factory=list)
-    local: list[tuple[int, Envelope, bytes]] = attrs.field(factory=list)
-    outbound: dict[DomainName, list[tuple[int, Envelope, bytes]]] = attrs.field(factory=dict)
+    local: list[_Item] = attrs.field(factory=list)
+    outbound: dict[DomainName, list[_Item]] = attrs.field(factory=dict)
+
+    def place(self, route: Route) -> "_Place":
+        """Where envelopes go whose domain has this route."""
+        match route:
+            case Local():
+                return self.local
+            case Peer(domain):
+                return self.outbound.setdefault(domain, [])
+            case Refused(code, reason):  # names and rules may be long, and what is too long ends the link
+                return code, reason[: limits.REFUSAL_TEXT]
 
 
 @attrs.define(kw_only=True)
@@ -124,33 +137,31 @@ class Intake:
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
         sorted_ = _Sorted()
-        now = time.time()
-        routes: dict[DomainName, Route] = {}
+        places: dict[DomainName, _Place] = {}
+        earliest, latest = expiries(time.time())
         for sequence, frame in enumerate(batch.envelopes, batch.first):
             try:
-                envelope = parse_envelope(frame)
+                head = read_head(frame)
             except BadMessage as error:
                 sorted_.refusals.append((sequence, error.code, str(error)[: limits.REFUSAL_TEXT]))
                 continue
-            answer = _lifetime_answer(envelope, now)
-            if answer is not None:
-                sorted_.refusals.append((sequence, *answer))
+            if not earliest <= head.expiry <= latest:
+                sorted_.refusals.append((sequence, *(EXPIRED if head.expiry < earliest else TOO_LONG)))
                 continue
-            way = routes.get(envelope.domain) or routes.setdefault(envelope.domain, route(envelope.domain))
-            match way:
-                case Local():
-                    sorted_.local.append((sequence, envelope, frame))
-                case Peer(domain):
-                    sorted_.outbound.setdefault(domain, []).append((sequence, envelope, frame))
-                case Refused(code, reason):  # names and rules may be long, and what is too long ends the link
-                    sorted_.refusals.append((sequence, code, reason[: limits.REFUSAL_TEXT]))
+            place = places.get(head.domain)
+            if place is None:
+                place = places[head.domain] = sorted_.place(route(head.domain))
+            if type(place) is list:
+                place.append((sequence, head, frame))
+            else:
+                sorted_.refusals.append((sequence, *place))
         return sorted_
 
     def _store_outbound(self, link: int, sorted_: _Sorted) -> Iterator[Enqueued]:
         for domain, items in sorted_.outbound.items():
             room = self._room(domain)
             sorted_.refusals += [(sequence, *OVERLOADED) for sequence, _, _ in items[room:]]
-            rows = [outbound_row(envelope, frame) for _, envelope, frame in items[:room]]
+            rows = [outbound_row(head, frame) for _, head, frame in items[:room]]
             if rows:
                 yield self._begin(link, domain, rows)
 
@@ -172,15 +183,15 @@ class Intake:
     async def _admit(self, origin: DomainName, level: Policy | TrustLevel, sorted_: _Sorted) -> list[InboundRow]:
         """What of `sorted_.local` its mailboxes here let in; the rest is refused."""
         rows: list[InboundRow] = []
-        records = await self.store.mailboxes({envelope.mailbox for _, envelope, _ in sorted_.local})
+        records = await self.store.mailboxes({head.mailbox for _, head, _ in sorted_.local})
         load: dict[MailboxId, Usage] = {}
         quota = Usage(envelopes=self.limits.mailbox_envelopes, bytes=self.limits.mailbox_bytes)
-        for sequence, envelope, frame in sorted_.local:
-            record = records.get(envelope.mailbox)
-            usage = load.get(envelope.mailbox) or _usage(record)
+        for sequence, head, frame in sorted_.local:
+            record = records.get(head.mailbox)
+            usage = load.get(head.mailbox) or _usage(record)
             decision = decide_admission(
                 _registration_of(record),
-                envelope.capability,
+                head.capability,
                 origin,
                 own=self.domain,
                 level=level,
@@ -191,8 +202,8 @@ class Intake:
             if not decision.allowed:
                 sorted_.refusals.append((sequence, *REFUSAL))
                 continue
-            load[envelope.mailbox] = Usage(envelopes=usage.envelopes + 1, bytes=usage.bytes + len(frame))
-            rows.append(inbound_row(envelope, frame))
+            load[head.mailbox] = Usage(envelopes=usage.envelopes + 1, bytes=usage.bytes + len(frame))
+            rows.append(inbound_row(head, frame))
         return rows
 
     async def _store_local(self, rows: list[InboundRow], at: Position | None) -> Stored:
@@ -227,10 +238,3 @@ def _registration_of(record: MailboxRecord | None) -> Registration | None:
 
 def _usage(record: MailboxRecord | None) -> Usage:
     return Usage(envelopes=record.envelopes, bytes=record.bytes) if record else Usage(envelopes=0, bytes=0)
-
-
-def _lifetime_answer(envelope: Envelope, now: float) -> Answer | None:
-    code = check_lifetime(envelope, now)
-    if code is ErrorCode.NONE:
-        return None
-    return EXPIRED if code is ErrorCode.EXPIRED else TOO_LONG

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import trio
 
+from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
@@ -83,9 +84,10 @@ class Peer:
 
     def next_read(self) -> tuple[EnvelopeClass, int, int] | None:
         """What to read from the disk next: the class, after which row, and how many; None: nothing."""
+        enough = 1 if self.outbound.waiting < limits.WINDOW_ENVELOPES else limits.READ_BACK
         for urgency in EnvelopeClass:
             room = self.room(urgency)
-            after = self.backlogs[urgency].next_read(room)
+            after = self.backlogs[urgency].next_read(room) if room >= enough else None
             if after is not None:
                 return urgency, after, room
         return None

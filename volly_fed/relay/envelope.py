@@ -209,8 +209,12 @@ def check_lifetime(envelope: Envelope, now: float) -> ErrorCode:
 
 def check_expiry(expiry: int, now: float) -> ErrorCode:
     """`check_lifetime` of an envelope with this expiry."""
-    if expiry + limits.CLOCK_SKEW < now:
+    earliest, latest = expiries(now)
+    if expiry < earliest:
         return ErrorCode.EXPIRED
-    if expiry > now + limits.MAX_LIFETIME + limits.CLOCK_SKEW:
-        return ErrorCode.MALFORMED
-    return ErrorCode.NONE
+    return ErrorCode.MALFORMED if expiry > latest else ErrorCode.NONE
+
+
+def expiries(now: float) -> tuple[float, float]:
+    """The earliest and the latest expiry that an envelope may have at `now`."""
+    return now - limits.CLOCK_SKEW, now + limits.MAX_LIFETIME + limits.CLOCK_SKEW

@@ -31,6 +31,7 @@ class Backlog:
         self._offered = 0  # the last row given to the stream
         self._stored = 0  # the last row handed to the disk
         self._unread = True  # the disk holds, or may hold, rows after `_offered`
+        self._inherited = True  # it may hold rows that a former process has stored: nobody knows how far they go
         self._reading_to: int | None = None  # a read is under way; it will see rows up to here
 
     def stored(self, rows: Sequence[int], room: int) -> int:
@@ -59,10 +60,11 @@ class Backlog:
         """
         seen, self._reading_to = self._reading_to or 0, None
         if last_row is None:
+            self._inherited = False
             self._offered = max(self._offered, seen)
-            self._unread = self._offered < self._stored
         else:
             self._offered = max(self._offered, last_row)
+        self._unread = self._inherited or self._offered < self._stored
 
     def read_failed(self) -> None:
         """The read brought an error; it will be asked for again."""

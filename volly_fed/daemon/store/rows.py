@@ -10,7 +10,7 @@ import attrs
 
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.names import DomainName, Fingerprint, MailboxId
-from volly_fed.relay.envelope import Envelope
+from volly_fed.relay.envelope import Head
 from volly_fed.wire.messages import Refusal
 
 
@@ -53,14 +53,14 @@ class StoredEnvelope(NamedTuple):
     frame: bytes
 
 
-def outbound_row(envelope: Envelope, frame: bytes) -> OutboundRow:
-    """The row for `envelope`, whose bytes are `frame`."""
-    return OutboundRow(envelope.id, envelope.expiry, envelope.urgency, frame)
+def outbound_row(head: Head, frame: bytes) -> OutboundRow:
+    """The row for the envelope whose bytes are `frame`."""
+    return OutboundRow(head.id, head.expiry, head.urgency, frame)
 
 
-def inbound_row(envelope: Envelope, frame: bytes) -> InboundRow:
-    """The row for `envelope`, whose bytes are `frame`."""
-    return InboundRow(envelope.mailbox, envelope.id, envelope.expiry, envelope.urgency, frame)
+def inbound_row(head: Head, frame: bytes) -> InboundRow:
+    """The row for the envelope whose bytes are `frame`."""
+    return InboundRow(head.mailbox, head.id, head.expiry, head.urgency, frame)
 
 
 @attrs.define
