@@ -64,7 +64,12 @@ class Press:
         self._body = os.urandom(body_bytes)
         self._tickets = tickets
         self._turn = 0
-        self._made_at = 0
+        self._urgency = EnvelopeClass.SIGNAL
+        self._make_stencils()
+
+    def change(self, urgency: EnvelopeClass) -> None:
+        """Make envelopes of this class from now on."""
+        self._urgency = urgency
         self._make_stencils()
 
     def _make_stencils(self) -> None:
@@ -78,7 +83,7 @@ class Press:
                 domain=target.domain,
                 id=marker,
                 expiry=self._made_at + LIFETIME,
-                urgency=EnvelopeClass.SIGNAL,
+                urgency=self._urgency,
                 capability=target.capability,
                 body=self._body,
             )

@@ -17,6 +17,7 @@ from bench.relay.gauge import Gauge
 from bench.relay.link import EdgeKeys, Line
 from bench.relay.ticker import ticking
 from volly_fed import limits
+from volly_fed.codepoints import EnvelopeClass
 from volly_fed.wire.messages import STREAM_BYTES, Ack, Open
 
 _NS = 1_000_000_000
@@ -80,8 +81,9 @@ class Submitter:
             self._first_refusal = f"{ack.refusals[0][1].name} {ack.refusals[0][2]}"
         self._room.set()
 
-    async def begin(self, run: int) -> None:
-        """What is sent from now on belongs to this run."""
+    async def begin(self, run: int, urgency: EnvelopeClass = EnvelopeClass.SIGNAL) -> None:
+        """What is sent from now on belongs to this run, and is of this class."""
+        self._press.change(urgency)
         self._number = run << RUN_SHIFT
         self._before, self._refused, self._first_refusal = self._sent, 0, ""
 
