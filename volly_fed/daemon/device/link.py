@@ -62,7 +62,14 @@ class FoundEdge:
     roots: Path | None = None
 
 
-Way: TypeAlias = PlainEdge | NamedEdge | FoundEdge
+@attrs.frozen
+class GivenEdge:
+    """An edge to which somebody else makes the connection: for tests without a network."""
+
+    connect: Callable[[], Awaitable[Socket]]
+
+
+Way: TypeAlias = PlainEdge | NamedEdge | FoundEdge | GivenEdge
 
 
 def parse_edge(text: str, roots: Path | None = None) -> PlainEdge | NamedEdge:
@@ -127,6 +134,8 @@ async def _open(nursery: trio.Nursery, way: Way) -> Socket:
             return await _secure(nursery, stream, Target(host=way.host, port=way.port), way.roots)
         case FoundEdge():
             return await _find(nursery, way)
+        case GivenEdge():
+            return await way.connect()
 
 
 async def _find(nursery: trio.Nursery, way: FoundEdge) -> Socket:

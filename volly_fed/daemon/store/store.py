@@ -6,7 +6,7 @@ Cost: a hop to the thread and back is about 0.2 ms, so every call takes a batch.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -51,14 +51,17 @@ class Store(OutboundStore, InboundStore, PeerStore):
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, path: Path, *, clock: Clock = time.time, vfs: str = "") -> AsyncIterator[Self]:
+    async def open(
+        cls, path: Path, *, clock: Clock = time.time, vfs: str = "", make_writer: Callable[[Path, str], Writer] = Writer
+    ) -> AsyncIterator[Self]:
         """The store at `path`, created if it is not there; closed, with all that was begun committed, at the end.
 
-        `vfs` names the way to the disk (schema.open_database); tests have one whose power fails.
+        `vfs` names the way to the disk (schema.open_database); tests have one whose power fails,
+        and a writer that needs no thread.
 
         Raises StorageError: in use by another process, of a newer version, not writable, damaged.
         """
-        writer = Writer(path, vfs)
+        writer = make_writer(path, vfs)
         await writer.start()
         try:
             store = cls(writer, clock)
