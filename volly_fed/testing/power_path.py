@@ -33,7 +33,7 @@ from volly_fed.testing.power_points import Points, Strike, draw_plan
 from volly_fed.testing.power_servers import DOMAINS, Homeserver, WiredEdge
 from volly_fed.testing.power_wire import Wire
 
-STRIKES: Final = 10
+STRIKES: Final = 12
 WAVE: Final = 8
 _MACHINES: Final = ("S", "EA", "A", "B", "EB", "R")
 _DISKS: Final = ("A", "B", "R")
@@ -74,7 +74,7 @@ def _run(seed: int, strikes: int | None, receiving: type[Receiving]) -> Result:
         path = WholePath(Path(name), random, receiving)
         for machine in _DISKS:
             disks.enter_context(path.machines[machine].give_disk(Path(name) / machine, random.getrandbits(32)))
-        count = random.randint(1, STRIKES) if strikes is None else strikes
+        count = random.randint(3, STRIKES) if strikes is None else strikes
         plan = draw_plan(random, count, faults=seed % 3 == 0)
         tasks = run_from_seed(random.getrandbits(32), partial(path.walk, plan))
         return path.result(seed, tasks)

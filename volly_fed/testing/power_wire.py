@@ -32,7 +32,7 @@ class End(Socket):
         self.other = self
         self.gone = False
         """The machine at this end is off."""
-        self._inbox: deque[tuple[float, bytes]] = deque()
+        self._inbox: deque[tuple[float, bytes, str]] = deque()
         self._closed: Exception | None = None
         self._changed = trio.Event()
         self._last = -math.inf
@@ -40,7 +40,8 @@ class End(Socket):
     async def send(self, message: bytes) -> None:
         """Raises ChannelError: closed or broken."""
         parsed = parse_message(message)
-        self.wire.reach(f"{self.label} {type(parsed).__name__} to be sent")
+        kind = f"{self.label} {type(parsed).__name__}"
+        self.wire.reach(f"{kind} to be sent")
         await trio.lowlevel.checkpoint()  # a machine that went off just now sends nothing
         if self.gone or self._closed is not None:
             raise ChannelError("the wire is cut")
@@ -50,7 +51,7 @@ class End(Socket):
             self.fail(ChannelError("the other end does not know this connection"))
             raise ChannelError("the wire is cut")
         self.wire.note(self.label, parsed)
-        self.other.put(message)
+        self.other.put(message, kind)
 
     async def receive(self) -> bytes:
         """Raises EndOfChannel, ChannelError."""
@@ -58,8 +59,8 @@ class End(Socket):
             await trio.lowlevel.checkpoint()  # and nothing after the message is taken: it would be lost if cancelled
             if self._inbox:
                 if self._inbox[0][0] <= trio.current_time():
-                    _, message = self._inbox.popleft()
-                    self.wire.reach(f"{self.other.label} {type(parse_message(message)).__name__} taken")
+                    _, message, kind = self._inbox.popleft()
+                    self.wire.reach(f"{kind} taken")
                     return message
                 await trio.sleep_until(self._inbox[0][0])
                 continue
@@ -84,16 +85,16 @@ class End(Socket):
 
     # --- for the wire ----------------------------------------------------------------------------------------------
 
-    def put(self, message: bytes) -> None:
+    def put(self, message: bytes, kind: str) -> None:
         """A message is under way to this end."""
         if self._closed is None:
             self._last = max(self._last, trio.current_time() + self.wire.random.uniform(0, _LATEST))
-            self._inbox.append((self._last, message))
+            self._inbox.append((self._last, message, kind))
             self._tell()
 
     def lose_some(self) -> None:
         """Of what is under way to this end, only the first messages arrive."""
-        arrived = sum(at <= trio.current_time() for at, _ in self._inbox)
+        arrived = sum(at <= trio.current_time() for at, _, _ in self._inbox)
         for _ in range(self.wire.random.randint(arrived, len(self._inbox)), len(self._inbox)):
             self._inbox.pop()
 
