@@ -121,8 +121,11 @@ class EdgeLinks:
             rows, self._deletions = self._deletions, []
             try:
                 await self.store.delete_inbound(rows)
-            except StorageError as error:  # they come once more, and the device knows them
+            except StorageError as error:  # the device acknowledges them once, on this claim
                 self.log.storage_failed(reason=str(error))
+                await trio.sleep(limits.OVERLOAD_RETRY)
+                self._deletions += rows
+                self._to_delete.set()
 
     def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
         """Rows were committed for mailboxes here: deliver them where they are claimed."""
