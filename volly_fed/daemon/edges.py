@@ -118,10 +118,10 @@ class EdgeLinks:
         while True:
             await self._to_delete.wait()
             self._to_delete = trio.Event()
-            rows, self._deletions = self._deletions, []
+            rows, self._deletions = list(dict.fromkeys(self._deletions)), []  # on another claim it does
             try:
                 await self.store.delete_inbound(rows)
-            except StorageError as error:  # the device acknowledges them once, on this claim
+            except StorageError as error:  # on this claim the device acknowledges them no second time
                 self.log.storage_failed(reason=str(error))
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 self._deletions += rows

@@ -71,7 +71,8 @@ class Machine:
         self.random = random
         self._live = live
         self._reach = reach
-        self._wires: set[Wire] = set()
+        self.wires: list[Wire] = []
+        """Its connections, the oldest first."""
         self._scope = trio.CancelScope()
         self._killed = False
         self._nursery: trio.Nursery | None = None
@@ -89,7 +90,7 @@ class Machine:
 
     def join(self, wire: Wire) -> None:
         """It has an end of `wire`."""
-        self._wires = {known for known in self._wires if known.open_at(self.name)} | {wire}
+        self.wires = [*(known for known in self.wires if known.open_at(self.name)), wire]
 
     def open(self, nursery: trio.Nursery, accept: Accept | None) -> None:
         """Its process takes connections now, each in a task of `nursery`."""
@@ -100,11 +101,6 @@ class Machine:
         if not self.up or self._nursery is None or self._accept is None:
             raise ChannelError(f"{self.name} does not answer")
         self._nursery.start_soon(self._accept, dialler, socket)
-
-    @property
-    def wires(self) -> list[Wire]:
-        """Its connections, by name."""
-        return sorted(self._wires, key=lambda wire: wire.name)
 
     def crash(self) -> None:
         """Off, at once."""
@@ -123,10 +119,9 @@ class Machine:
             with self._scope:
                 await self._one_life(complain)
             self.up = self.on = False
-            dead = self.wires
+            dead, self.wires = self.wires, []
             for wire in dead:
                 wire.die(self.name)
-            self._wires.clear()
             if self._killed and self.disk is not None:
                 self.disk.failing = 0
                 self.disk.survive()
