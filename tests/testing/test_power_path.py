@@ -4,12 +4,17 @@ The long run is `python -m bench.power`; here is a share of it.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
+import apsw
 import pytest
+import trio
 
-from tests.daemon.test_store_power import acknowledge_first, cursor_first, synchronous
+from tests.daemon.test_store_power import cursor_first, synchronous
 from volly_fed.client.receiver import Item
 from volly_fed.daemon.device.device import Receiving
+from volly_fed.testing import power_servers
+from volly_fed.testing.power_machine import LoopWriter
 from volly_fed.testing.power_path import run_path
 
 pytestmark = pytest.mark.slow
@@ -78,6 +83,30 @@ class Forgets(Receiving):
         await super()._take_in(items)
 
 
+class TellsFirst(LoopWriter):
+    """A writer that tells the result of a group, and commits it a little later."""
+
+    async def _commit_always(self) -> None:
+        while True:
+            await self._more.wait()
+            await trio.sleep(0.005)
+            jobs, self._jobs, self._more = self._jobs, [], trio.Event()
+            database = self._database
+            if database is None or not jobs:
+                continue
+            database.execute("BEGIN IMMEDIATE")
+            for job in jobs:
+                job.set_result(job.run(database))
+                job.finish()
+            with suppress(apsw.Error), trio.CancelScope(shield=True):
+                await trio.sleep(0.05)
+                database.execute("COMMIT")
+
+
+def tell_first(monkeypatch: Patch) -> None:
+    monkeypatch.setattr(power_servers, "LoopWriter", TellsFirst)
+
+
 def nothing(_: Patch) -> None:
     pass
 
@@ -87,7 +116,7 @@ def nothing(_: Patch) -> None:
     [
         (synchronous("off"), Receiving, {"lost"}),
         (synchronous("off"), Receiving, {"corrupt", "unusable"}),
-        (acknowledge_first, Receiving, {"lost"}),
+        (tell_first, Receiving, {"lost"}),
         (cursor_first, Receiving, {"ahead", "lost"}),
         (nothing, AcknowledgesFirst, {"lost"}),
         (nothing, Forgets, {"twice"}),
