@@ -19,7 +19,7 @@ from volly_fed.testing.power_path import run_path
 
 pytestmark = pytest.mark.slow
 Patch = pytest.MonkeyPatch
-SHARE = [seed for seed in range(1000, 1075) if seed % 3]
+SHARE = [seed for seed in range(1000, 1050) if seed % 3]
 """Without full disks."""
 FULL_DISKS = range(1002, 1020, 3)
 
