@@ -162,9 +162,14 @@ class LoopWriter(Writer):
     async def start(self) -> None:
         """Open the database. Raises StorageError."""
         await trio.lowlevel.checkpoint()
-        self._database = open_database(self._path, self._vfs)
-        self._database.wal_autocheckpoint(_CHECKPOINT_PAGES)
-        self._look(self._database)
+        database = open_database(self._path, self._vfs)
+        try:
+            database.wal_autocheckpoint(_CHECKPOINT_PAGES)
+            self._look(database)
+        except BaseException:
+            database.close()
+            raise
+        self._database = database
         self._nursery.start_soon(self._commit_always)
 
     def put(self, job: Job[Any]) -> None:

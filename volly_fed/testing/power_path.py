@@ -9,6 +9,7 @@ Never: opens a socket, or takes longer than its processor time.
 
 import io
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
@@ -49,19 +50,23 @@ class Result:
 
     seed: int
     findings: tuple[str, ...]
-    crashes: int
-    envelopes: int
-    repeated: int
-    points: int
-    covered: Counter[tuple[str, str]]
-    history: tuple[str, ...]
+    crashes: int = 0
+    envelopes: int = 0
+    repeated: int = 0
+    points: int = 0
+    covered: Counter[tuple[str, str]] = attrs.field(factory=Counter)
+    history: tuple[str, ...] = ()
     tasks: int = 0
     log: str = attrs.field(default="", repr=False, eq=False)
 
 
 def run_path(seed: int, *, strikes: int | None = None, receiving: type[Receiving] = Receiving) -> Result:
     """The run of `seed`; `strikes` says how many, `receiving` takes the place of the device's own class."""
-    result = _run(seed, strikes, receiving)
+    try:
+        result = _run(seed, strikes, receiving)
+    except Exception as error:
+        text = "".join(traceback.format_exception(error))
+        return Result(seed=seed, findings=(f"defect: {error!r}",), log=text)
     spare = result.tasks - _tasks_at_rest()
     if spare > 0:
         return attrs.evolve(result, findings=(*result.findings, f"tasks: {spare} more than without a crash"))
