@@ -11,10 +11,12 @@ import apsw
 import pytest
 import trio
 
+from volly_fed.daemon.device.store import DeviceStore
 from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import ChannelError, StorageError
 from volly_fed.names import parse_domain
 from volly_fed.testing.power_chance import EPOCH, run_from_seed
+from volly_fed.testing.power_loss import PowerLoss
 from volly_fed.testing.power_machine import LoopWriter, Machine
 from volly_fed.testing.power_points import Points, Strike, draw_plan
 from volly_fed.testing.power_wire import End, Wire
@@ -221,3 +223,15 @@ def test_a_full_disk_fails_one_transaction_and_not_the_next(tmp_path: Path) -> N
         assert await store.enqueue_outbound(B, [row(2)]) == [2]
 
     assert not lives(tmp_path, 1, work, times=0).ended
+
+
+def test_a_device_store_that_cannot_be_used_leaves_no_file_open(tmp_path: Path) -> None:
+    path = tmp_path / "messages.db"
+    newer = apsw.Connection(str(path))
+    newer.pragma("user_version", 99)
+    newer.close()
+    with PowerLoss(tmp_path, 1) as power:
+        with pytest.raises(StorageError, match="newer") as caught:
+            DeviceStore(path, power.vfs)
+        assert not power.open
+        assert caught.tb is not None  # it holds the frames, and with them what they forgot

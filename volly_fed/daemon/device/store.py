@@ -37,7 +37,11 @@ class DeviceStore:
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
-            self._prepare(path)
+            try:
+                self._prepare(path)
+            except BaseException:
+                self._database.close()
+                raise
         except (OSError, apsw.Error) as error:
             raise StorageError(f"the device's messages {path} cannot be opened: {error}") from error
 
