@@ -184,6 +184,30 @@ async def test_a_store_that_cannot_be_read_is_asked_again(tmp_path: Path, monkey
         assert failures == 0
 
 
+async def test_acknowledged_rows_are_deleted_once_the_disk_has_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "OVERLOAD_RETRY", 0.01)
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        await e.ask()
+        frame = envelope(A, mailbox=e.mailbox)
+        await a.relay(B, frame)
+        assert await e.hear() == Deliver(envelopes=[frame])
+        delete, failures = a.store.delete_inbound, iter(range(3))
+
+        async def full(rows: list[int]) -> int:
+            if next(failures, None) is not None:
+                raise StorageError("the disk is full")
+            return await delete(rows)
+
+        monkeypatch.setattr(a.store, "delete_inbound", full)
+        await e.say(e.acknowledge(frame))
+        with trio.fail_after(5):
+            while await stored(a, e.mailbox):
+                await trio.lowlevel.checkpoint()
+
+
 async def test_the_newer_link_of_an_edge_takes_over(tmp_path: Path) -> None:
     a = one(tmp_path)
     async with home(a, E1) as port, edge(port) as former, edge(port) as newer:

@@ -120,11 +120,14 @@ class EdgeLinks:
         while True:
             await self._to_delete.wait()
             self._to_delete = trio.Event()
-            rows, self._deletions = self._deletions, []
+            rows, self._deletions = list(dict.fromkeys(self._deletions)), []  # on another claim it does
             try:
                 await self.store.delete_inbound(rows)
-            except StorageError as error:  # they come once more, and the device knows them
+            except StorageError as error:  # on this claim the device acknowledges them no second time
                 self.log.storage_failed(reason=str(error))
+                await trio.sleep(limits.OVERLOAD_RETRY)
+                self._deletions += rows
+                self._to_delete.set()
 
     def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
         """Rows for mailboxes here are on their way to the disk, told in their order: deliver them where claimed."""

@@ -88,7 +88,14 @@ class OneOf:
     edges: tuple[PlainEdge | NamedEdge, ...]
 
 
-Way: TypeAlias = PlainEdge | NamedEdge | FoundEdge | OneOf
+@attrs.frozen
+class GivenEdge:
+    """An edge to which somebody else makes the connection: for tests without a network."""
+
+    connect: Callable[[], Awaitable[Socket]]
+
+
+Way: TypeAlias = PlainEdge | NamedEdge | FoundEdge | OneOf | GivenEdge
 
 
 @attrs.define
@@ -184,6 +191,8 @@ async def _open(nursery: trio.Nursery, way: Way, choice: Choice) -> Socket:
             endpoint = await way.resolver.discover(way.domain, service=Service.DEVICE)
             text = f"no edge of {way.domain} can be reached"
             return await _first_that_answers(choice, endpoint.targets, partial(_open_target, nursery, way), text)
+        case GivenEdge():
+            return await way.connect()
         case _:
             return await _first_that_answers(choice, [way], partial(_open_one, nursery))
 

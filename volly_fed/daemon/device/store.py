@@ -32,12 +32,16 @@ _BUSY: Final = 5000  # milliseconds: another command may be using the same devic
 class DeviceStore:
     """The InboxStore on disk. Calls block for an fsync: make them in a thread, one at a time."""
 
-    def __init__(self, path: Path) -> None:
-        """Open or create `path`. Raises StorageError."""
+    def __init__(self, path: Path, vfs: str = "") -> None:
+        """Open or create `path` by the way to the disk that `vfs` names ("": the usual one). Raises StorageError."""
         try:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
-            self._prepare(path)
+            self._database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
+            try:
+                self._prepare(path)
+            except BaseException:
+                self._database.close()
+                raise
         except (OSError, apsw.Error) as error:
             raise StorageError(f"the device's messages {path} cannot be opened: {error}") from error
 

@@ -56,15 +56,22 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
     @classmethod
     @asynccontextmanager
     async def open(
-        cls, path: Path, *, clock: Clock = time.time, vfs: str = "", free: Callable[[Path], int] | None = None
+        cls,
+        path: Path,
+        *,
+        clock: Clock = time.time,
+        vfs: str = "",
+        free: Callable[[Path], int] | None = None,
+        make_writer: Callable[[Path, str, Callable[[Path], int]], Writer] = Writer,
     ) -> AsyncIterator[Self]:
         """The store at `path`, created if it is not there; closed, with all that was begun committed, at the end.
 
-        `vfs` names the way to the disk (schema.open_database), `free` says how much room is left in a folder.
+        `vfs` names the way to the disk (schema.open_database), `free` says how much room is left in a folder; tests
+        have a disk whose power fails, and a writer that needs no thread.
 
         Raises StorageError: in use by another process, of a newer version, not writable, damaged.
         """
-        writer = Writer(path, vfs, free or _free)
+        writer = make_writer(path, vfs, free or _free)
         await writer.start()
         try:
             store = cls(writer, clock)
