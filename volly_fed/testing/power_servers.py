@@ -160,7 +160,7 @@ class _Door(DeviceDoor):
     async def welcome(self, socket: Socket) -> None:
         """Serve one until it goes."""
         try:
-            await self._serve_device(socket, Metered(_ANY), "wire")
+            await self._serve_device(socket, Metered(_ANY), "127.0.0.1")
         finally:
             await _close(socket)
 
