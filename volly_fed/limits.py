@@ -14,7 +14,6 @@ RECEIVE_BUFFER = 65536
 """Per receive call; 4 KiB doubles the cost of a batch."""
 MAX_UNCLAIMED = 2 * MAX_MESSAGE + (256 << 10)
 """Bytes a WebSocket peer may send before one of its messages is complete: one, as long again in overhead, and room."""
-
 MAX_OPENING = 16384
 """The HTTP request or answer that opens a WebSocket, and what came right behind it in the same receive call."""
 
@@ -269,7 +268,6 @@ DELIVERY_WINDOW_BYTES = 4 << 20
 """The same in bytes, so that one slow device holds little memory on its edge."""
 DUPLICATE_MEMORY = 8 * 86400
 """How long an envelope's id is remembered: longer than any envelope may live."""
-
 DOMAIN_MEMORY = 4096
 """Destination domains whose spelling was checked already; checking costs more than the rest of an envelope's head."""
 
@@ -392,21 +390,3 @@ DNS_UPDATE_ATTEMPTS = 3
 ROLL_TTLS = 2
 """How many TTLs of the TLSA records a roll of keys waits before the switch, and again before it removes the old record
 (RFC 7671 §8.1)."""
-
-# --- the link shim (testing) ---------------------------------------------------------------------------------------
-SHIM_CHUNK = 1 << 18
-"""Read at once while no fault is set; with 64 KiB a gigabyte costs a tenth more processor time."""
-SHIM_BUFFER = 1 << 20
-"""Under way in one direction of one connection; a round trip of 100 ms leaves 20 MB/s, more than one link carries."""
-SHIM_CONNECTIONS = 1024
-"""At once; further ones are reset."""
-SHIM_TICK = 0.01
-"""Of a rate: what is sent at once, and what may be made up for after a late wake-up."""
-SHIM_SEGMENT = 1448
-"""Lost or not lost as a whole: what an Ethernet frame carries."""
-SHIM_RETRANSMIT = 0.2
-"""What a lost segment is late; Linux waits no less (TCP_RTO_MIN)."""
-SHIM_RETRANSMIT_CAP = 60.0
-"""RFC 6298 §2.5"""
-SHIM_DRAIN_POLL = 0.001
-"""Between two looks whether the bytes before a cut have arrived; the kernel tells nobody."""

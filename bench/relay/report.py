@@ -18,7 +18,7 @@ import attrs
 from bench.relay.figure import Figure, number
 from bench.relay.options import Options
 
-_PACKAGES = ("volly-fed", "trio", "trio-websocket", "cryptography", "pyOpenSSL", "apsw", "cbor2", "websockets")
+_PACKAGES = ("volly-fed", "trio", "cryptography", "pyOpenSSL", "apsw", "cbor2", "websockets")
 
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 

@@ -10,23 +10,16 @@ import dns.rdata
 import pytest
 import trio
 
+from tests.daemon.roll_world import NEW, NOW, TTL, VALUES, World, tlsa
 from volly_fed.config.model import HomeserverConfig
-from volly_fed.config.records import records_of
 from volly_fed.daemon import material
-from volly_fed.daemon.dns.resolver import Resolver
 from volly_fed.daemon.files import locked, write_text
 from volly_fed.daemon.setup import create_homeserver
 from volly_fed.daemon.upkeep import roll, roll_keys, roll_steps
 from volly_fed.daemon.upkeep.authoritative import View
-from volly_fed.daemon.upkeep.publish import federation_tlsa
-from volly_fed.daemon.upkeep.roll import Look, Phase, Roll, Shown, judge, observe
+from volly_fed.daemon.upkeep.roll import Phase, Roll, judge
 from volly_fed.errors import LocalError
 from volly_fed.testing.fake_resolver import FakeResolver
-
-NOW = 1_800_000_000.0
-TTL = 300
-NEW = b"n" * 32
-VALUES = {"server.domain": "a.test", "federation.host": "fed.a.test"}
 
 
 @pytest.fixture(scope="session")
@@ -41,85 +34,6 @@ def config(made: Path, tmp_path: Path) -> HomeserverConfig:
     folder = tmp_path / "site"
     shutil.copytree(made, folder)
     return material.read_homeserver_config(folder / "volly-fed.toml")
-
-
-def shown(*shows: bool | None, ttl: int = TTL) -> tuple[Shown, ...]:
-    return tuple(
-        Shown(server=f"ns{number}.test", shows=one, ttl=None if one is None else ttl, reason="told so")
-        for number, one in enumerate(shows)
-    )
-
-
-# --- the state, from look to look ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("looks", "since"),
-    [
-        ([(0, (True, True))], 0),
-        ([(0, (True, False))], None),
-        ([(0, (True, None))], None),
-        ([(0, ())], None),
-        ([(0, (True, True)), (100, (True, True))], 0),
-        ([(0, (True, True)), (100, (True, False)), (200, (True, True))], 200),
-        ([(0, (True, True)), (100, (True, None)), (200, (True, True))], 0),
-        ([(0, (True, True)), (100, (None, None))], 0),
-        ([(0, (True, None)), (100, (None, True)), (200, (True, True))], 200),
-        ([(500, (True, True)), (100, (True, True))], 100),
-        ([(500, (True, True)), (100, (True, None))], None),
-    ],
-)
-def test_since_when_all_servers_have_shown_it(
-    looks: list[tuple[int, tuple[bool | None, ...]]], since: int | None
-) -> None:
-    state = Roll(new=NEW)
-    for at, shows in looks:
-        state = observe(state, shown(*shows), NOW + at)
-    assert state.seen_since == (None if since is None else NOW + since)
-
-
-def test_the_longest_ttl_seen_counts_also_that_of_the_records_before() -> None:
-    state = observe(Roll(new=NEW), shown(False, ttl=900), NOW)
-    state = observe(state, shown(True, ttl=60), NOW)
-    assert (state.ttl, state.ready_at) == (900, NOW + 1800)
-
-
-def look(*shows: bool | None, since: float | None = NOW, validated: bool | None = True, new: bytes = NEW) -> Look:
-    state = Roll(new=new, ttl=TTL, seen_since=since, phase=Phase.WAITING)
-    told = Shown(server="validating resolver", shows=validated, reason="told so")
-    return Look(roll=state, servers=shown(*shows), validated=told)
-
-
-@pytest.mark.parametrize("emergency", [False, True])
-@pytest.mark.parametrize(
-    ("seen", "after", "says"),
-    [
-        (look(True, True), 599, "1 s left"),
-        (look(True, True, since=None), 9999, "not all authoritative servers have been seen"),
-        (look(True, False), 9999, "ns1.test: told so"),
-        (look(True, True, validated=False), 9999, "validating resolver: told so"),
-        (look(None, None), 9999, "no authoritative server is known to show"),
-        (look(), 9999, "no authoritative server is known to show"),
-    ],
-)
-def test_reasons_to_wait_that_no_emergency_overrules(seen: Look, after: int, says: str, emergency: bool) -> None:
-    assert any(says in objection for objection in seen.objections(NOW + after, emergency=emergency))
-
-
-def test_twice_the_ttl_is_enough() -> None:
-    assert look(True, True).objections(NOW + 2 * TTL) == []
-
-
-def test_a_silent_server_is_waited_for_except_in_an_emergency() -> None:
-    seen = look(True, None)
-    assert seen.objections(NOW + 9999) == ["ns1.test: told so"]
-    assert seen.objections(NOW + 9999, emergency=True) == []
-
-
-def tlsa(config: HomeserverConfig) -> tuple[object, ...]:
-    """The records as a server would show them."""
-    records = federation_tlsa(config, records_of(config, material.load_published(config)))
-    return tuple(dns.rdata.from_text("IN", "TLSA", record.data) for record in records)
 
 
 def view(config: HomeserverConfig, server: str = "ns1.test", **fields: object) -> View:
@@ -231,46 +145,6 @@ def test_a_damaged_state_says_what_to_do(config: HomeserverConfig, text: str) ->
 
 
 # --- the steps -------------------------------------------------------------------------------------------------------
-
-
-@attrs.define
-class World:
-    """A clock, what the zone's servers show, and a homeserver that may refuse to reload."""
-
-    config: HomeserverConfig
-    now: float = NOW
-    silent: bool = False
-    published: tuple[object, ...] = ()
-    reloads: int = 0
-    refuses: bool = False
-
-    def clock(self) -> float:
-        return self.now
-
-    def publish(self) -> None:
-        self.published = tlsa(self.config)
-
-    def reload(self, _: HomeserverConfig) -> None:
-        self.reloads += 1
-        if self.refuses:
-            raise LocalError("the file is bad")
-
-    async def look(self, config: HomeserverConfig, _: object, now: float) -> Look:
-        state = roll.load(config)
-        views = [
-            View(server="ns1.test", address="192.0.2.1", rdatas=self.published, ttl=TTL),  # type: ignore[arg-type]  # rdatas
-            View(server="ns2.test", address="192.0.2.2", rdatas=self.published, ttl=TTL)  # type: ignore[arg-type]  # rdatas
-            if not self.silent
-            else View(server="ns2.test", address="192.0.2.2", error="does not answer"),
-        ]
-        servers = tuple(judge(views, state.new))
-        state = observe(state, servers, now)
-        roll.save(config, state)
-        return Look(roll=state, servers=servers, validated=Shown(server="v", shows=servers[0].shows, reason="as ns1"))
-
-    async def finish(self, *, emergency: bool = False) -> roll_steps.Step:
-        resolver = Resolver([("127.0.0.1", 1)])
-        return await roll_steps.finish(self.config, resolver, self.clock, emergency=emergency, reload=self.reload)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import trio.testing
 from websockets.frames import Opcode
 
 from tests.daemon.channel_helpers import connected, lockstep_pair, tcp_pair
-from tests.daemon.test_websocket import frame, opening, raw_client, sockets
+from tests.daemon.websocket_pairs import frame, opening, raw_client, sockets
 from volly_fed import limits
 from volly_fed.channel import FEDERATION
 from volly_fed.daemon.websocket import Socket, accept_websocket

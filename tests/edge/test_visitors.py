@@ -28,14 +28,14 @@ def test_a_host_with_a_whole_network_is_one_address(visitors: Visitors) -> None:
     assert [visitors.enter(f"::ffff:{HERE}"), visitors.enter(HERE), visitors.enter(HERE)] == [True, True, False]
 
 
-def test_new_connections_are_counted_by_the_minute(visitors: Visitors) -> None:
+def test_new_connections_are_counted_over_a_minute(visitors: Visitors) -> None:
     assert [visitors.knock(HERE, 100.0) for _ in range(4)] == [True, True, True, False]
     assert visitors.knock(THERE, 100.0)
-    assert not visitors.knock(HERE, 159.9)
-    assert visitors.knock(HERE, 160.0)
+    assert [visitors.knock(HERE, now) for now in (119.9, 120.1, 120.1)] == [False, True, False]
+    assert [visitors.knock(HERE, 181.0) for _ in range(4)] == [True, True, True, False]
 
 
-def test_a_crowd_of_addresses_begins_a_new_minute(visitors: Visitors) -> None:
+def test_of_a_crowd_of_addresses_the_last_are_remembered(visitors: Visitors) -> None:
     for _ in range(4):
         visitors.knock(HERE, 1.0)
     for n in range(10, 20):

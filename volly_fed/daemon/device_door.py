@@ -12,7 +12,7 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.channel import DEVICE, check_negotiated
+from volly_fed.channel import DEVICE
 from volly_fed.codepoints import ErrorCode
 from volly_fed.config.model import Devices
 from volly_fed.daemon.acceptor import Acceptor, address_of
@@ -139,7 +139,7 @@ class DeviceDoor:
                 channel: trio.abc.Stream = stream
                 if self._tls is not None:
                     channel = tls = PqStream(stream, self._tls.context())
-                    check_negotiated(self._tls.profile, await tls.handshake())
+                    await tls.handshake()
                 return await accept_websocket(nursery, channel, DEVICE)
         except (ChannelError, trio.TooSlowError):
             self.log.device_refused(address=address, code="CHANNEL")

@@ -10,13 +10,13 @@ task of its own, where nobody sends at the moment: a reader that waits until it 
 """
 
 from collections import deque
-from types import TracebackType
 
 import trio
 from websockets.frames import BINARY, CONT, TEXT, Frame
 from websockets.protocol import OPEN, Protocol
 
 from volly_fed import limits
+from volly_fed.daemon.turn import Turn
 from volly_fed.errors import ChannelError, LocalProtocolError
 
 NORMAL = 1000
@@ -44,8 +44,8 @@ class Socket:
         self._unclaimed = 0  # bytes since the last complete message
         self._taken = 0  # messages since the last checkpoint
         self._due: dict[int, bytes] = {}  # control frames to be sent: of each kind the newest (RFC 6455 §5.5.3)
-        self._sending = _Turn("another task is sending on this WebSocket")
-        self._receiving = _Turn("another task is receiving from this WebSocket")
+        self._sending = Turn("another task is sending on this WebSocket")
+        self._receiving = Turn("another task is receiving from this WebSocket")
         self._answering = False  # a task of ours is about to send what is due
         self._over = ""  # why nothing more will be received
         self._in_order = False  # it is over because the peer closed in order
@@ -248,34 +248,3 @@ class Socket:
             pass  # it is gone already
         finally:
             await self._stream.aclose()
-
-
-class _Turn:
-    """Whose turn it is to send, or to receive: a lock that costs nothing where nobody waits."""
-
-    __slots__ = ("_freed", "_text", "busy")
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._freed: trio.Event | None = None
-        self.busy = False
-
-    async def free(self) -> None:
-        """Until nobody has it. Whoever takes it at once, without another await, gets it."""
-        while self.busy:
-            if self._freed is None:
-                self._freed = trio.Event()
-            await self._freed.wait()
-
-    def __enter__(self) -> None:
-        if self.busy:
-            raise trio.BusyResourceError(self._text)
-        self.busy = True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.busy = False
-        if self._freed is not None:
-            self._freed.set()
-            self._freed = None

@@ -11,7 +11,6 @@ for aclose; TLS asks for no more (RFC 8446 §4.6.3). The server's session ticket
 
 import operator
 import threading
-from types import TracebackType
 from typing import Any
 
 import attrs
@@ -24,6 +23,7 @@ from volly_fed.channel import Negotiated, check_negotiated
 from volly_fed.daemon.handshake_pool import in_pool
 from volly_fed.daemon.socket_stream import direct
 from volly_fed.daemon.tls import NoCommonProtocol, TlsContext, error_text, queued_errors
+from volly_fed.daemon.turn import Turn
 from volly_fed.errors import ChannelError, LocalProtocolError
 
 
@@ -68,8 +68,8 @@ class PqStream(trio.abc.Stream):
         self._send_failed = False  # what the peer sent before it broke off can still be read
         self._peer_done = False  # its close_notify has come
         self._closed = False
-        self._sending = _OneAtATime("another task is sending on this TLS stream")
-        self._receiving = _OneAtATime("another task is receiving from this TLS stream")
+        self._sending = Turn("another task is sending on this TLS stream")
+        self._receiving = Turn("another task is receiving from this TLS stream")
 
     # --- handshake ---
 
@@ -319,26 +319,6 @@ class PqStream(trio.abc.Stream):
             pass  # nobody is there to say goodbye to
         finally:
             await trio.aclose_forcefully(self._transport)
-
-
-class _OneAtATime:
-    """trio's rule that two tasks may not send, or receive, at once; a mistake here, not an answer to the peer."""
-
-    __slots__ = ("_text", "busy")
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self.busy = False
-
-    def __enter__(self) -> None:
-        if self.busy:
-            raise trio.BusyResourceError(self._text)
-        self.busy = True
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
-    ) -> None:
-        self.busy = False
 
 
 def _receive_limit(max_bytes: int | None) -> int:

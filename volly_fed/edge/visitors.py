@@ -2,7 +2,7 @@
 
 in: addresses, time; out: yes or no. One IPv6 /64 counts as one address: a single host has all of it. Loopback is not
 counted: there everybody comes from one address, through a proxy, or is a test network.
-Never: remembers an address for longer than a minute after its last connection has gone.
+Never: remembers more than limits.DEVICE_ADDRESSES that have no connection any more.
 """
 
 from collections import Counter
@@ -10,7 +10,7 @@ from collections import Counter
 import attrs
 
 from volly_fed import limits
-from volly_fed.handshake import source_of
+from volly_fed.handshake import Rates, source_of
 
 _LOOPBACK_6 = source_of("::1")
 
@@ -20,21 +20,19 @@ class Visitors:
     """One per edge node. `now` does not run backwards."""
 
     _here: Counter[str] = attrs.field(factory=Counter, repr=False, init=False)
-    _recent: Counter[str] = attrs.field(factory=Counter, repr=False, init=False)
-    _since: float = attrs.field(default=0.0, init=False)
+    _recent: Rates[str] = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        per_minute = limits.DEVICE_CONNECTIONS_PER_ADDRESS_PER_MINUTE
+        self._recent = Rates(burst=per_minute, per_second=per_minute / 60, size=limits.DEVICE_ADDRESSES)
 
     def knock(self, address: str, now: float) -> bool:
-        """Note a new connection, before anything was read of it; whether to go on with it.
+        """Count a new connection, before anything was read of it; whether to go on with it.
 
-        Counts minutes by the clock, not from each connection, and begins a new one early where so many addresses come
-        that remembering them all is a burden of its own. Raises ValueError if `address` is no IP address.
+        Raises ValueError if `address` is no IP address.
         """
         source = _source(address)
-        if now >= self._since + 60 or len(self._recent) >= limits.DEVICE_ADDRESSES:
-            self._since = now
-            self._recent.clear()
-        self._recent[source] += 1
-        return not source or self._recent[source] <= limits.DEVICE_CONNECTIONS_PER_ADDRESS_PER_MINUTE
+        return not source or self._recent.take(source, now)
 
     def enter(self, address: str) -> bool:
         """A device is connected, unless its address has too many: then False, and there is nothing to `leave`."""

@@ -78,7 +78,7 @@ class Connection:
         return self._sum(way, lambda flow: flow.lost)
 
     def held(self, way: Way) -> int:
-        """Bytes it has read and not passed on yet; limits.SHIM_BUFFER at most."""
+        """Bytes it has read and not passed on yet; link_limits.BUFFER at most."""
         return self._sum(way, lambda flow: flow.held)
 
     def _sum(self, way: Way, value: Callable[[Flow], int]) -> int:

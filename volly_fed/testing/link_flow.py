@@ -1,7 +1,7 @@
 """One direction of one shimmed connection: reads at one socket and writes at the other, as its lane tells it.
 
 in: a lane, two connected sockets; out: the same bytes, some of them, or none; counts.
-Never: holds more than limits.SHIM_BUFFER bytes; lets anything pass after bytes were lost, for TCP delivers no holes;
+Never: holds more than link_limits.BUFFER bytes; lets anything pass after bytes were lost, for TCP delivers no holes;
 closes a socket. What costs time takes the long way, through a queue; with nothing set a chunk is two system calls.
 """
 
@@ -18,7 +18,7 @@ from typing import Final
 import attrs
 import trio
 
-from volly_fed import limits
+from volly_fed.testing import link_limits
 from volly_fed.testing.link_lane import Cut, Lane, Watch
 
 _TURNS: Final = 15
@@ -125,7 +125,7 @@ class Flow:
             if not lane.clear:
                 await lane.wait_open()
             short = lane.clear and not self.dark and not self._queue
-            room = limits.SHIM_CHUNK if short or self.silent else min(lane.piece, limits.SHIM_BUFFER - self._queued)
+            room = link_limits.CHUNK if short or self.silent else min(lane.piece, link_limits.BUFFER - self._queued)
             if not room:
                 await self._room.park()
                 continue
@@ -239,7 +239,7 @@ class Flow:
         if self._owner.cut() is not Cut.RESET:
             return
         while _unacknowledged(self._sink):  # noqa: ASYNC110 - the kernel has no event for it
-            await trio.sleep(limits.SHIM_DRAIN_POLL)
+            await trio.sleep(link_limits.DRAIN_POLL)
         self._owner.reset()
 
     def _lose(self, count: int) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 import trio
 
-from volly_fed import limits
+from volly_fed.testing import link_limits
 
 
 class Way(enum.Flag):
@@ -73,7 +73,7 @@ class Lane:
         self.blackholed = False
         self.clear = True
         """Nothing is set: bytes may take the short way."""
-        self.piece = limits.SHIM_CHUNK
+        self.piece = link_limits.CHUNK
         """Bytes that are read at once."""
         self._free_at = 0.0
         self._resumed = trio.Event()
@@ -101,7 +101,7 @@ class Lane:
         """When the last of `size` bytes has left, by the rate, which all connections share; never before `now`."""
         if self.shape.rate is None:
             return now
-        self._free_at = max(now - limits.SHIM_TICK, self._free_at) + size / self.shape.rate
+        self._free_at = max(now - link_limits.TICK, self._free_at) + size / self.shape.rate
         return max(now, self._free_at)
 
     def travel(self, random: Random) -> float:
@@ -110,16 +110,16 @@ class Lane:
         seconds = shape.latency
         if shape.jitter:
             seconds += shape.jitter * random.random()
-        timeout = limits.SHIM_RETRANSMIT
+        timeout = link_limits.RETRANSMIT
         while shape.loss and random.random() < shape.loss:
             seconds += timeout
-            timeout = min(2 * timeout, limits.SHIM_RETRANSMIT_CAP)
+            timeout = min(2 * timeout, link_limits.RETRANSMIT_CAP)
         return seconds
 
 
 def _piece(shape: Shape) -> int:
-    size = limits.SHIM_SEGMENT if shape.loss else limits.SHIM_CHUNK
-    return size if shape.rate is None else max(1, min(size, int(shape.rate * limits.SHIM_TICK)))
+    size = link_limits.SEGMENT if shape.loss else link_limits.CHUNK
+    return size if shape.rate is None else max(1, min(size, int(shape.rate * link_limits.TICK)))
 
 
 class Watch:

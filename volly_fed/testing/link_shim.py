@@ -1,7 +1,7 @@
 """A TCP link between a dialler and a real listener that goes wrong on demand, byte by byte.
 
 in: the listener's address, and what shall go wrong, at any time; out: an address to dial instead, and counts.
-Never: binds anything but what it is told to; changes, invents or reorders a byte; holds more than limits.SHIM_BUFFER
+Never: binds anything but what it is told to; changes, invents or reorders a byte; holds more than link_limits.BUFFER
 bytes of one direction of one connection, however long it is paused or slow: the sender feels it.
 Weaknesses: a TCP handshake is the kernel's, so the dialler's takes no time and succeeds before the listener is asked;
 acknowledgements are the kernel's too, so nobody's retransmission timer runs out. Loss is modelled as the pause that a
@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 import trio
 
-from volly_fed import limits
+from volly_fed.testing import link_limits
 from volly_fed.testing.link_connection import Connection, hang_up
 from volly_fed.testing.link_lane import PLAIN, Cut, End, Lane, Shape, Watch, Way
 
@@ -36,7 +36,7 @@ class LinkShim:
         self._seed = seed
         self._address = ("", 0)
         self._lanes = {way: Lane() for way in _WAYS}
-        self._scratch = memoryview(bytearray(limits.SHIM_CHUNK))
+        self._scratch = memoryview(bytearray(link_limits.CHUNK))
         self._watch = Watch()
         self._planned: _Planned | None = None
         self._open: dict[int, Connection] = {}
@@ -60,7 +60,7 @@ class LinkShim:
                 async with trio.open_nursery() as nursery:
                     while True:
                         dialler = await self._accept()
-                        if len(nursery.child_tasks) >= limits.SHIM_CONNECTIONS:
+                        if len(nursery.child_tasks) >= link_limits.CONNECTIONS:
                             hang_up(dialler, reset=True)
                         else:
                             nursery.start_soon(self._welcome, dialler)
@@ -157,7 +157,7 @@ class LinkShim:
         """Accept new connections again, on the same port."""
         if self._listening is None:
             self._listening = _bind(*self._address)
-            self._listening.listen(limits.SHIM_CONNECTIONS)
+            self._listening.listen(link_limits.CONNECTIONS)
             self._admitted.set()
 
     def heal(self) -> None:

@@ -16,7 +16,7 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.channel import DEVICE, check_negotiated, check_tlsa
+from volly_fed.channel import DEVICE, check_tlsa
 from volly_fed.codepoints import PORT_DEVICE
 from volly_fed.daemon.eyeballs import connect_any
 from volly_fed.daemon.tls import PeerTrust, make_context
@@ -245,7 +245,6 @@ async def _secure(nursery: trio.Nursery, stream: trio.abc.Stream, target: Target
     try:
         with trio.fail_after(limits.TLS_HANDSHAKE):
             negotiated = await tls.handshake()
-        check_negotiated(DEVICE, negotiated)
         if target.tlsa:
             check_tlsa(target.tlsa, negotiated)
     except BaseException:
