@@ -256,6 +256,8 @@ REGISTRATION_MEMORY = 1024
 """Registrations at hand in their parsed form; one has up to 64 KiB, and its device chooses."""
 MAILBOX_IDLE = 90 * 86400
 """A mailbox nobody claimed for so long is forgotten, with what it holds."""
+CLAIM_NOTED = 86400
+"""That a mailbox was claimed is written down once in this time: it need not wait for the disk each time."""
 MAILBOXES_PER_DEVICE = 32
 CLAIM_LIFETIME = 60
 """A challenge must be answered within this time."""
@@ -301,6 +303,8 @@ STORE_GROUP = 64
 STORE_CACHE_KIB = 65536
 STORE_CHECKPOINT_PAGES = 1000
 """WAL pages before SQLite copies them into the database file (8 MiB)."""
+STORE_CALM = 0.25
+"""After a failed write, until one that succeeds ends the outage; less than anybody waits before trying again."""
 STORE_SWEEP_ROWS = 4096
 """Rows deleted in one transaction of the expiry sweep, so that commits of envelopes wait milliseconds at most."""
 STORE_MAILBOX_MEMORY = 65536

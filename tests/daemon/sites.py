@@ -132,6 +132,7 @@ class Site:
     resolver: FakeResolver
     policy: Policy = attrs.field(factory=lambda: Policy(default=TrustLevel.FULL))
     limits: Limits = attrs.field(factory=lambda: some_limits(backoff_cap=0.05))
+    vfs: str = ""
     log: LogTap = attrs.field(factory=LogTap)
     arrived: list[bytes] = attrs.field(factory=list)
     settled: list[int] = attrs.field(factory=list)
@@ -187,7 +188,8 @@ class Site:
     @asynccontextmanager
     async def running(self, *, listening: bool = True) -> AsyncIterator["Site"]:
         """Its store, its peers' tasks and its federation port; all cut off at the end, as by a crash."""
-        async with Store.open(self.folder / "store.db") as store:
+        path = self.folder / "store.db"
+        async with Store.open(path, vfs=self.vfs, outage=lambda failure: self.server.note_outage(failure)) as store:
             self.assemble(store)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.server.refusals.run)

@@ -11,7 +11,6 @@ from volly_fed import limits
 from volly_fed.daemon.backoff import Attempts, Standing, pause
 from volly_fed.daemon.store.store import Backoff, Store
 from volly_fed.names import parse_domain
-from volly_fed.observe.log import Log
 
 A = parse_domain("a.test")
 LEAST, MOST = limits.BACKOFF_JITTER
@@ -20,7 +19,7 @@ LEAST, MOST = limits.BACKOFF_JITTER
 @asynccontextmanager
 async def attempts(path: Path, cap: float = 300.0) -> AsyncIterator[Attempts]:
     async with Store.open(path / "s") as store:
-        yield Attempts(store=store, log=Log("error", "json"), cap=cap)
+        yield Attempts(store=store, cap=cap)
 
 
 def due_in(standing: Standing) -> float:

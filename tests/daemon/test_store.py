@@ -203,6 +203,9 @@ async def test_mailboxes(tmp_path: Path) -> None:
         record = await store.put_mailbox(BOX, b"one", NOW)
         assert await store.put_mailbox(BOX, b"two", NOW + 1) is record
         assert (record.registration, record.claimed) == (b"two", NOW + 1)
+        for later, noted in ((limits.CLAIM_NOTED, 1), (limits.CLAIM_NOTED + 3, limits.CLAIM_NOTED + 3)):
+            await store.put_mailbox(BOX, b"two", NOW + later)  # not written down each time
+            assert (record.registration, record.claimed) == (b"two", NOW + noted)
         await store.put_mailbox(BOX_2, b"", NOW)
         assert set(await store.mailboxes([BOX, BOX_2, MailboxId(bytes(32))])) == {BOX, BOX_2}
         assert await store.delete_inbound([1, 2]) == 0

@@ -1,13 +1,11 @@
 """The store on a disk that is nearly full or read-only: nothing new, what is there stays, and it goes on by itself."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import apsw
 import pytest
 
+from tests.daemon.read_only import ReadOnly
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.daemon.store.store import InboundRow, OutboundRow, Position, Store
@@ -41,37 +39,8 @@ async def test_a_disk_that_is_nearly_full_takes_nothing_new_and_still_deletes(tm
         assert store.outbound_depth(A) == (6, 6000)
 
 
-class ReadOnly(apsw.VFS):
-    """A way to the disk that takes no writes while `stuck`."""
-
-    def __init__(self) -> None:
-        self.stuck = False
-        super().__init__("read-only", "unix")
-
-    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 - SQLite's
-        return _File(self, name, flags)
-
-
-class _File(apsw.VFSFile):
-    def __init__(self, vfs: ReadOnly, name: str | apsw.URIFilename | None, flags: list[int]) -> None:
-        super().__init__("unix", name, flags)
-        self._vfs = vfs
-
-    def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802
-        if self._vfs.stuck:
-            raise apsw.IOError("read-only")
-        super().xWrite(data, offset)
-
-
-@pytest.fixture
-def disk() -> Iterator[ReadOnly]:
-    vfs = ReadOnly()
-    yield vfs
-    vfs.unregister()
-
-
 async def test_a_disk_that_becomes_read_only_loses_nothing_and_goes_on(tmp_path: Path, disk: ReadOnly) -> None:
-    async with Store.open(tmp_path / "s", vfs="read-only") as store:
+    async with Store.open(tmp_path / "s", vfs=disk.name) as store:
         rows = await store.enqueue_outbound(A, [out() for _ in range(5)])
         disk.stuck = True
         for _ in range(3):

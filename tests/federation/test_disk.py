@@ -189,6 +189,7 @@ async def test_the_senders_disk(tmp_path: Path, kind: type[Limited | Full | Read
             await connection.submit([*refused, *later])
             await outcomes.wait(4 * SOME)
             await heard.wait(4 * SOME)
+            await it.logged(A, "storage_recovered")
         assert heard.counts.keys() == outcomes.accepted == {item[0] for item in (*first, *kept, *refused, *later)}
         assert heard.twice == 0
 
@@ -205,10 +206,13 @@ async def test_the_recipients_disk(tmp_path: Path, kind: type[Limited | Full | R
             disk.fail(it.net)
             await connection.submit(waiting)
             await outcomes.wait(2 * SOME)  # they are safe with our own homeserver
-            await it.logged(B, "storage_failed", 2)  # and offered again
-            disk.recover(it.net)
+            await it.logged(B, "storage_failed")
+            await it.logged(A, "link_down", 2)  # and offered again, on another link
             async with listening(it.bob, heard):
+                await heard.wait(SOME)  # what is there is handed out all the same
+                disk.recover(it.net)
                 await heard.wait(2 * SOME)  # nobody does anything but wait
+            await it.logged(B, "storage_recovered")
         assert outcomes.refused == []
         assert heard.counts.keys() == {item[0] for item in (*kept, *waiting)}
         assert heard.twice == 0

@@ -6,6 +6,7 @@ Never: counts BUSY as a failure, or lets what a peer asks for silence us for lon
 
 import random
 import time
+from contextlib import suppress
 
 import attrs
 
@@ -13,7 +14,6 @@ from volly_fed import limits
 from volly_fed.daemon.store.store import Backoff, Store
 from volly_fed.errors import StorageError
 from volly_fed.names import DomainName
-from volly_fed.observe.log import Log
 
 
 @attrs.define
@@ -30,6 +30,8 @@ class Standing:
     last_error: str = ""
     kept: bool = True
     """The store has, or may have, a back-off."""
+    unwritten: bool = False
+    """The store could not take the last: it holds for this process all the same."""
 
 
 @attrs.define(kw_only=True)
@@ -37,18 +39,21 @@ class Attempts:
     """One per homeserver. `cap`: the longest pause, seconds."""
 
     store: Store
-    log: Log
     cap: float
 
     async def wait(self, standing: Standing) -> float:
-        """Seconds until the next attempt is due, as the store has it."""
-        try:
-            backoff = await self.store.backoff(standing.domain) if standing.kept else None
-        except StorageError:
-            backoff = Backoff(failures=standing.failures, next_attempt=standing.next_attempt)
-        standing.failures, standing.next_attempt = (backoff.failures, backoff.next_attempt) if backoff else (0, 0.0)
-        due = max(standing.next_attempt, standing.not_before)
-        return min(max(0.0, due - time.time()), self.cap)
+        """Seconds until the next attempt is due, as the store has it, unless it could not take the last."""
+        if not standing.unwritten:
+            with suppress(StorageError):
+                backoff = await self.store.backoff(standing.domain) if standing.kept else None
+                standing.failures, standing.next_attempt = (
+                    (backoff.failures, backoff.next_attempt) if backoff else (0, 0.0)
+                )
+        return self.due_in(standing)
+
+    def due_in(self, standing: Standing) -> float:
+        """Seconds until the next attempt is due, by what was asked or noted last."""
+        return min(max(0.0, max(standing.next_attempt, standing.not_before) - time.time()), self.cap)
 
     async def begin(self, standing: Standing) -> None:
         """An attempt is about to be made: count it as a failure until it is known to be none."""
@@ -63,16 +68,17 @@ class Attempts:
     async def forget(self, standing: Standing) -> None:
         """It went well. Raises StorageError: then it is to be forgotten once more."""
         await self.store.put_backoff(standing.domain, None)
-        standing.kept, standing.failures, standing.next_attempt, standing.last_error = False, 0, 0.0, ""
+        standing.kept, standing.unwritten = False, False
+        standing.failures, standing.next_attempt, standing.last_error = 0, 0.0, ""
 
     async def _keep(self, standing: Standing, failures: int, wait: float) -> None:
-        standing.kept, standing.failures, standing.next_attempt = True, failures, time.time() + wait
-        try:
+        standing.failures, standing.next_attempt = failures, time.time() + wait
+        standing.kept, standing.unwritten = True, True
+        with suppress(StorageError):
             await self.store.put_backoff(
                 standing.domain, Backoff(failures=failures, next_attempt=standing.next_attempt)
             )
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
+            standing.unwritten = False
 
 
 def pause(failures: int, cap: float) -> float:

@@ -19,6 +19,7 @@ from volly_fed.daemon.edge_streams import EdgeStreams
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.store.store import Store
+from volly_fed.edge.claim import ClaimedMailbox
 from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, Rejected, ToEdge
 from volly_fed.edge.delivery import Row
 from volly_fed.errors import RemoteError, StorageError
@@ -123,8 +124,7 @@ class EdgeLinks:
             rows, self._deletions = list(dict.fromkeys(self._deletions)), []  # on another claim it does
             try:
                 await self.store.delete_inbound(rows)
-            except StorageError as error:  # on this claim the device acknowledges them no second time
-                self.log.storage_failed(reason=str(error))
+            except StorageError:  # on this claim the device acknowledges them no second time
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 self._deletions += rows
                 self._to_delete.set()
@@ -172,15 +172,22 @@ class EdgeLinks:
         self._go_on(edge)
 
     async def _register(self, action: Register) -> None:
-        claimed = action.claimed
         try:
-            await self.store.put_mailbox(claimed.mailbox, claimed.registration_bytes, time.time())
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
+            await self._store_registration(action.claimed)
+        except StorageError:
             answer = self._claims.not_registered(action, ErrorCode.OVERLOADED, "try again later")
         else:
             answer = self._claims.registered(action)
         self._perform_all(answer)
+
+    async def _store_registration(self, claimed: ClaimedMailbox) -> None:
+        """See that it is on the disk. One that is there already holds even if the disk takes nothing at the moment."""
+        try:
+            await self.store.put_mailbox(claimed.mailbox, claimed.registration_bytes, time.time())
+        except StorageError:
+            known = await self.store.mailbox(claimed.mailbox)
+            if known is None or known.registration != claimed.registration_bytes:
+                raise
 
     def _perform_all(self, actions: Iterable[Action]) -> None:
         for action in actions:
@@ -234,8 +241,7 @@ class EdgeLinks:
     async def _give(self, edge: "_EdgeLink", read: Read) -> None:
         try:
             rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
+        except StorageError:
             self._claims.read_failed(read)
             await trio.sleep(limits.OVERLOAD_RETRY)
             self._claims.wake({read.mailbox})

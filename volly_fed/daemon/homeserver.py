@@ -94,7 +94,7 @@ class Homeserver:
 
     async def serve(self, start: Start) -> None:
         """Open the store, listen, say that it is ready, run until SIGTERM or SIGINT, drain, and close."""
-        async with Store.open(self.config.server.data_dir / STORE) as store:
+        async with Store.open(self.config.server.data_dir / STORE, outage=self.note_outage) as store:
             self._assemble(store)
             await self.resolver.require()
             async with (
@@ -136,6 +136,13 @@ class Homeserver:
                 await self.peers.wait_idle()
             nursery.cancel_scope.cancel()
 
+    def note_outage(self, failure: StorageError | None) -> None:
+        """The store takes nothing any more; None: it does again."""
+        if failure is None:
+            self.log.storage_recovered()
+        else:
+            self.log.storage_failed(reason=str(failure))
+
     # --- assembling ------------------------------------------------------------------------------------------------
 
     def _assemble(self, store: Store) -> None:
@@ -156,7 +163,7 @@ class Homeserver:
             dialer=self._dialer(),
             store=store,
             log=self.log,
-            attempts=Attempts(store=store, log=self.log, cap=config.limits.backoff_cap),
+            attempts=Attempts(store=store, cap=config.limits.backoff_cap),
             on_refused=self._refused,
         )
         self.judge.accepted = self.peers.hold_to
@@ -165,7 +172,6 @@ class Homeserver:
             store=store,
             policy=self.judge.policy,
             limits=config.limits,
-            log=self.log,
             may_queue=self.peers.takes,
             on_outbound=self.peers.enqueue,
             on_inbound=self.edges.stored,
@@ -305,8 +311,7 @@ class Homeserver:
             await trio.sleep(limits.EXPIRY_SWEEP)
             try:
                 expired = await store.expire(time.time())
-            except StorageError as error:
-                self.log.storage_failed(reason=str(error))
+            except StorageError:
                 continue
             if expired.outbound_rows:
                 self.peers.expired(expired.outbound_rows)

@@ -7,7 +7,6 @@ Never: tells a refusal that depends on a mailbox from another, or reports anythi
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import TypeAlias
 
@@ -33,7 +32,6 @@ from volly_fed.edge.delivery import Row
 from volly_fed.edge.registration import Registration, parse_registration
 from volly_fed.errors import BadMessage, StorageError
 from volly_fed.names import DomainName, MailboxId
-from volly_fed.observe.log import Log
 from volly_fed.relay.envelope import Head, expiries, read_head
 from volly_fed.relay.queue import queue_room
 from volly_fed.relay.receipt import EXPIRED, OVERLOADED, TOO_LONG
@@ -79,7 +77,6 @@ class Intake:
     store: Store
     policy: Policy
     limits: Limits
-    log: Log
     may_queue: Callable[[DomainName], bool]
     """Whether there may be a queue for a domain: their number is bounded."""
     on_outbound: Callable[[DomainName, range, list[OutboundRow]], None]
@@ -98,8 +95,8 @@ class Intake:
             if sorted_.local:
                 rows = await self._admit(self.domain, self.policy, sorted_)
                 begun.append(await self._store_local(rows, None))
-        except StorageError as error:
-            return partial(self._nothing_stored, batch, error)
+        except StorageError:
+            return partial(self._nothing_stored, batch)
         return partial(self._settle, batch, begun, sorted_)
 
     async def from_peer(self, peer: DomainName, level: TrustLevel, batch: Received) -> Pending:
@@ -109,30 +106,20 @@ class Intake:
         """
         router = Router(self.domain, self.policy)
         sorted_ = self._sort(batch, lambda domain: router.from_peer(peer, level, domain))
-        with self._logged():
-            rows = await self._admit(peer, level, sorted_)
-            at = Position(peer, batch.stream, batch.first, batch.last, sorted_.refusals)
-            return partial(self._stored, await self._store_local(rows, at), sorted_)
+        rows = await self._admit(peer, level, sorted_)
+        at = Position(peer, batch.stream, batch.first, batch.last, sorted_.refusals)
+        return partial(self._stored, await self._store_local(rows, at), sorted_)
 
     async def _stored(self, stored: Stored, sorted_: _Sorted) -> tuple[Refusal, ...]:
-        with self._logged():
-            await stored.wait()
+        await stored.wait()
         return tuple(sorted_.refusals)
-
-    @contextmanager
-    def _logged(self) -> Iterator[None]:
-        try:
-            yield
-        except StorageError as error:
-            self.log.storage_failed(reason=str(error))
-            raise
 
     async def _settle(self, batch: Received, begun: list[_Begun], sorted_: _Sorted) -> tuple[Refusal, ...]:
         try:
             for rows in begun:
                 await rows.wait()
-        except StorageError as error:
-            return await self._nothing_stored(batch, error)
+        except StorageError:
+            return await self._nothing_stored(batch)
         return tuple(sorted_.refusals)
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
@@ -221,8 +208,7 @@ class Intake:
         )
         return stored
 
-    async def _nothing_stored(self, batch: Received, error: StorageError) -> tuple[Refusal, ...]:
-        self.log.storage_failed(reason=str(error))
+    async def _nothing_stored(self, batch: Received) -> tuple[Refusal, ...]:
         return tuple((sequence, *_STORED_NOTHING) for sequence in range(batch.first, batch.last + 1))
 
 

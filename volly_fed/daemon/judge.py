@@ -22,7 +22,7 @@ from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.store.store import Store
 from volly_fed.discovery import dane
 from volly_fed.discovery.endpoint import Endpoint
-from volly_fed.errors import BadMessage, RemoteError
+from volly_fed.errors import BadMessage, RemoteError, StorageError
 from volly_fed.handshake import TOO_MANY_LINKS, Admission, Claimed, ClaimGuard, Outcome
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
@@ -130,13 +130,29 @@ class Judge:
             cool_off=self.cool_off,
             dialled=outcome.role is Role.DIALLER,
         )
-        before, judgement = await self.store.decide_standing(peer, judge, evidence)
+        before, judgement = await self._remember(peer, judge, evidence)
         news = self._report(peer, before, judgement, now)
         if not judgement.verdict.trusted:
             if news:
                 self._log_refusal(peer, "establish", attrs.evolve(decision, reason=f"{peer}: {judgement.reason}"))
             raise RemoteError(self._answer(peer, judgement), code=ErrorCode.IDENTITY_MISMATCH)
         return decision.level
+
+    async def _remember(
+        self, peer: DomainName, judge: Callable[[Standing], Judgement], evidence: Evidence
+    ) -> tuple[Standing, Judgement]:
+        """The standing before, and what follows from it, which is written down.
+
+        While the disk takes nothing, what is known and stays as it is needs no writing down: else no envelope that is
+        there could leave. Raises StorageError for anything new: what is not remembered can be denied later.
+        """
+        try:
+            return await self.store.decide_standing(peer, judge, evidence)
+        except StorageError:
+            before, judgement = await self.store.judge_standing(peer, judge)
+            if not _unchanged(before, judgement.standing):
+                raise
+            return before, judgement
 
     # --- for the operator ------------------------------------------------------------------------------------------
 
@@ -208,6 +224,14 @@ def _check_caller(endpoint: Endpoint, negotiated: Negotiated) -> None:
             "note: compare them with `volly-fed dns print`",
             code=ErrorCode.KEY_MISMATCH,
         )
+
+
+def _unchanged(before: Standing, after: Standing) -> bool:
+    """Whether they say the same but for when the pin was met last, and whether we had dialled."""
+    if before.pin is None or after.pin is None:
+        return before == after
+    met = attrs.evolve(before.pin, last_seen=after.pin.last_seen, known=after.pin.known)
+    return attrs.evolve(before, pin=met) == after
 
 
 def _other(this: Change | Quarantine, that: Change | Quarantine | None) -> bool:

@@ -18,7 +18,7 @@ from volly_fed.daemon.connection import Accepted, accept
 from volly_fed.daemon.metered import Metered
 from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.socket_stream import direct
-from volly_fed.errors import LocalError, RemoteError, VollyFedError
+from volly_fed.errors import RemoteError, StorageError, VollyFedError
 from volly_fed.handshake import Claimed, source_of
 from volly_fed.names import Fingerprint
 from volly_fed.observe.log import Log
@@ -92,8 +92,8 @@ class Listener:
         except RemoteError as error:
             more = f"more than {limits.MAX_BEFORE_PROOF} bytes before a proof: " if stream.exceeded else ""
             self._note(error.code.name, f"{more}{error}")
-        except LocalError as error:
-            self.log.storage_failed(reason=str(error))
+        except StorageError:
+            pass  # nothing about the caller, and the store has said so itself
         except VollyFedError as error:
             self._note(type(error).__name__, str(error))
 

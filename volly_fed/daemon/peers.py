@@ -7,7 +7,6 @@ Never: gives an envelope up before it is settled or expired; forgets a backlog o
 
 import math
 import random
-import time
 from collections.abc import Callable
 
 import attrs
@@ -222,7 +221,7 @@ class Peers:
         if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
             await self.attempts.busy(standing, error.retry_after, ours=True)
         standing.last_error = str(error)
-        wait = max(0.0, standing.next_attempt - time.time())
+        wait = self.attempts.due_in(standing)
         self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
 
     def _want(self, peer: Peer) -> bool:
@@ -316,7 +315,6 @@ class Peers:
                 backlog.read_failed()
                 if not isinstance(error, StorageError):
                     raise
-                self.log.storage_failed(reason=str(error))
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 continue
             backlog.read(rows[-1].row if rows else None)
@@ -341,8 +339,7 @@ class Peers:
                 await self.store.settle_outbound(rows)
                 if peer.standing.kept:
                     await self.attempts.forget(peer.standing)
-            except StorageError as error:
-                self.log.storage_failed(reason=str(error))
+            except StorageError:
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
 

@@ -16,6 +16,7 @@ import apsw
 import trio
 
 from volly_fed import limits
+from volly_fed.daemon.store.outage import Outage
 from volly_fed.daemon.store.schema import open_database
 from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.daemon.websocket import Socket
@@ -153,13 +154,14 @@ class LoopWriter(Writer):
         path: Path,
         vfs: str,
         free: Callable[[Path], int],
+        outage: Outage,
         *,
         machine: Machine,
         nursery: trio.Nursery,
         look: Callable[[apsw.Connection], None],
     ) -> None:
         """`nursery` outlives the store; `look` sees the database when it is opened."""
-        super().__init__(path, vfs, free)
+        super().__init__(path, vfs, free, outage)
         self._machine, self._nursery, self._look = machine, nursery, look
         self._jobs: list[Job[Any]] = []
         self._more = trio.Event()
@@ -191,7 +193,7 @@ class LoopWriter(Writer):
         if database is None:
             return
         while self._jobs and not self._is_off():
-            _finish(self._commit(database))
+            self._finish_all(self._commit(database))
         with suppress(apsw.Error):
             database.close()
         with trio.CancelScope(shield=True):
@@ -211,7 +213,7 @@ class LoopWriter(Writer):
             await trio.sleep(random.uniform(0, _COMMIT / 10))
             if self._is_off():  # nobody is there to be told of the failure
                 return
-            _finish(jobs)
+            self._finish_all(jobs)
 
     def _commit(self, database: apsw.Connection) -> list[Job[Any]]:
         jobs, self._jobs = self._jobs[: limits.STORE_GROUP], self._jobs[limits.STORE_GROUP :]
@@ -223,11 +225,6 @@ class LoopWriter(Writer):
 
     def _is_off(self) -> bool:
         return self._machine.disk is not None and self._machine.disk.lost
-
-
-def _finish(jobs: list[Job[Any]]) -> None:
-    for job in jobs:
-        job.finish()
 
 
 def _leaves(error: BaseException) -> list[BaseException]:

@@ -99,7 +99,7 @@ class Server:
             dialer=_WireDialer(name, dial),
             store=store,
             log=log,
-            attempts=Attempts(store=store, log=log, cap=_BACKOFF_CAP),
+            attempts=Attempts(store=store, cap=_BACKOFF_CAP),
             on_refused=self._refused,
         )
         self.peers.intake = self.edges.intake = Intake(
@@ -107,7 +107,6 @@ class Server:
             store=store,
             policy=Policy(default=TrustLevel.FULL),
             limits=Limits(),
-            log=log,
             may_queue=self.peers.takes,
             on_outbound=self.peers.enqueue,
             on_inbound=self.edges.stored,

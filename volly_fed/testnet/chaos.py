@@ -40,15 +40,15 @@ MOST_RSS: Final = 128 << 10
 MOST_FILES: Final = 200
 """The same, of open files: half-open connections are bounded per listener."""
 
-TASKS_PER_LINK: Final = 2
-"""Tasks that a link costs more or less, depending on who dialled; a leak has one for each link that ever was."""
-
 Tell = Callable[[str], None]
 
 
 @attrs.frozen(kw_only=True)
 class Held:
-    """What a process, or the edges of a domain together, hold on to."""
+    """What a process, or several together, hold on to.
+
+    Who accepts a link has a task more than who dials it, so that tasks can be compared of all homeservers together.
+    """
 
     files: int
     sockets: int
@@ -211,12 +211,16 @@ class Chaos:
 
 
 def held(net: ChaosNet) -> dict[str, Held]:
-    """Per homeserver, and per domain of all its edges together: devices go from one to the other."""
+    """Per homeserver, and of all; and per domain of all its edges together: devices go from one to the other."""
     found: dict[str, list[Held]] = {}
     for name, now in _samples(net).items():
-        group = name if name in net.sites else f"edges of {name.partition('.')[2]}"
         tasks = net.wrongs[name].tasks
-        found.setdefault(group, []).append(Held(files=now.files, sockets=now.sockets, tasks=tasks))
+        if name in net.sites:
+            found.setdefault(name, []).append(Held(files=now.files, sockets=now.sockets, tasks=0))
+            found.setdefault("all homeservers", []).append(Held(files=now.files, sockets=now.sockets, tasks=tasks))
+        else:
+            group = f"edges of {name.partition('.')[2]}"
+            found.setdefault(group, []).append(Held(files=now.files, sockets=now.sockets, tasks=tasks))
     return {
         group: Held(
             files=sum(each.files for each in some),
@@ -229,16 +233,15 @@ def held(net: ChaosNet) -> dict[str, Held]:
 
 def _more(before: Mapping[str, Held], now: Mapping[str, Held]) -> list[str]:
     """What holds more than it did."""
-    tasks = TASKS_PER_LINK * len(before)
     return [
         f"{group} holds {now[group]}, and held {rest} before"
         for group, rest in before.items()
-        if group in now and _exceeds(now[group], rest, tasks)
+        if group in now and _exceeds(now[group], rest)
     ]
 
 
-def _exceeds(now: Held, rest: Held, tasks: int) -> bool:
-    return now.files > rest.files or now.sockets > rest.sockets or now.tasks > rest.tasks + tasks
+def _exceeds(now: Held, rest: Held) -> bool:
+    return now.files > rest.files or now.sockets > rest.sockets or now.tasks > rest.tasks
 
 
 def _samples(net: ChaosNet) -> dict[str, Sample]:

@@ -87,14 +87,16 @@ class InboundStore(StoreBase):
     async def put_mailbox(self, mailbox: MailboxId, registration: bytes, now: float) -> MailboxRecord:
         """Note that `mailbox` was claimed at `now` with `registration`; its record.
 
+        One with the same registration is noted once in limits.CLAIM_NOTED only: else nothing is written.
         Raises StorageError: then the claim does not hold.
         """
 
         def run(database: apsw.Connection) -> list[MailboxRecord]:
             database.execute(
                 "INSERT INTO mailbox(id, claimed, registration) VALUES(?, ?, ?)"
-                " ON CONFLICT(id) DO UPDATE SET claimed = excluded.claimed, registration = excluded.registration",
-                (mailbox, int(now), registration),
+                " ON CONFLICT(id) DO UPDATE SET claimed = excluded.claimed, registration = excluded.registration"
+                " WHERE registration IS NOT excluded.registration OR claimed < excluded.claimed - ?",
+                (mailbox, int(now), registration, limits.CLAIM_NOTED),
             )
             return _load_mailboxes(database, [mailbox])
 

@@ -64,6 +64,15 @@ class PeerStore(StoreBase):
 
         return await self._do(run)
 
+    async def judge_standing(self, domain: DomainName, judge: Callable[[Standing], D]) -> tuple[Standing, D]:
+        """As `decide_standing`, but nothing is kept."""
+
+        def run(database: apsw.Connection) -> tuple[Standing, D]:
+            before = _standing(database, domain)
+            return before, judge(before)
+
+        return await self._do(run)
+
     async def standings(self, limit: int) -> list[tuple[DomainName, Standing]]:
         """Up to `limit` domains by name, those with a change or a quarantine first, of them those we have dialled."""
 

@@ -16,6 +16,7 @@ import attrs
 
 from volly_fed.daemon.store.base import Clock
 from volly_fed.daemon.store.inbound import InboundStore, Stored
+from volly_fed.daemon.store.outage import Outage, Tell
 from volly_fed.daemon.store.outbound import Enqueued, OutboundStore
 from volly_fed.daemon.store.peers import PeerStore
 from volly_fed.daemon.store.rows import (
@@ -62,16 +63,18 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
         clock: Clock = time.time,
         vfs: str = "",
         free: Callable[[Path], int] | None = None,
-        make_writer: Callable[[Path, str, Callable[[Path], int]], Writer] = Writer,
+        make_writer: Callable[[Path, str, Callable[[Path], int], Outage], Writer] = Writer,
+        outage: Tell = lambda _: None,
     ) -> AsyncIterator[Self]:
         """The store at `path`, created if it is not there; closed, with all that was begun committed, at the end.
 
         `vfs` names the way to the disk (schema.open_database), `free` says how much room is left in a folder; tests
-        have a disk whose power fails, and a writer that needs no thread.
+        have a disk whose power fails, and a writer that needs no thread (`make_writer`).
+        `outage` is told when the disk takes nothing any more, and when it does again (None).
 
         Raises StorageError: in use by another process, of a newer version, not writable, damaged.
         """
-        writer = make_writer(path, vfs, free or _free)
+        writer = make_writer(path, vfs, free or _free, Outage(outage))
         await writer.start()
         try:
             store = cls(writer, clock)

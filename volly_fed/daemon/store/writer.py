@@ -15,16 +15,21 @@ import apsw
 import trio
 
 from volly_fed import limits
+from volly_fed.daemon.store.outage import Outage
 from volly_fed.daemon.store.schema import open_database
 from volly_fed.errors import StorageError
 
 T = TypeVar("T")
 
 
+class NearlyFull(StorageError):
+    """There is less room than limits.DISK_RESERVE."""
+
+
 class Job(Generic[T]):
     """One piece of work for the writer thread; `wait` gives its result once that is durable."""
 
-    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "run")
+    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "run", "wrote")
 
     def __init__(
         self,
@@ -41,19 +46,27 @@ class Job(Generic[T]):
         """
         self.run = run
         self.grows = grows
+        self.wrote = False
         self._after = after
         self._failed = failed
         self._done = trio.Event()
         self._error: Exception | None = None
         self._result: T | None = None
 
-    def set_result(self, result: T) -> None:
+    def set_result(self, result: T, *, wrote: bool = False) -> None:
         """Called by the writer thread, before `finish`."""
-        self._result = result
+        self._result, self.wrote = result, wrote
 
     def set_error(self, error: Exception) -> None:
         """Called by the writer thread, before `finish`."""
         self._error = error
+
+    @property
+    def failure(self) -> StorageError | None:
+        """What the disk did not do, once that is known; None also for an error of the job's own."""
+        if isinstance(self._error, apsw.Error):
+            return _storage_error(self._error)
+        return self._error if isinstance(self._error, NearlyFull) else None
 
     def finish(self) -> None:
         """Called on the loop."""
@@ -70,8 +83,8 @@ class Job(Generic[T]):
         """
         await self._done.wait()
         if self._error is not None:
-            if isinstance(self._error, apsw.Error):
-                raise _storage_error(self._error) from self._error
+            if (failure := self.failure) is not None and failure is not self._error:
+                raise failure from self._error
             raise self._error
         return self._result  # type: ignore[return-value] # set by then: T may include None
 
@@ -85,9 +98,12 @@ def _storage_error(error: apsw.Error) -> StorageError:
 class Writer:
     """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it."""
 
-    def __init__(self, path: Path, vfs: str, free: Callable[[Path], int]) -> None:
-        """`path` and `vfs` as schema.open_database has them; `free`: bytes that may still be written to a folder."""
-        self._path, self._vfs, self._free = path, vfs, free
+    def __init__(self, path: Path, vfs: str, free: Callable[[Path], int], outage: Outage) -> None:
+        """`path` and `vfs` as schema.open_database has them; `free`: bytes that may still be written to a folder.
+
+        `outage` is told of every job, on the loop and before any task that waits for it.
+        """
+        self._path, self._vfs, self._free, self._outage = path, vfs, free, outage
         self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -127,17 +143,22 @@ class Writer:
         try:
             while jobs := self._next_group():
                 self._run(database, jobs)
-                token.run_sync_soon(_finish_all, jobs)
+                token.run_sync_soon(self._finish_all, jobs)
         except trio.RunFinishedError:
             pass  # the loop is gone: nobody is left to tell
         finally:
             database.close()
 
+    def _finish_all(self, jobs: list[Job[Any]]) -> None:
+        for job in jobs:
+            self._outage.note(job)
+            job.finish()
+
     def _run(self, database: apsw.Connection, jobs: list[Job[Any]]) -> None:
         growing = [job for job in jobs if job.grows]
         if growing and self._free(self._path.parent) < limits.DISK_RESERVE:
             for job in growing:
-                job.set_error(StorageError("the disk is nearly full; nothing was written\nnote: free space"))
+                job.set_error(NearlyFull("the disk is nearly full; nothing was written\nnote: free space"))
             jobs = [job for job in jobs if not job.grows]
         if jobs:
             _run_group(database, jobs)
@@ -160,11 +181,6 @@ class Writer:
         return group
 
 
-def _finish_all(jobs: list[Job[Any]]) -> None:
-    for job in jobs:
-        job.finish()
-
-
 def _run_group(database: apsw.Connection, jobs: list[Job[Any]]) -> None:
     """Run `jobs` in one transaction; if that fails, each in its own, so that deletions go on when the disk is full."""
     try:
@@ -181,7 +197,9 @@ def _in_transaction(database: apsw.Connection, jobs: list[Job[Any]]) -> None:
     database.execute("BEGIN IMMEDIATE")
     try:
         for job in jobs:
-            job.set_result(job.run(database))
+            before = database.total_changes()
+            result = job.run(database)
+            job.set_result(result, wrote=database.total_changes() != before)
         database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:  # SQLite has rolled back by itself after some errors
