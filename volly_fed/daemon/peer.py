@@ -49,6 +49,8 @@ class Peer:
         self._renewal_changed = trio.Event()
         self._room = trio.Event()
         self._settled: list[int] = []
+        self.deleting = 0
+        """Rows that are settled and still on the disk, as far as this process has settled them."""
         self._to_settle = trio.Event()
         self._later: list[tuple[int, bytes]] = []
         self._to_repeat = trio.Event()
@@ -156,6 +158,7 @@ class Peer:
     def settle(self, rows: list[int]) -> None:
         """The peer is done with `rows`."""
         self._settled += rows
+        self.deleting += len(rows)
         self._to_settle.set()
         self._room.set()
 

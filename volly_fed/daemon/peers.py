@@ -227,10 +227,14 @@ class Peers:
 
     def _want(self, peer: Peer) -> bool:
         """See that there is a link if anything is owed; whether there is."""
-        owed = bool(peer.unsettled) or any(self.store.outbound_depth(peer.domain))
+        owed = self._owes(peer)
         if owed:
             peer.wanted.set()
         return owed
+
+    def _owes(self, peer: Peer) -> bool:
+        envelopes, _ = self.store.outbound_depth(peer.domain)
+        return bool(peer.unsettled) or envelopes > peer.deleting
 
     async def _is_due(self, peer: Peer) -> bool:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
@@ -240,7 +244,7 @@ class Peers:
         if wait:
             with trio.move_on_after(wait):
                 await peer.wait_linked()
-            if not peer.unsettled and not any(self.store.outbound_depth(peer.domain)):
+            if not self._owes(peer):
                 return False
         return peer.link is None
 
@@ -345,6 +349,7 @@ class Peers:
                 self.log.storage_failed(reason=str(error))
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
+            peer.deleting -= len(rows)
 
     def _log_up(self, connection: Connection, level: TrustLevel) -> None:
         outcome = connection.outcome

@@ -150,13 +150,16 @@ class OutboundStore(StoreBase):
         return await self._do(run)
 
     async def settle_outbound(self, rows: Iterable[int]) -> None:
-        """Delete the rows the peer has acknowledged; unknown keys are not an error (expired meanwhile).
+        """Delete the rows the peer has acknowledged, when it fits; unknown keys are not an error (expired meanwhile).
 
         Raises StorageError: then they will be sent again one day, which the peer notices by their ids.
         """
         keys = list(rows)
         if keys:
-            await self._do(lambda database: delete_rows(database, "outbound", keys), self._count_deleted)
+            job = self._begin(
+                lambda database: delete_rows(database, "outbound", keys), self._count_deleted, patient=True
+            )
+            await job.wait()
 
     def _count_deleted(self, deleted: list[tuple[int, int, int]]) -> None:
         for number, count, size in deleted:

@@ -3,10 +3,13 @@
 in: jobs (functions of the connection); out: their results on the event loop, in the order of the jobs, after the
 fsync that makes them durable, or StorageError.
 Never: waits for a timer to fill a group, reports success before the commit, or lets one bad job fail its neighbours.
+
+Deletions nobody waits for are `patient`: they wake no thread and cost no commit of their own while others come, for at
+rest it is these that an envelope's way costs. What a crash keeps of them is sent or delivered once more, and recognised.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,7 +27,7 @@ T = TypeVar("T")
 class Job(Generic[T]):
     """One piece of work for the writer thread; `wait` gives its result once that is durable."""
 
-    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "run")
+    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "patient", "run")
 
     def __init__(
         self,
@@ -33,14 +36,17 @@ class Job(Generic[T]):
         failed: Callable[[], None] | None = None,
         *,
         grows: bool = False,
+        patient: bool = False,
     ) -> None:
         """`run` is called in the thread, inside a transaction; `after` on the loop, with what it returned, or `failed`.
 
         These run in the order of the jobs, before any task that waits for them: counts are kept there. A job that
         `grows` the store is refused while the disk is nearly full, so that those that make room still have some.
+        One that is `patient` goes with the next that is not, or after limits.STORE_PATIENCE.
         """
         self.run = run
         self.grows = grows
+        self.patient = patient
         self._after = after
         self._failed = failed
         self._done = trio.Event()
@@ -88,8 +94,15 @@ class Writer:
     def __init__(self, path: Path, vfs: str, free: Callable[[Path], int]) -> None:
         """`path` and `vfs` as schema.open_database has them; `free`: bytes that may still be written to a folder."""
         self._path, self._vfs, self._free = path, vfs, free
-        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._jobs: deque[Job[Any]] = deque()
         self._thread: threading.Thread | None = None
+        # what follows is written without a lock: of two threads that each write one and then read the other's, at
+        # least one sees what the other wrote
+        self._due = False  # a job that is not patient waits
+        self._stopping = False
+        self._resting = False  # the thread waits for whatever comes
+        self._signal = threading.Lock()  # released by the loop, acquired by the thread: look again
+        self._signal.acquire()
 
     async def start(self) -> None:
         """Open the database in the thread. Raises StorageError (store_schema.open_database)."""
@@ -104,14 +117,24 @@ class Writer:
         """Queue `job`; never blocks. Raises StorageError once the writer has been stopped."""
         if self._thread is None:
             raise StorageError("the store is closed")
-        self._queue.put(job)
+        self._jobs.append(job)
+        if not job.patient:
+            self._due = True
+            self._wake()
+        elif self._resting:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._signal.locked():
+            self._signal.release()
 
     async def stop(self) -> None:
         """Commit what is queued, close the database and release its lock."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        self._queue.put(None)
+        self._stopping = True
+        self._wake()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(thread.join)
             await trio.lowlevel.checkpoint()  # the last results were handed to the loop before the thread ended
@@ -145,19 +168,26 @@ class Writer:
     def _next_group(self) -> list[Job[Any]]:
         """All jobs queued by now, at least one; an empty list: stop."""
         group: list[Job[Any]] = []
-        job = self._queue.get()
-        while job is not None:
-            group.append(job)
-            if len(group) >= limits.STORE_GROUP:
-                break
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                break
-        else:
-            if group:
-                self._queue.put(None)  # finish this group first
+        while not group and not (self._stopping and not self._jobs):
+            self._wait()
+            self._due = False
+            while self._jobs and len(group) < limits.STORE_GROUP:
+                group.append(self._jobs.popleft())
+            if self._jobs:
+                self._due = True
         return group
+
+    def _wait(self) -> None:
+        """Until a job is due: at once if it is not patient."""
+        while not (self._due or self._stopping):
+            if self._signal.acquire(timeout=limits.STORE_PATIENCE):
+                continue
+            if self._jobs:
+                return
+            self._resting = True
+            if not self._jobs:
+                self._signal.acquire()
+            self._resting = False
 
 
 def _finish_all(jobs: list[Job[Any]]) -> None:
