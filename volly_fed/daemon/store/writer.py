@@ -22,6 +22,8 @@ from volly_fed.daemon.store.schema import open_database
 from volly_fed.errors import StorageError
 
 T = TypeVar("T")
+_TURNS = 2
+"""One for the task that stores, one for those that it has woken to send."""
 
 
 class Job(Generic[T]):
@@ -88,8 +90,12 @@ def _storage_error(error: apsw.Error) -> StorageError:
     return StorageError(f"the store failed ({error}); nothing was written\nnote: look at the disk and its mount")
 
 
-class Writer:
-    """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it."""
+class Writer(trio.abc.Instrument):
+    """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it.
+
+    The thread is woken when the loop has nothing else to do, or soon: both want the interpreter, and at rest, where an
+    envelope is stored and sent, handing it back and forth would cost more than the work.
+    """
 
     def __init__(self, path: Path, vfs: str, free: Callable[[Path], int]) -> None:
         """`path` and `vfs` as schema.open_database has them; `free`: bytes that may still be written to a folder."""
@@ -101,6 +107,7 @@ class Writer:
         self._due = False  # a job that is not patient waits
         self._stopping = False
         self._resting = False  # the thread waits for whatever comes
+        self._held = 0  # how many more turns of the loop the thread need not know of what is due
         self._signal = threading.Lock()  # released by the loop, acquired by the thread: look again
         self._signal.acquire()
 
@@ -112,6 +119,7 @@ class Writer:
         self._thread.start()
         with trio.CancelScope(shield=True):  # opening takes milliseconds; a half-started thread would be lost
             await opened.wait()
+        trio.lowlevel.add_instrument(self)
 
     def put(self, job: Job[Any]) -> None:
         """Queue `job`; never blocks. Raises StorageError once the writer has been stopped."""
@@ -120,11 +128,22 @@ class Writer:
         self._jobs.append(job)
         if not job.patient:
             self._due = True
-            self._wake()
-        elif self._resting:
-            self._wake()
+        elif not self._resting:
+            return
+        if self._held:
+            self._wake()  # there is much to do: begin
+        else:
+            self._held = _TURNS
+
+    def before_io_wait(self, timeout: float) -> None:
+        """trio calls this at the end of each turn of the loop."""
+        if self._held:
+            self._held -= 1
+            if timeout or not self._held:
+                self._wake()
 
     def _wake(self) -> None:
+        self._held = 0
         if self._signal.locked():
             self._signal.release()
 
@@ -133,6 +152,7 @@ class Writer:
         thread, self._thread = self._thread, None
         if thread is None:
             return
+        trio.lowlevel.remove_instrument(self)
         self._stopping = True
         self._wake()
         with trio.CancelScope(shield=True):
