@@ -9,6 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
@@ -334,8 +335,16 @@ class Peers:
             await trio.sleep(limits.OVERLOAD_RETRY)
             peer.offer_later()
 
+    def settled(self, peer: Peer, rows: list[int]) -> None:
+        """Have deleted what `peer` has acknowledged: it is not waited for, unless that brings trouble."""
+        peer.settled(rows)
+        if peer.standing.kept:
+            peer.settle(rows)
+        else:
+            self.store.begin_settling(rows, done=partial(peer.deleted, len(rows)), failed=partial(peer.settle, rows))
+
     async def _settle(self, peer: Peer) -> None:
-        """Delete from the disk what the peer has acknowledged, as much at once as has come together.
+        """Delete from the disk what the peer has acknowledged, where that did not pass by itself.
 
         Only this ends a back-off: a peer that proves itself and takes nothing must not be dialled without pause.
         """
@@ -349,7 +358,8 @@ class Peers:
                 self.log.storage_failed(reason=str(error))
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
-            peer.deleting -= len(rows)
+            else:
+                peer.deleted(len(rows))
 
     def _log_up(self, connection: Connection, level: TrustLevel) -> None:
         outcome = connection.outcome
@@ -388,7 +398,7 @@ class _PeerHandler:
         return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
-        self.peer.settle(event.keys)
+        self.peers.settled(self.peer, event.keys)
         self.peers.on_refused(event.keys, event.refused)
         if event.later:
             self.peer.later(event.later)

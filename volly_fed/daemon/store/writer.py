@@ -4,8 +4,8 @@ in: jobs (functions of the connection); out: their results on the event loop, in
 fsync that makes them durable, or StorageError.
 Never: waits for a timer to fill a group, reports success before the commit, or lets one bad job fail its neighbours.
 
-Deletions nobody waits for are `patient`: they wake no thread and cost no commit of their own while others come, for at
-rest it is these that an envelope's way costs. What a crash keeps of them is sent or delivered once more, and recognised.
+Deletions that nobody waits for are `patient`: they wake no thread, and cost no commit of their own while others come;
+at rest, that is what an envelope costs. What a crash keeps of them is sent or delivered once more, and recognised.
 """
 
 import threading
@@ -136,7 +136,7 @@ class Writer(trio.abc.Instrument):
             self._held = _TURNS
 
     def before_io_wait(self, timeout: float) -> None:
-        """trio calls this at the end of each turn of the loop."""
+        """At the end of each turn of the loop (trio.abc.Instrument)."""
         if self._held:
             self._held -= 1
             if timeout or not self._held:
