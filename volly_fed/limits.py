@@ -300,6 +300,8 @@ SIMULTANEOUS_DIAL = 10.0
 # --- store ---------------------------------------------------------------------------------------------------------
 STORE_GROUP = 64
 """Jobs in one commit; 1024 envelopes a commit are already cheap, and longer ones only add latency."""
+STORE_PATIENCE = 0.05
+"""How long a deletion may wait for something else to be stored. A crash meanwhile makes duplicates, nothing worse."""
 STORE_CACHE_KIB = 65536
 STORE_CHECKPOINT_PAGES = 1000
 """WAL pages before SQLite copies them into the database file (8 MiB)."""

@@ -86,7 +86,7 @@ class TellsFirst(LoopWriter):
         while True:
             await self._more.wait()
             await trio.sleep(0.005)
-            jobs, self._jobs, self._more = self._jobs, [], trio.Event()
+            jobs, self._queued, self._more = self._queued, [], trio.Event()
             database = self._database
             if database is None or not jobs:
                 continue

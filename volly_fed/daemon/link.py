@@ -88,6 +88,7 @@ class Link(Generic[K]):
         self._session = session
         self._handler = handler
         self._work = trio.Event()
+        self._sending = False
         self._time = trio.Event()
         self._tick_at = 0.0
         self._reason: End | None = None  # what the peer's CLOSE said; what is under way may still be acknowledged
@@ -146,8 +147,7 @@ class Link(Generic[K]):
             nursery.start_soon(self._acknowledge)
             nursery.start_soon(self._keep_time)
             nursery.start_soon(self._cut_off, nursery.cancel_scope)
-            await self._write()
-            nursery.cancel_scope.cancel()
+            nursery.start_soon(self._write, nursery.cancel_scope)  # waking this task, deep in its calls, costs more
         return self._end or End(ErrorCode.NONE, "closed")
 
     # --- the tasks -------------------------------------------------------------------------------------------------
@@ -158,7 +158,8 @@ class Link(Generic[K]):
                 data = await self._socket.receive()
                 self._session.receive(data, trio.current_time())
                 await self._handle_events()
-                self.wake()
+                if self._session.may_send:
+                    self.wake()
 
     @contextmanager
     def _ending(self) -> Iterator[None]:
@@ -176,13 +177,11 @@ class Link(Generic[K]):
         except trio.EndOfChannel:
             self._finish(ErrorCode.NONE, "closed by the other end")
 
-    async def _write(self) -> None:
+    async def _write(self, scope: trio.CancelScope) -> None:
         try:
             while self._end is None:
-                data = self._session.send(Next())
-                if data:
-                    await self._send(data)
-                    continue
+                while await self._send_next():
+                    pass
                 self._notice_end()
                 await self._work.wait()
                 self._work = trio.Event()
@@ -191,6 +190,26 @@ class Link(Generic[K]):
                     await self._socket.send(self._last_words)
         except ChannelError as error:
             self._finish(error.code, str(error))
+        scope.cancel()
+
+    async def _send_next(self) -> bool:
+        """Send what is most urgent, unless another task is sending, which sees to it that the writer goes on.
+
+        False: there was nothing to do.
+        """
+        if self._sending or self._end is not None or not (data := self._session.send(Next())):
+            return False
+        self._sending = True
+        try:
+            with trio.move_on_after(limits.SEND) as patience:
+                await self._socket.send(data)
+        finally:
+            self._sending = False
+        if patience.cancelled_caught:  # an end that reads nothing, but sends, is alive to keepalive: here it is not
+            self._finish(ErrorCode.TIMEOUT, f"the other end has taken nothing for {limits.SEND:.0f} s")
+        else:
+            self._tell_room()
+        return True
 
     async def _acknowledge(self) -> None:
         """Tell the peer what has become durable, in order, while the next batches are on their way to the disk."""
@@ -203,23 +222,21 @@ class Link(Generic[K]):
                     refusals = await pending()
                     if opened == self._opened:  # who opens a stream again meanwhile is told where that one stands
                         self._session.send(Acknowledge(stream=batch.stream, cursor=batch.last, refusals=refusals))
-                        self.wake()
+                        await self._send_acknowledgement()
                         deadline = self._session.deadline  # an acknowledgement may be held back
                         if deadline is not None and deadline < self._tick_at:
                             self._time.set()
 
-    async def _send(self, data: bytes) -> None:
-        """An end that reads nothing, but sends, is alive to keepalive: here it is not."""
-        with trio.move_on_after(limits.SEND) as patience:
-            await self._socket.send(data)
-        if patience.cancelled_caught:
-            self._finish(ErrorCode.TIMEOUT, f"the other end has taken nothing for {limits.SEND:.0f} s")
-        else:
-            self._tell_room()
+    async def _send_acknowledgement(self) -> None:
+        """Waking the writer costs as much as sending; the reader may not do so, for it must not wait for room."""
+        await self._send_next()
+        if self._session.may_send:
+            self.wake()
 
     def _tell_room(self) -> None:
-        self._room.set()
-        self._room = trio.Event()
+        if self._room.statistics().tasks_waiting:
+            self._room.set()
+            self._room = trio.Event()
 
     async def _keep_time(self) -> None:
         while (deadline := self._session.deadline) is not None:

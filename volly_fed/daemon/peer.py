@@ -50,6 +50,8 @@ class Peer:
         self._renewal_changed = trio.Event()
         self._room = trio.Event()
         self._settled: list[int] = []
+        self.deleting = 0
+        """Rows that are settled and still on the disk, as far as this process has settled them."""
         self._to_settle = trio.Event()
         self._later: list[tuple[int, bytes]] = []
         self._to_repeat = trio.Event()
@@ -69,7 +71,7 @@ class Peer:
     @property
     def idle(self) -> bool:
         """Nothing in memory that is wanted by anybody."""
-        return self.link is None and not self.unsettled and not self._settled
+        return self.link is None and not self.unsettled and not self.deleting
 
     def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes may be offered now; none while the peer has no room: they stay on the disk."""
@@ -95,7 +97,7 @@ class Peer:
     def more_work(self) -> None:
         """The stream or the disk holds more to send."""
         self.wanted.set()
-        self._room.set()
+        self._tell_room()
         self.wake()
 
     def wake(self) -> None:
@@ -155,14 +157,26 @@ class Peer:
         await self._room.wait()
         self._room = trio.Event()
 
+    def settled(self, rows: list[int]) -> None:
+        """The peer is done with `rows`, which are to be deleted."""
+        self.deleting += len(rows)
+        self._tell_room()
+
     def settle(self, rows: list[int]) -> None:
-        """The peer is done with `rows`."""
+        """See to `rows` later: the disk had no room to delete them, or a back-off is to be ended too."""
         self._settled += rows
         self._to_settle.set()
-        self._room.set()
+
+    def _tell_room(self) -> None:
+        if any(backlog.to_read for backlog in self.backlogs):
+            self._room.set()
+
+    def deleted(self, count: int) -> None:
+        """So many settled rows are off the disk."""
+        self.deleting -= count
 
     async def take_settled(self) -> list[int]:
-        """All rows that were settled since the last call; waits until there are some."""
+        """All rows that are to be seen to; waits until there are some."""
         await self._to_settle.wait()
         self._to_settle = trio.Event()
         rows, self._settled = self._settled, []

@@ -8,6 +8,7 @@ Never: gives an envelope up before it is settled or expired; forgets a backlog o
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 import trio
@@ -226,10 +227,14 @@ class Peers:
 
     def _want(self, peer: Peer) -> bool:
         """See that there is a link if anything is owed; whether there is."""
-        owed = bool(peer.unsettled) or any(self.store.outbound_depth(peer.domain))
+        owed = self._owes(peer)
         if owed:
             peer.wanted.set()
         return owed
+
+    def _owes(self, peer: Peer) -> bool:
+        envelopes, _ = self.store.outbound_depth(peer.domain)
+        return bool(peer.unsettled) or envelopes > peer.deleting
 
     async def _is_due(self, peer: Peer) -> bool:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
@@ -239,7 +244,7 @@ class Peers:
         if wait:
             with trio.move_on_after(wait):
                 await peer.wait_linked()
-            if not peer.unsettled and not any(self.store.outbound_depth(peer.domain)):
+            if not self._owes(peer):
                 return False
         return peer.link is None
 
@@ -328,8 +333,16 @@ class Peers:
             await trio.sleep(limits.OVERLOAD_RETRY)
             peer.offer_later()
 
+    def settled(self, peer: Peer, rows: list[int]) -> None:
+        """Have deleted what `peer` has acknowledged: it is not waited for, unless that brings trouble."""
+        peer.settled(rows)
+        if peer.standing.kept:
+            peer.settle(rows)
+        else:
+            self.store.begin_settling(rows, done=partial(peer.deleted, len(rows)), failed=partial(peer.settle, rows))
+
     async def _settle(self, peer: Peer) -> None:
-        """Delete from the disk what the peer has acknowledged, as much at once as has come together.
+        """Delete from the disk what the peer has acknowledged, where that did not pass by itself.
 
         Only this ends a back-off: a peer that proves itself and takes nothing must not be dialled without pause.
         """
@@ -342,6 +355,8 @@ class Peers:
             except StorageError:
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
+            else:
+                peer.deleted(len(rows))
 
     def _log_up(self, connection: Connection, level: TrustLevel) -> None:
         outcome = connection.outcome
@@ -380,7 +395,7 @@ class _PeerHandler:
         return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
-        self.peer.settle(event.keys)
+        self.peers.settled(self.peer, event.keys)
         self.peers.on_refused(event.keys, event.refused)
         if event.later:
             self.peer.later(event.later)

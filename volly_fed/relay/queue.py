@@ -34,6 +34,11 @@ class Backlog:
         self._inherited = True  # it may hold rows that a former process has stored: nobody knows how far they go
         self._reading_to: int | None = None  # a read is under way; it will see rows up to here
 
+    @property
+    def to_read(self) -> bool:
+        """Whether the disk holds, or may hold, more, and nobody is reading."""
+        return self._unread and self._reading_to is None
+
     def stored(self, rows: Sequence[int], room: int) -> int:
         """New `rows` go to the disk, and the stream has `room`: how many of them, from the first, to offer now."""
         if rows:

@@ -125,6 +125,11 @@ class Inbound:
         """When an acknowledgement that is held back wants to leave; infinite: none is."""
         return math.inf if self._durable == self._told or self._pressing else self._next_ack
 
+    @property
+    def may_acknowledge(self) -> bool:
+        """Whether an acknowledgement is due, or held back."""
+        return self._owing or self._durable != self._told
+
     def _allow(self) -> None:
         """What the peer may send from where it stands; what it was allowed before it may still."""
         self._most = max(self._most, self._told + self._grant.window)

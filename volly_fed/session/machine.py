@@ -154,6 +154,20 @@ class Session(Generic[K]):
         return limits.EXTRA_MESSAGES - len(self._extras) if self._extra_bytes < limits.EXTRA_BYTES else 0
 
     @property
+    def may_send(self) -> bool:
+        """Whether Next may have something: False is certain."""
+        return (
+            self._over
+            or self._open_due
+            or self._drain is not None
+            or self._ping is not None
+            or self._pong is not None
+            or bool(self._extras)
+            or self._inbound.may_acknowledge
+            or (not self._cursor_due and self._outbound.may_send)
+        )
+
+    @property
     def over(self) -> bool:
         """Whether Finished or Lost was told, or an error raised."""
         return self._over

@@ -125,6 +125,11 @@ class Outbound(Generic[K]):
         self._window = min(window, limits.WINDOW_ENVELOPES)
         self._window_bytes = min(window_bytes, limits.WINDOW_BYTES)
 
+    @property
+    def may_send(self) -> bool:
+        """Whether anything was not sent on this link; the window may be full."""
+        return self._sent - self._settled < len(self._in_flight) or any(self._waiting)
+
     def _settle(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         count, first = cursor - self._settled, self._settled + 1
         done = [self._in_flight.popleft() for _ in range(count)]

@@ -163,7 +163,7 @@ class LoopWriter(Writer):
         """`nursery` outlives the store; `look` sees the database when it is opened."""
         super().__init__(path, vfs, free, outage)
         self._machine, self._nursery, self._look = machine, nursery, look
-        self._jobs: list[Job[Any]] = []
+        self._queued: list[Job[Any]] = []
         self._more = trio.Event()
         self._database: apsw.Connection | None = None
 
@@ -184,7 +184,7 @@ class LoopWriter(Writer):
         """Queue `job`. Raises StorageError once the writer has been stopped."""
         if self._database is None:
             raise StorageError("the store is closed")
-        self._jobs.append(job)
+        self._queued.append(job)
         self._more.set()
 
     async def stop(self) -> None:
@@ -192,7 +192,7 @@ class LoopWriter(Writer):
         database, self._database = self._database, None
         if database is None:
             return
-        while self._jobs and not self._is_off():
+        while self._queued and not self._is_off():
             self._finish_all(self._commit(database))
         with suppress(apsw.Error):
             database.close()
@@ -216,8 +216,8 @@ class LoopWriter(Writer):
             self._finish_all(jobs)
 
     def _commit(self, database: apsw.Connection) -> list[Job[Any]]:
-        jobs, self._jobs = self._jobs[: limits.STORE_GROUP], self._jobs[limits.STORE_GROUP :]
-        if self._jobs:
+        jobs, self._queued = self._queued[: limits.STORE_GROUP], self._queued[limits.STORE_GROUP :]
+        if self._queued:
             self._more.set()
         if jobs:
             self._run(database, jobs)

@@ -29,8 +29,9 @@ class StoreBase:
         failed: Callable[[], None] | None = None,
         *,
         grows: bool = False,
+        patient: bool = False,
     ) -> Job[T]:
-        job = Job(run, after, failed, grows=grows)
+        job = Job(run, after, failed, grows=grows, patient=patient)
         self._writer.put(job)
         return job
 

@@ -171,15 +171,15 @@ class InboundStore(StoreBase):
         return await self._do(run)
 
     async def delete_inbound(self, rows: Iterable[int]) -> int:
-        """Delete `rows`, whose devices have acknowledged them; how many were there.
+        """Delete `rows`, whose devices have acknowledged them, when it fits; how many were there.
 
         Rows that are gone are not an error. Their ids stay in the duplicate set.
         """
         gone = list(rows)
         if not gone:
             return 0
-        deleted = await self._do(lambda database: delete_rows(database, "inbound", gone), self._uncount)
-        return sum(count for _, count, _ in deleted)
+        job = self._begin(lambda database: delete_rows(database, "inbound", gone), self._uncount, patient=True)
+        return sum(count for _, count, _ in await job.wait())
 
     async def _expire_inbound(self, now: float) -> Expired:
         """One step of the sweep: at most limits.STORE_SWEEP_ROWS rows."""

@@ -6,8 +6,8 @@ Source: lessons of others: bounded, ordered, with an age that can be seen.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, TypeAlias
 
 import apsw
 import attrs
@@ -20,6 +20,8 @@ from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import DomainName
 
 _CLASSES = tuple(EnvelopeClass)
+_Deleted: TypeAlias = list[tuple[int, int, int]]
+"""(peer's number, rows, bytes)."""
 
 
 @attrs.define
@@ -150,15 +152,30 @@ class OutboundStore(StoreBase):
         return await self._do(run)
 
     async def settle_outbound(self, rows: Iterable[int]) -> None:
-        """Delete the rows the peer has acknowledged; unknown keys are not an error (expired meanwhile).
+        """Delete the rows the peer has acknowledged, when it fits; unknown keys are not an error (expired meanwhile).
 
         Raises StorageError: then they will be sent again one day, which the peer notices by their ids.
         """
         keys = list(rows)
         if keys:
-            await self._do(lambda database: delete_rows(database, "outbound", keys), self._count_deleted)
+            await self.begin_settling(keys).wait()
 
-    def _count_deleted(self, deleted: list[tuple[int, int, int]]) -> None:
+    def begin_settling(
+        self, rows: list[int], *, done: Callable[[], None] | None = None, failed: Callable[[], None] | None = None
+    ) -> Job[_Deleted]:
+        """`settle_outbound` that is not waited for: `done` or `failed` is called on the loop.
+
+        Raises StorageError if the store is closed.
+        """
+
+        def after(deleted: _Deleted) -> None:
+            self._count_deleted(deleted)
+            if done is not None:
+                done()
+
+        return self._begin(lambda database: delete_rows(database, "outbound", rows), after, failed, patient=True)
+
+    def _count_deleted(self, deleted: _Deleted) -> None:
         for number, count, size in deleted:
             self._add_up(number, -count, -size)
 

@@ -3,10 +3,13 @@
 in: jobs (functions of the connection); out: their results on the event loop, in the order of the jobs, after the
 fsync that makes them durable, or StorageError.
 Never: waits for a timer to fill a group, reports success before the commit, or lets one bad job fail its neighbours.
+
+Deletions that nobody waits for are `patient`: they wake no thread, and cost no commit of their own while others come;
+at rest, that is what an envelope costs. What a crash keeps of them is sent or delivered once more, and recognised.
 """
 
-import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -20,6 +23,8 @@ from volly_fed.daemon.store.schema import open_database
 from volly_fed.errors import StorageError
 
 T = TypeVar("T")
+_TURNS = 2
+"""One for the task that stores, one for those that it has woken to send."""
 
 
 class NearlyFull(StorageError):
@@ -29,7 +34,7 @@ class NearlyFull(StorageError):
 class Job(Generic[T]):
     """One piece of work for the writer thread; `wait` gives its result once that is durable."""
 
-    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "run", "wrote")
+    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "patient", "run", "wrote")
 
     def __init__(
         self,
@@ -38,14 +43,17 @@ class Job(Generic[T]):
         failed: Callable[[], None] | None = None,
         *,
         grows: bool = False,
+        patient: bool = False,
     ) -> None:
         """`run` is called in the thread, inside a transaction; `after` on the loop, with what it returned, or `failed`.
 
         These run in the order of the jobs, before any task that waits for them: counts are kept there. A job that
         `grows` the store is refused while the disk is nearly full, so that those that make room still have some.
+        One that is `patient` goes with the next that is not, or after limits.STORE_PATIENCE.
         """
         self.run = run
         self.grows = grows
+        self.patient = patient
         self.wrote = False
         self._after = after
         self._failed = failed
@@ -95,8 +103,12 @@ def _storage_error(error: apsw.Error) -> StorageError:
     return StorageError(f"the store failed ({error}); nothing was written\nnote: look at the disk and its mount")
 
 
-class Writer:
-    """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it."""
+class Writer(trio.abc.Instrument):
+    """The thread and its queue. `start` opens the database; `stop` finishes what is queued and closes it.
+
+    The thread is woken when the loop has nothing else to do, or soon: both want the interpreter, and at rest, where an
+    envelope is stored and sent, handing it back and forth would cost more than the work.
+    """
 
     def __init__(self, path: Path, vfs: str, free: Callable[[Path], int], outage: Outage) -> None:
         """`path` and `vfs` as schema.open_database has them; `free`: bytes that may still be written to a folder.
@@ -104,8 +116,16 @@ class Writer:
         `outage` is told of every job, on the loop and before any task that waits for it.
         """
         self._path, self._vfs, self._free, self._outage = path, vfs, free, outage
-        self._queue: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._jobs: deque[Job[Any]] = deque()
         self._thread: threading.Thread | None = None
+        # what follows is written without a lock: of two threads that each write one and then read the other's, at
+        # least one sees what the other wrote
+        self._due = False  # a job that is not patient waits
+        self._stopping = False
+        self._resting = False  # the thread waits for whatever comes
+        self._held = 0  # how many more turns of the loop the thread need not know of what is due
+        self._signal = threading.Lock()  # released by the loop, acquired by the thread: look again
+        self._signal.acquire()
 
     async def start(self) -> None:
         """Open the database in the thread. Raises StorageError (store_schema.open_database)."""
@@ -115,19 +135,42 @@ class Writer:
         self._thread.start()
         with trio.CancelScope(shield=True):  # opening takes milliseconds; a half-started thread would be lost
             await opened.wait()
+        trio.lowlevel.add_instrument(self)
 
     def put(self, job: Job[Any]) -> None:
         """Queue `job`; never blocks. Raises StorageError once the writer has been stopped."""
         if self._thread is None:
             raise StorageError("the store is closed")
-        self._queue.put(job)
+        self._jobs.append(job)
+        if not job.patient:
+            self._due = True
+        elif not self._resting:
+            return
+        if self._held:
+            self._wake()  # there is much to do: begin
+        else:
+            self._held = _TURNS
+
+    def before_io_wait(self, timeout: float) -> None:
+        """At the end of each turn of the loop (trio.abc.Instrument)."""
+        if self._held:
+            self._held -= 1
+            if timeout or not self._held:
+                self._wake()
+
+    def _wake(self) -> None:
+        self._held = 0
+        if self._signal.locked():
+            self._signal.release()
 
     async def stop(self) -> None:
         """Commit what is queued, close the database and release its lock."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
-        self._queue.put(None)
+        trio.lowlevel.remove_instrument(self)
+        self._stopping = True
+        self._wake()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(thread.join)
             await trio.lowlevel.checkpoint()  # the last results were handed to the loop before the thread ended
@@ -166,19 +209,26 @@ class Writer:
     def _next_group(self) -> list[Job[Any]]:
         """All jobs queued by now, at least one; an empty list: stop."""
         group: list[Job[Any]] = []
-        job = self._queue.get()
-        while job is not None:
-            group.append(job)
-            if len(group) >= limits.STORE_GROUP:
-                break
-            try:
-                job = self._queue.get_nowait()
-            except queue.Empty:
-                break
-        else:
-            if group:
-                self._queue.put(None)  # finish this group first
+        while not group and not (self._stopping and not self._jobs):
+            self._wait()
+            self._due = False
+            while self._jobs and len(group) < limits.STORE_GROUP:
+                group.append(self._jobs.popleft())
+            if self._jobs:
+                self._due = True
         return group
+
+    def _wait(self) -> None:
+        """Until a job is due: at once if it is not patient."""
+        while not (self._due or self._stopping):
+            if self._signal.acquire(timeout=limits.STORE_PATIENCE):
+                continue
+            if self._jobs:
+                return
+            self._resting = True
+            if not self._jobs:
+                self._signal.acquire()
+            self._resting = False
 
 
 def _run_group(database: apsw.Connection, jobs: list[Job[Any]]) -> None:
