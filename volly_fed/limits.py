@@ -303,6 +303,10 @@ STORE_CHECKPOINT_PAGES = 1000
 """WAL pages before SQLite copies them into the database file (8 MiB)."""
 STORE_SWEEP_ROWS = 4096
 """Rows deleted in one transaction of the expiry sweep, so that commits of envelopes wait milliseconds at most."""
+DELETE_PACE = 0.05
+"""Envelopes that devices have acknowledged are deleted together: each commit costs as much as many of them."""
+DELETE_ROWS = 128
+"""So many are deleted at once: until then they count against their mailbox's quota."""
 STORE_MAILBOX_MEMORY = 65536
 """Mailboxes whose registration and counts are at hand without asking the disk."""
 STREAMS_PER_PEER = 8

@@ -6,7 +6,7 @@ Never: takes an edge's word for a mailbox: edge.claims judges every proof and ev
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -65,6 +65,7 @@ class EdgeLinks:
     _last: int = attrs.field(default=0, init=False)
     _deletions: list[int] = attrs.field(factory=list, init=False, repr=False)
     _to_delete: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _much_to_delete: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._claims = Claims(self.domain)
@@ -117,16 +118,25 @@ class EdgeLinks:
 
     async def run(self) -> None:
         """Delete what devices have acknowledged, as much at once as has come together; until cancelled."""
-        while True:
-            await self._to_delete.wait()
-            self._to_delete = trio.Event()
-            rows, self._deletions = self._deletions, []
-            try:
-                await self.store.delete_inbound(rows)
-            except StorageError as error:  # they come once more, and the device knows them
-                self.log.storage_failed(reason=str(error))
+        try:
+            while True:
+                await self._to_delete.wait()
+                with trio.move_on_after(limits.DELETE_PACE):
+                    await self._much_to_delete.wait()
+                self._to_delete, self._much_to_delete = trio.Event(), trio.Event()
+                await self._delete()
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._delete()
 
-    def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
+    async def _delete(self) -> None:
+        rows, self._deletions = self._deletions, []
+        try:
+            await self.store.delete_inbound(rows)
+        except StorageError as error:  # they come once more, and the device knows them
+            self.log.storage_failed(reason=str(error))
+
+    def stored(self, rows: Mapping[MailboxId, Sequence[Row]]) -> None:
         """Rows for mailboxes here are on their way to the disk, told in their order: deliver them where claimed."""
         for number in self._claims.stored(rows):
             edge = self._links.get(number)
@@ -193,6 +203,8 @@ class EdgeLinks:
             case Delete(rows):
                 self._deletions += rows
                 self._to_delete.set()
+                if len(self._deletions) >= limits.DELETE_ROWS:
+                    self._much_to_delete.set()
             case Rejected(link, reason):
                 edge = self._links.get(link)
                 self.log.edge_refused(edge=edge.name if edge else "", code="BAD_PROOF", reason=reason)
@@ -229,6 +241,7 @@ class EdgeLinks:
                 await self._give(edge, read)
 
     async def _give(self, edge: "_EdgeLink", read: Read) -> None:
+        await self._delete()  # what is read must not be what was acknowledged
         try:
             rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
         except StorageError as error:
