@@ -86,8 +86,11 @@ def homeserver(clock: Clock, size: int, total: int, mailboxes: list[MailboxId]) 
     deleted = 0
     for batch in batches(rows, size):
         answers = acknowledgements(batch)
+        fresh: dict[MailboxId, list[Row]] = {}
+        for mailbox, row in batch:
+            fresh.setdefault(mailbox, []).append(row)
         with clock("give"):
-            claims.stored(batch)
+            claims.stored(fresh)
             messages = list(iter(partial(claims.next_delivery, 1), None))
         with clock("encode DELIVER"):
             for message in messages:

@@ -11,6 +11,7 @@ from functools import partial
 import attrs
 import trio
 
+from tests.edge.net import by_mailbox
 from volly_fed.channel import DEVICE
 from volly_fed.client import DeviceKeys
 from volly_fed.client.seal import Content, seal
@@ -176,7 +177,6 @@ class DeviceWorld:
                 self.domain,
                 own=self.domain,
                 level=TrustLevel.FULL,
-                size=len(frame),
             )
             if not decision.allowed:
                 refused.append((key, *REFUSAL))
@@ -186,7 +186,7 @@ class DeviceWorld:
         self.rows += stored
         if self.settle:
             self.at_edge(self.registry.settled([key for key, _ in items], refused))
-        self.claims.stored(stored)
+        self.claims.stored(by_mailbox(stored))
         self._pass_on()
 
     def _row(self, envelope_id: bytes, frame: bytes) -> Row:
@@ -205,7 +205,7 @@ class DeviceWorld:
         envelope = parse_envelope(frame)
         rows = [(envelope.mailbox, self._row(envelope.id, frame))]
         self.rows += rows
-        self.claims.stored(rows)
+        self.claims.stored(by_mailbox(rows))
         self._pass_on()
         self._deliver()
         return frame

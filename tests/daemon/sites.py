@@ -165,7 +165,7 @@ class Site:
         inbound, refused = self.server.intake.on_inbound, self.server.peers.on_refused
 
         def arrived(rows: Any) -> None:
-            self.arrived.extend(row.frame for _, row in rows)
+            self.arrived.extend(row.frame for some in rows.values() for row in some)
             inbound(rows)
             self.tell()
 

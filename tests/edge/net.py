@@ -6,7 +6,7 @@ An edge can be made to lie: `on_way_up` and `on_way_down` see each message that 
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from volly_fed.client import Card, Content, DeviceKeys, seal
@@ -29,6 +29,14 @@ M = TypeVar("M", bound=Message)
 
 def edge_fingerprint(name: str) -> Fingerprint:
     return Fingerprint(hashlib.sha256(name.encode()).digest())
+
+
+def by_mailbox(rows: Iterable[tuple[MailboxId, Row]]) -> dict[MailboxId, list[Row]]:
+    """As the daemon tells of what is stored."""
+    found: dict[MailboxId, list[Row]] = {}
+    for mailbox, row in rows:
+        found.setdefault(mailbox, []).append(row)
+    return found
 
 
 def again(message: M) -> M:
@@ -185,7 +193,7 @@ class Net:
             row = Row(self._last_row, envelope.id, encode_envelope(envelope))
             rows.append((envelope.mailbox, row))
         self.rows += rows
-        self.claims.stored(rows)
+        self.claims.stored(by_mailbox(rows))
         self.run()
 
     def run(self) -> None:

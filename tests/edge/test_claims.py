@@ -162,14 +162,14 @@ def test_rows_committed_while_the_store_is_read_are_not_lost_or_doubled(bob: Dev
     read = claims.next_read(1)
     assert read is not None
     new = Row(50, bytes(16), b"frame that came during the read")
-    claims.stored([(bob.address.mailbox, new)])
+    claims.stored({bob.address.mailbox: [new]})
     claims.give_read(read, [])
     assert claims.next_delivery(1) is None
     second = claims.next_read(1)
     assert second is not None
     claims.give_read(second, [new])
     assert claims.next_delivery(1) == Deliver(envelopes=[new.frame])
-    claims.stored([(bob.address.mailbox, new)])  # told late: it was read already
+    claims.stored({bob.address.mailbox: [new]})  # told late: it was read already
     assert claims.next_delivery(1) is None
     assert device.holding
 
@@ -324,8 +324,8 @@ def test_commits_told_out_of_order_are_delivered_all_the_same(bob: DeviceKeys) -
     mailbox = bob.address.mailbox
     first, second = (Row(n, n.to_bytes(16, "big"), encode_envelope(light(bob, n))) for n in (2, 3))
     net.rows += [(mailbox, first), (mailbox, second)]
-    net.claims.stored([(mailbox, second)])
-    net.claims.stored([(mailbox, first)])
+    net.claims.stored({mailbox: [second]})
+    net.claims.stored({mailbox: [first]})
     net.run()
     assert sorted(int.from_bytes(item.envelope.id, "big") for item in device.raw) == [0, 2, 3]
 
@@ -342,7 +342,7 @@ def test_what_was_read_for_a_claim_that_ended_is_dropped(bob: DeviceKeys) -> Non
     net.claims.give_read(read, [row])
     assert not net.claims.waits(read.link)
     net.rows.append((mailbox, row))
-    net.claims.stored([(mailbox, row)])
+    net.claims.stored({mailbox: [row]})
     net.run()
     assert len(new.raw) == 1
 

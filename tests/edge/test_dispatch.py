@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from tests.edge.net import HOME, Net
+from tests.edge.net import HOME, Net, by_mailbox
 from tests.edge.test_claims import light
 from volly_fed import limits
 from volly_fed.client import DeviceKeys
@@ -27,7 +27,7 @@ def told(net: Net, keys: list[DeviceKeys], first: int, last: int) -> list[tuple[
         envelope = light(keys[number % len(keys)], number)
         rows.append((envelope.mailbox, Row(number, envelope.id, encode_envelope(envelope))))
     net.rows += rows
-    net.claims.stored(rows)
+    net.claims.stored(by_mailbox(rows))
     return rows
 
 
@@ -45,7 +45,7 @@ def test_rows_of_several_mailboxes_are_not_read_back(many: list[DeviceKeys]) -> 
         net.connect(keys, acknowledging=False)
     rows = told(net, many, 1, 30)
     assert net.claims.next_read(1) is None
-    assert deliveries(net) == [Deliver(envelopes=[row.frame for _, row in rows])]
+    assert deliveries(net) == [Deliver(envelopes=[row.frame for some in by_mailbox(rows).values() for row in some])]
 
 
 def test_what_comes_while_the_writer_is_busy_leaves_together(bob: DeviceKeys) -> None:

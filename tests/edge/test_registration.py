@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, TrustLevel
-from volly_fed.edge.admission import REFUSAL, Usage, decide_admission
+from volly_fed.edge.admission import REFUSAL, Room, decide_admission
 from volly_fed.edge.registration import (
     NOTHING,
     Registration,
@@ -102,34 +102,32 @@ def test_capabilities_are_never_on_the_wire_or_shown() -> None:
     ],
 )
 def test_who_may_put_something_in(capability: bytes, origin: DomainName, level: TrustLevel, allowed: bool) -> None:
-    decision = decide_admission(REGISTRATION, capability, origin, own=OWN, level=level, size=1500)
+    decision = decide_admission(REGISTRATION, capability, origin, own=OWN, level=level)
     assert decision.allowed is allowed
 
 
 @pytest.mark.parametrize(
-    ("usage", "allowed"),
+    ("room", "allowed"),
     [
-        (Usage(envelopes=limits.MAILBOX_ENVELOPES - 1, bytes=0), True),
-        (Usage(envelopes=limits.MAILBOX_ENVELOPES, bytes=0), False),
-        (Usage(envelopes=1, bytes=limits.MAILBOX_BYTES - 1500), True),
-        (Usage(envelopes=1, bytes=limits.MAILBOX_BYTES - 1499), False),
+        (Room(1, 1500), True),
+        (Room(0, 1500), False),
+        (Room(-1, 1500), False),  # the quota was made smaller
+        (Room(1, 1499), False),
     ],
 )
-def test_a_full_mailbox_takes_nothing(usage: Usage, allowed: bool) -> None:
-    decision = decide_admission(REGISTRATION, OPEN, PEER, own=OWN, level=TrustLevel.FULL, usage=usage, size=1500)
-    assert decision.allowed is allowed
+def test_a_full_mailbox_takes_nothing(room: Room, allowed: bool) -> None:
+    assert room.take(1500) is allowed
+    assert not room.take(1500)
 
 
 def test_there_is_one_refusal_and_it_names_no_reason() -> None:
     """The daemon has nothing else to send: decisions carry no code, and REFUSAL is the one constant."""
-    full = Usage(envelopes=limits.MAILBOX_ENVELOPES, bytes=0)
     level = TrustLevel.SELECTIVE
     refused = [
-        decide_admission(None, OPEN, PEER, own=OWN, level=level, size=1500),
-        decide_admission(NOTHING, OPEN, PEER, own=OWN, level=level, size=1500),
-        decide_admission(REGISTRATION, os.urandom(16), PEER, own=OWN, level=level, size=1500),
-        decide_admission(REGISTRATION, NAMED, OTHER, own=OWN, level=level, size=1500),
-        decide_admission(REGISTRATION, OPEN, PEER, own=OWN, level=level, usage=full, size=1500),
+        decide_admission(None, OPEN, PEER, own=OWN, level=level),
+        decide_admission(NOTHING, OPEN, PEER, own=OWN, level=level),
+        decide_admission(REGISTRATION, os.urandom(16), PEER, own=OWN, level=level),
+        decide_admission(REGISTRATION, NAMED, OTHER, own=OWN, level=level),
     ]
     assert not any(decision.allowed for decision in refused)
     assert not any(hasattr(decision, "code") for decision in refused)

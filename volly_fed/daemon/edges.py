@@ -6,7 +6,7 @@ Never: takes an edge's word for a mailbox: edge.claims judges every proof and ev
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import attrs
 import trio
@@ -118,18 +118,28 @@ class EdgeLinks:
 
     async def run(self) -> None:
         """Delete what devices have acknowledged, as much at once as has come together; until cancelled."""
-        while True:
-            await self._to_delete.wait()
-            self._to_delete = trio.Event()
-            rows, self._deletions = list(dict.fromkeys(self._deletions)), []  # on another claim it does
-            try:
-                await self.store.delete_inbound(rows)
-            except StorageError:  # on this claim the device acknowledges them no second time
-                await trio.sleep(limits.OVERLOAD_RETRY)
-                self._deletions += rows
-                self._to_delete.set()
+        try:
+            while True:
+                await self._to_delete.wait()
+                self._to_delete = trio.Event()
+                if not await self._delete():
+                    await trio.sleep(limits.OVERLOAD_RETRY)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._delete()
 
-    def stored(self, rows: list[tuple[MailboxId, Row]]) -> None:
+    async def _delete(self) -> bool:
+        """Delete what has come together; if that fails, it stays: on its claim a device acknowledges nothing twice."""
+        rows, self._deletions = list(dict.fromkeys(self._deletions)), []  # on another claim it does
+        try:
+            await self.store.delete_inbound(rows)
+        except StorageError:
+            self._deletions += rows
+            self._to_delete.set()
+            return False
+        return True
+
+    def stored(self, rows: Mapping[MailboxId, Sequence[Row]]) -> None:
         """Rows for mailboxes here are on their way to the disk, told in their order: deliver them where claimed."""
         for number in self._claims.stored(rows):
             edge = self._links.get(number)
@@ -239,6 +249,7 @@ class EdgeLinks:
                 await self._give(edge, read)
 
     async def _give(self, edge: "_EdgeLink", read: Read) -> None:
+        await self._delete()  # what is read must not be what was acknowledged
         try:
             rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
         except StorageError:

@@ -6,7 +6,8 @@ Never: tells a refusal that depends on a mailbox from another, or reports anythi
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import TypeAlias
 
@@ -24,10 +25,9 @@ from volly_fed.daemon.store.store import (
     Position,
     Store,
     Stored,
-    inbound_row,
     outbound_row,
 )
-from volly_fed.edge.admission import REFUSAL, Usage, decide_admission
+from volly_fed.edge.admission import REFUSAL, Room, decide_admission
 from volly_fed.edge.delivery import Row
 from volly_fed.edge.registration import Registration, parse_registration
 from volly_fed.errors import BadMessage, StorageError
@@ -81,7 +81,7 @@ class Intake:
     """Whether there may be a queue for a domain: their number is bounded."""
     on_outbound: Callable[[DomainName, range, list[OutboundRow]], None]
     """Rows for a peer that are on their way to the disk, and their keys: sending need not wait."""
-    on_inbound: Callable[[list[tuple[MailboxId, Row]]], None]
+    on_inbound: Callable[[Mapping[MailboxId, Sequence[Row]]], None]
     """Rows for mailboxes here that are on their way to the disk: delivering need not wait."""
     note_submission: Callable[[int, range, Sequence[bytes]], None]
     """(edge link, rows, envelope ids): whom to tell of a late refusal."""
@@ -168,30 +168,30 @@ class Intake:
         )
 
     async def _admit(self, origin: DomainName, level: Policy | TrustLevel, sorted_: _Sorted) -> list[InboundRow]:
-        """What of `sorted_.local` its mailboxes here let in; the rest is refused."""
-        rows: list[InboundRow] = []
+        """What of `sorted_.local` its mailboxes here let in; the rest is refused.
+
+        Every question is asked once in a batch, for a mailbox that exists and for one that does not.
+        """
         records = await self.store.mailboxes({head.mailbox for _, head, _ in sorted_.local})
-        load: dict[MailboxId, Usage] = {}
-        quota = Usage(envelopes=self.limits.mailbox_envelopes, bytes=self.limits.mailbox_bytes)
+        allowed: dict[tuple[MailboxId, bytes], bool] = {}
+        rooms: dict[MailboxId, Room] = {}
+        rows: list[InboundRow] = []
         for sequence, head, frame in sorted_.local:
-            record = records.get(head.mailbox)
-            usage = load.get(head.mailbox) or _usage(record)
-            decision = decide_admission(
-                _registration_of(record),
-                head.capability,
-                origin,
-                own=self.domain,
-                level=level,
-                usage=usage,
-                quota=quota,
-                size=len(frame),
-            )
-            if not decision.allowed:
+            mailbox, capability = asked = head.mailbox, head.capability
+            if asked not in allowed:
+                record = records.get(mailbox)
+                decision = decide_admission(_registration_of(record), capability, origin, own=self.domain, level=level)
+                allowed[asked] = decision.allowed
+                rooms.setdefault(mailbox, self._room_in(record))
+            if allowed[asked] and rooms[mailbox].take(len(frame)):
+                rows.append(InboundRow(mailbox, head.id, head.expiry, head.urgency, frame))
+            else:
                 sorted_.refusals.append((sequence, *REFUSAL))
-                continue
-            load[head.mailbox] = Usage(envelopes=usage.envelopes + 1, bytes=usage.bytes + len(frame))
-            rows.append(inbound_row(head, frame))
         return rows
+
+    def _room_in(self, record: MailboxRecord | None) -> Room:
+        most, most_bytes = self.limits.mailbox_envelopes, self.limits.mailbox_bytes
+        return Room(most - record.envelopes, most_bytes - record.bytes) if record else Room(most, most_bytes)
 
     async def _store_local(self, rows: list[InboundRow], at: Position | None) -> Stored:
         """Begin to store `rows`, together with the position of their batch, and deliver them meanwhile.
@@ -199,13 +199,11 @@ class Intake:
         What is delivered and then not stored comes again: the device, which remembers what it has, takes it once.
         """
         stored = await self.store.begin_inbound(rows, at)
-        self.on_inbound(
-            [
-                (row.mailbox, Row(key, row.id, row.frame))
-                for key, row in zip(stored.keys, rows, strict=True)
-                if key is not None
-            ]
-        )
+        fresh: defaultdict[MailboxId, list[Row]] = defaultdict(list)
+        for key, (mailbox, identity, _, _, frame) in zip(stored.keys, rows, strict=True):
+            if key is not None:
+                fresh[mailbox].append(Row(key, identity, frame))
+        self.on_inbound(fresh)
         return stored
 
     async def _nothing_stored(self, batch: Received) -> tuple[Refusal, ...]:
@@ -220,7 +218,3 @@ def _registration_of(record: MailboxRecord | None) -> Registration | None:
         return _registration(record.registration)
     except BadMessage:
         return None
-
-
-def _usage(record: MailboxRecord | None) -> Usage:
-    return Usage(envelopes=record.envelopes, bytes=record.bytes) if record else Usage(envelopes=0, bytes=0)

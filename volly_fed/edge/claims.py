@@ -7,7 +7,7 @@ Never: waits, or believes an edge about a mailbox. Source: docs/architecture.md,
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import attrs
@@ -206,9 +206,7 @@ class Claims:
         if delivery.position < read.after:  # since then it was told to go back: what was read leaves a gap
             delivery.behind = True
         else:
-            dispatch = self._links[held.link].dispatch
-            for frame in delivery.give(rows):
-                dispatch.put(delivery, frame)
+            self._links[held.link].dispatch.put(delivery, delivery.give(rows))
             delivery.behind = delivery.behind or bool(rows)
         self._maybe_ready(read.mailbox, held)
 
@@ -217,32 +215,32 @@ class Claims:
         read.delivery.reading = False
         read.delivery.behind = True
 
-    def stored(self, rows: Iterable[tuple[MailboxId, StoredRow]]) -> set[int]:
+    def stored(self, rows: Mapping[MailboxId, Sequence[StoredRow]]) -> set[int]:
         """Rows on their way to the disk, told in their order: queued at once where the claim has all before them.
 
         Saves reading them back. Where the window or the link's queue is full, or a read is under way, they are read
         when there is room. Gives the links that have something to do: `next_delivery`, `next_read`.
         """
         concerned: set[int] = set()
-        held_of, links = self._held.get, self._links
-        for mailbox, row in rows:
-            held = held_of(mailbox)
-            if held is None:
-                continue
-            concerned.add(held.link)
-            delivery = held.delivery
-            if row.row <= delivery.position:
-                if delivery.given(row):
-                    continue  # it was read meanwhile
-                delivery.position = row.row - 1  # told out of order: what follows it is read again
-                delivery.behind = True
-            dispatch = links[held.link].dispatch
-            if delivery.behind or delivery.reading or not delivery.room or dispatch.full:
-                delivery.behind = True
+        for mailbox, fresh in rows.items():
+            held = self._held.get(mailbox)
+            if held is not None:
+                concerned.add(held.link)
+                self._give_fresh(held, fresh)
                 self._maybe_ready(mailbox, held)
-            elif delivery.take(row):
-                dispatch.put(delivery, row.frame)
         return concerned
+
+    def _give_fresh(self, held: _Held, rows: Sequence[StoredRow]) -> None:
+        delivery, dispatch = held.delivery, self._links[held.link].dispatch
+        if rows[0].row <= delivery.position:
+            missed = [row.row for row in rows if row.row <= delivery.position and not delivery.given(row)]
+            if missed:  # told out of order, and not read meanwhile: what follows is read again
+                delivery.position = missed[0] - 1
+                delivery.behind = True
+        if delivery.behind or delivery.reading:
+            delivery.behind = True
+        else:
+            dispatch.put(delivery, delivery.give(rows, most=dispatch.room, most_bytes=dispatch.room_bytes))
 
     def wake(self, mailboxes: Iterable[MailboxId]) -> None:
         """Something may be stored for these: look again."""

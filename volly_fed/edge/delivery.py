@@ -5,6 +5,7 @@ A new claim starts a new Delivery at the beginning of the mailbox: what the last
 Never: holds envelopes, only ids, rows, sizes, digests; deletes what the device did not acknowledge as delivered.
 """
 
+import math
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -69,34 +70,29 @@ class Delivery:
         """How many more bytes fit; the last envelope may go beyond, so that a large one is not stuck."""
         return max(0, limits.DELIVERY_WINDOW_BYTES - self._bytes)
 
-    def take(self, row: StoredRow) -> bool:
-        """Take `row`, which follows all that were given, into the window; whether it is to be sent.
+    def give(self, rows: Iterable[StoredRow], *, most: float = math.inf, most_bytes: float = math.inf) -> list[bytes]:
+        """Take `rows` into the window as far as they fit, and `most` of them; the frames of those, to be sent.
 
-        Not if an envelope of the same id is in flight. The caller has looked at `room`.
+        Rows at or before `position` are not given again, nor is an id that is in flight. What does not fit leaves
+        `behind` set.
         """
-        self.position = row.row
-        identity, frame = row.id, row.frame
-        if identity in self._flight:
-            return False
-        size = len(frame)
-        self._flight[identity] = (row.row, frame_digest(frame), size)
-        self._bytes += size
-        return True
-
-    def give(self, rows: Iterable[StoredRow]) -> list[bytes]:
-        """Take `rows` into the window as far as they fit; the frames of those that did, to be sent.
-
-        Rows at or before `position` are not given again. What does not fit leaves `behind` set.
-        """
+        flight, position, size = self._flight, self.position, self._bytes
+        full = min(limits.DELIVERY_WINDOW, len(flight) + most)
+        full_size = min(limits.DELIVERY_WINDOW_BYTES, size + most_bytes)
         frames = []
         for row in rows:
-            if row.row <= self.position:
+            number, identity, frame = row.row, row.id, row.frame
+            if number <= position:
                 continue
-            if not self.room:
+            if len(flight) >= full or size >= full_size:
                 self.behind = True
                 break
-            if self.take(row):
-                frames.append(row.frame)
+            position = number
+            if identity not in flight:
+                flight[identity] = (number, frame_digest(frame), len(frame))
+                size += len(frame)
+                frames.append(frame)
+        self.position, self._bytes = position, size
         return frames
 
     def given(self, row: StoredRow) -> bool:

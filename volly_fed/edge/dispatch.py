@@ -29,14 +29,24 @@ class Dispatch:
         return len(self._waiting)
 
     @property
-    def full(self) -> bool:
-        """Whether this edge has enough to do: what else comes for its mailboxes stays on the disk."""
-        return len(self._waiting) >= limits.EDGE_QUEUE or self._bytes >= limits.EDGE_QUEUE_BYTES
+    def room(self) -> int:
+        """How many more envelopes this edge may be given; what else comes for its mailboxes stays on the disk."""
+        return max(0, limits.EDGE_QUEUE - len(self._waiting))
 
-    def put(self, delivery: Delivery, frame: bytes) -> None:
-        """Queue one that `delivery` has taken into its window."""
-        self._waiting.append((delivery, frame))
-        self._bytes += len(frame)
+    @property
+    def room_bytes(self) -> int:
+        """How many more bytes; the last envelope may go beyond."""
+        return max(0, limits.EDGE_QUEUE_BYTES - self._bytes)
+
+    @property
+    def full(self) -> bool:
+        """Whether this edge has enough to do."""
+        return not self.room or not self.room_bytes
+
+    def put(self, delivery: Delivery, frames: list[bytes]) -> None:
+        """Queue what `delivery` has taken into its window."""
+        self._waiting.extend([(delivery, frame) for frame in frames])
+        self._bytes += sum(map(len, frames))
 
     def next(self) -> Deliver | None:
         """What leaves next: at most limits.BATCH_ENVELOPES and limits.BATCH_BYTES."""

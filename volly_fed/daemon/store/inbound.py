@@ -4,7 +4,7 @@ in: a batch's rows, in one transaction with its position in the peer's stream (`
 Never: stores for a mailbox nobody claimed, or an id twice while its envelope could still be valid.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -115,16 +115,18 @@ class InboundStore(StoreBase):
         Raises StorageError if the store is closed; `wait` also if the batch before `at` was not stored.
         """
         known = await self.mailboxes({row.mailbox for row in rows})
+        numbers = {mailbox: record.number for mailbox, record in known.items()}
         keys: list[int | None] = []
         values: _Values = []
+        key = self._next_inbound
         for mailbox, identity, expiry, urgency, frame in rows:
-            record = known.get(mailbox)
-            if record is None:
+            if mailbox in numbers:
+                values.append((key, numbers[mailbox], identity, expiry, urgency, frame))
+                keys.append(key)
+                key += 1
+            else:
                 keys.append(None)
-                continue
-            values.append((self._next_inbound, record.number, identity, expiry, urgency, frame))
-            keys.append(self._next_inbound)
-            self._next_inbound += 1
+        self._next_inbound = key
         now = int(self._clock())
 
         def run(database: apsw.Connection) -> set[int]:
@@ -133,9 +135,12 @@ class InboundStore(StoreBase):
             return _insert_new(database, values)
 
         def after(skipped: set[int]) -> None:
+            sizes: defaultdict[int, list[int]] = defaultdict(list)
             for row, number, _, _, _, frame in values:
                 if row not in skipped:
-                    self._count(number, 1, len(frame))
+                    sizes[number].append(len(frame))
+            for number, of in sizes.items():
+                self._count(number, len(of), sum(of))
 
         return Stored(keys, self._begin(run, after, grows=True))
 
