@@ -108,7 +108,7 @@ async def test_links_of_one_age_are_not_renewed_in_step_and_only_by_whom_dialled
         ours, theirs = known(a, b)
         assert theirs.renew_at == math.inf
         link = link_of(a, B)
-        ages = {a.server.peers._first_renewal(ours, link, 0.0) - link.since for _ in range(50)}
+        ages = {a.server.peers._renewal.first(ours, link, 0.0) - link.since for _ in range(50)}
         assert len(ages) == 50
         assert 0.8 * limits.LINK_AGE <= min(ages) < 0.9 * limits.LINK_AGE
         assert 1.1 * limits.LINK_AGE < max(ages) <= 1.2 * limits.LINK_AGE

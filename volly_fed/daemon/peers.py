@@ -5,8 +5,6 @@ A peer's RemoteError, DiscoveryError or broken socket costs that peer a back-off
 Never: gives an envelope up before it is settled or expired; forgets a backlog over a restart.
 """
 
-import math
-import random
 from collections.abc import Callable
 from functools import partial
 
@@ -15,13 +13,14 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode, Role, TrustLevel
-from volly_fed.daemon.backoff import Attempts, Standing, pause
+from volly_fed.daemon.backoff import Attempts, Standing
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.ration import Ration
+from volly_fed.daemon.renewal import Renewal
 from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
@@ -48,20 +47,17 @@ class Peers:
     intake: Intake = attrs.field(init=False)
     _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
-    _renewals: trio.Nursery = attrs.field(init=False)
-    """New links that take the place of others: they outlive those."""
+    _renewal: Renewal = attrs.field(init=False)
     _ended: trio.Event = attrs.field(factory=trio.Event, init=False)
     _closing: bool = attrs.field(default=False, init=False)
     _level_of: Callable[[DomainName], TrustLevel] | None = attrs.field(default=None, init=False)
     """Since the last reload: what a link must have that was judged before it."""
-    _shown_since: float = attrs.field(default=-math.inf, init=False)
-    """Since when we show what we show now; a link that was begun before shows the peer something else."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Keep every peer's task until cancelled, beginning with those we owe something since an earlier run."""
         self._new, new = trio.open_memory_channel[Peer](float("inf"))  # bounded by limits.PEERS
         async with trio.open_nursery() as nursery, new:
-            self._renewals = nursery
+            self._renewal = Renewal(dial=self._dial, log=self.log, attempts=self.attempts, nursery=nursery)
             for queue in await self.store.outbound_peers():
                 self._peer(queue.peer).wanted.set()
             task_status.started()
@@ -104,14 +100,14 @@ class Peers:
         link = peer.link = Link(connection.socket, session, handler)
         peer.level, peer.dialled_by_us = level, connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
-        peer.renew_at, peer.renewing = self._first_renewal(peer, link, connection.took), False
+        peer.renew_at, peer.renewing = self._renewal.first(peer, link, connection.took), False
         peer.changed()
         peer.ration.begin(link)
         self._log_up(connection, level)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
-                nursery.start_soon(self._renew, peer, link)
+                nursery.start_soon(self._renewal.keep, peer, link)
                 nursery.start_soon(peer.ration.keep, link)
                 end = await link.run()
                 nursery.cancel_scope.cancel()
@@ -138,15 +134,8 @@ class Peers:
         return ended
 
     def renew(self) -> None:
-        """What we show has changed: new links take the place of all, little by little, so that every peer sees it.
-
-        Also of those that the peer dialled: we dial ourselves.
-        """
-        self._shown_since = trio.current_time()
-        linked = [(peer, peer.link) for peer in self._peers.values() if peer.link is not None]
-        spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))
-        for peer, link in linked:
-            peer.renew(_may_be_replaced(peer, link) + random.uniform(0, spread))  # noqa: S311 - spreads load
+        """What we show has changed: new links take the place of all, little by little, so that every peer sees it."""
+        self._renewal.renew(self._peers.values())
 
     def hold_to(self, domain: DomainName, identity: Fingerprint) -> None:
         """The operator has accepted `identity` of `domain`: a link on another one ends.
@@ -210,12 +199,16 @@ class Peers:
             await self.attempts.begin(peer.standing)
             peer.dialling = True
             try:
-                await self.dialer.dial(peer.domain, self.converse)
+                await self._dial(peer.domain)
             except (RemoteError, DiscoveryError, StorageError, OSError) as error:
                 await self._note_failure(peer, error)
                 peer.wanted.set()
             finally:
                 peer.dialling = False
+
+    async def _dial(self, domain: DomainName) -> None:
+        if not self._closing:
+            await self.dialer.dial(domain, self.converse)
 
     async def _note_failure(self, peer: Peer, error: Exception) -> None:
         standing = peer.standing
@@ -264,46 +257,6 @@ class Peers:
                 return None
             old.drain(ErrorCode.REPLACED, "another link has taken over")
         return Session(peer.outbound, now=trio.current_time(), extra=frozenset({Refuse}))
-
-    def _first_renewal(self, peer: Peer, link: Link[int], took: float) -> float:
-        """When a new link is due in the place of `link`: in its time, if we dialled it, or soon, if it is dated."""
-        if trio.current_time() - took < self._shown_since:
-            return _may_be_replaced(peer, link)
-        if not peer.dialled_by_us:
-            return math.inf
-        return link.since + limits.LINK_AGE * random.uniform(*limits.LINK_AGE_JITTER)  # noqa: S311 - spreads load
-
-    async def _renew(self, peer: Peer, link: Link[int]) -> None:
-        """Have a new link in the place of `link` when that is due. While there is none, `link` stays, whatever happens.
-
-        Whether it may stay is for the policy to say, on both sides, and for the operator: `judge_again`, `hold_to`.
-        """
-        failures = 0
-        while True:
-            await peer.wait_renewal()
-            if self._closing or peer.link is not link:
-                return
-            ended = trio.Event()
-            self._renewals.start_soon(self._replace, peer, link, ended)
-            await ended.wait()
-            if peer.link is not link:
-                return
-            failures += 1
-            wait = pause(failures, self.attempts.cap) * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
-            peer.renew(trio.current_time() + wait)
-
-    async def _replace(self, peer: Peer, link: Link[int], ended: trio.Event) -> None:
-        """Dial a link that takes over from `link`, and run it to its end."""
-        peer.renewing = True
-        try:
-            await self.dialer.dial(peer.domain, self.converse)
-        except (RemoteError, DiscoveryError, StorageError, OSError) as error:
-            if peer.link is link:
-                self.log.renewal_failed(peer=peer.domain, reason=str(error))
-        finally:
-            peer.renewing = False
-            peer.changed()
-            ended.set()
 
     async def _feed(self, peer: Peer) -> None:
         """Offer what lies on the disk as the stream has room for it."""
@@ -369,14 +322,6 @@ class Peers:
             signature=TLS_SIGNATURE_NAME,
             took_ms=round(connection.took * 1000, 1),
         )
-
-
-def _may_be_replaced(peer: Peer, link: Link[int]) -> float:
-    """From when on `link` gives way to one that we dial: where the peer dialled it, the two must not count as one.
-
-    Both ends saw it come about at slightly different times, hence twice the time.
-    """
-    return max(trio.current_time(), link.since + (0 if peer.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
 
 
 @attrs.frozen(kw_only=True)
