@@ -49,4 +49,5 @@ def unexpected(text: str, allowed: frozenset[str] = TROUBLE) -> Iterator[str]:
 
 def _clock_jumped(fields: dict[str, Any]) -> bool:
     """Between the look-up of a peer and its proof the clock was set forward by more than the records' TTL."""
-    return fields["event"] == "decided" and fields["gate"] == "establish" and fields["reason"].endswith(_OUT_OF_DATE)
+    kind = fields["event"], fields["gate"]
+    return kind == ("decided", "establish") and str(fields["reason"]).endswith(_OUT_OF_DATE)
