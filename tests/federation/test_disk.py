@@ -29,6 +29,7 @@ from tests.federation.harness import (
     log_lines,
     submitting,
 )
+from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.testnet.chaos_net import ChaosNet, chaos_net
 from volly_fed.testnet.devices import Device
@@ -36,7 +37,8 @@ from volly_fed.testnet.figures import seal_many
 
 pytestmark = pytest.mark.real
 SOME = 60
-SIZE = 16 << 20
+SIZE = limits.DISK_RESERVE + (32 << 20)
+"""Less than the reserve, and the store would take nothing at all."""
 
 
 class Disk(Protocol):
@@ -201,15 +203,15 @@ async def test_the_recipients_disk(tmp_path: Path, kind: type[Limited | Full | R
         kept, waiting = [await seal_many(it.alice, it.bob, SOME) for _ in range(2)]
         outcomes, heard = Outcomes(), Heard()
         async with submitting(it.alice, outcomes) as connection:
-            await connection.submit(kept)
-            await outcomes.wait(SOME)
+            async with listening(it.bob, heard):
+                await connection.submit(kept)
+                await heard.wait(SOME)
             disk.fail(it.net)
             await connection.submit(waiting)
             await outcomes.wait(2 * SOME)  # they are safe with our own homeserver
             await it.logged(B, "storage_failed")
-            await it.logged(A, "link_down", 2)  # and offered again, on another link
-            async with listening(it.bob, heard):
-                await heard.wait(SOME)  # what is there is handed out all the same
+            await it.logged(A, "link_down", 2)  # and offered again, over another link
+            async with listening(it.bob, heard):  # what is claimed was there before
                 disk.recover(it.net)
                 await heard.wait(2 * SOME)  # nobody does anything but wait
             await it.logged(B, "storage_recovered")

@@ -12,6 +12,14 @@ def test_trouble_from_outside_is_expected() -> None:
     assert list(unexpected("\n".join(lines) + "\n")) == []
 
 
+def decided(gate: str, reason: str) -> str:
+    return json.dumps({"event": "decided", "gate": gate, "verdict": "refused", "reason": reason})
+
+
+def test_a_clock_that_jumps_in_the_middle_of_a_handshake_is_expected() -> None:
+    assert list(unexpected(decided("establish", "the evidence about a.test is out of date"))) == []
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -19,6 +27,9 @@ def test_trouble_from_outside_is_expected() -> None:
         '{"event": "defect", "reason": "KeyError"}',
         '{"event": "storage_failed"}',
         '{"event": "identity_changed"}',
+        decided("establish", "a.test: the identity is not the one the domain publishes"),
+        decided("accept", "denied by a rule"),
+        '{"event": "decided"}',
         '{"event": "edge_refused", "code": "BAD_PROOF"}',
         '{"event": "an event of tomorrow"}',
         '{"event": ["started"]}',
