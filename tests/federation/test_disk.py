@@ -29,6 +29,7 @@ from tests.federation.harness import (
     log_lines,
     submitting,
 )
+from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.testnet.chaos_net import ChaosNet, chaos_net
 from volly_fed.testnet.devices import Device
@@ -36,7 +37,8 @@ from volly_fed.testnet.figures import seal_many
 
 pytestmark = pytest.mark.real
 SOME = 60
-SIZE = 16 << 20
+SIZE = limits.DISK_RESERVE + (32 << 20)
+"""The store leaves the reserve alone."""
 
 
 class Disk(Protocol):
