@@ -25,11 +25,11 @@ Finding = tuple[str, str]
 FIELDS: Mapping[str, set[str]] = {
     "Hello": {"versions", "own", "wanted", "identity", "nonce", "extensions"},
     "Auth": {"signature", "statement"},  # the statement is about a homeserver's own keys
-    "Refuse": {"code", "text"},
+    "Refuse": {"code", "text", "retry_after"},
     "Open": {"stream"},
     "Batch": {"stream", "first", "envelopes"},
-    "Ack": {"stream", "cursor", "refusals"},
-    "Close": {"code", "text"},
+    "Ack": {"stream", "cursor", "refusals", "window", "window_bytes"},
+    "Close": {"code", "text", "retry_after"},
     "Ping": {"token"},
     "Pong": {"token"},
     "Claim": {"request", "key"},
@@ -55,6 +55,7 @@ COLUMNS: Mapping[str, set[str]] = {
     "inbound": {"row", "mailbox", "id", "expiry", "class", "frame"},
     "seen": {"expiry", "id", "row"},
     "stream": {"peer", "id", "cursor", "updated"},
+    "refused": {"peer", "stream", "sequence", "code", "text"},  # the text is one of our own
     "pin": {"domain", "fingerprint", "first_seen", "last_seen", "sequence", "known"},
     "change": {"domain", "fingerprint", "since", "ready_at", "sequence", "not_after", "how"},
     "quarantine": {"domain", "fingerprint", "since", "reason"},
