@@ -57,6 +57,45 @@ async def test_a_mailbox_is_claimed_its_envelopes_are_delivered_and_deleted_when
             await trio.lowlevel.checkpoint()
 
 
+async def test_what_is_acknowledged_is_deleted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "DELETE_PACE", 3600)
+    monkeypatch.setattr(limits, "DELETE_ROWS", 2)
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        await e.ask()
+        frames = [envelope(A, mailbox=e.mailbox) for _ in range(3)]
+        await a.relay(B, *frames)
+        assert await e.hear() == Deliver(envelopes=frames)
+        await e.say(e.acknowledge(frames[0]))
+        await e.say(e.acknowledge(frames[1]))
+        while await stored(a, e.mailbox) != frames[2:]:
+            await trio.lowlevel.checkpoint()
+        assert a.server.edges._deletions == []
+
+
+async def test_what_is_to_be_deleted_is_not_read_again_nor_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "DELETE_PACE", 3600)
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        await e.ask()
+        first, second, third = frames = [envelope(A, mailbox=e.mailbox) for _ in range(3)]
+        await a.relay(B, first, second)
+        await e.hear()
+        await e.say(e.acknowledge(first), Release(mailbox=e.mailbox))
+        await e.ask()
+        assert await e.hear() == Deliver(envelopes=[second])
+        assert await stored(a, e.mailbox) == [second]
+        await e.say(e.acknowledge(second))
+        await a.relay(B, third, first=3)
+        assert await e.hear() == Deliver(envelopes=[third])
+        while not a.server.edges._deletions:
+            await trio.lowlevel.checkpoint()
+    async with home(a, E1):
+        assert await stored(a, e.mailbox) == frames[2:]
+
+
 async def test_what_was_not_acknowledged_comes_again_with_the_next_claim(tmp_path: Path) -> None:
     a = one(tmp_path)
     async with home(a, E1) as port:

@@ -182,6 +182,25 @@ async def test_inbound_rows_and_cursor_come_together(tmp_path: Path) -> None:
         assert (record.registration, record.envelopes, record.bytes) == (b"registration", 2, 200)
 
 
+async def test_a_batch_of_any_size_is_stored_whole_and_once(tmp_path: Path) -> None:
+    """Rows are inserted some at a time."""
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        await store.put_mailbox(BOX, b"", NOW)
+        wanted: list[bytes] = []
+        for size in (1, 31, 32, 33, 100):
+            rows = [inb() for _ in range(size)]
+            wanted += [row.id for row in rows]
+            assert None not in await store.store_inbound(rows)
+            fresh = inb()
+            wanted.append(fresh.id)
+            keys = await store.store_inbound([*rows, fresh])
+            assert [key is not None for key in keys] == [False] * size + [True]
+        assert [row.id for row in await store.read_mailbox(BOX)] == wanted
+        record = await store.mailbox(BOX)
+        assert record is not None
+        assert (record.envelopes, record.bytes) == (len(wanted), 100 * len(wanted))
+
+
 async def test_duplicates_are_known_after_delivery_and_restart(tmp_path: Path) -> None:
     row = inb()
     async with Store.open(tmp_path / "s", clock=clock) as store:

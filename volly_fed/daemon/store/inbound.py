@@ -7,13 +7,13 @@ Never: stores for a mailbox nobody claimed, or an id twice while its envelope co
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import apsw
 import attrs
 
 from volly_fed import limits
-from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch
+from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch, insert_rows
 from volly_fed.daemon.store.outbound import next_row, within
 from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, Position, StoredEnvelope
 from volly_fed.daemon.store.streams import put_position
@@ -23,6 +23,7 @@ from volly_fed.relay.replay import forget_before
 
 _Values: TypeAlias = list[tuple[int, int, bytes, int, int, bytes]]
 """(row, mailbox number, id, expiry, class, frame)."""
+_SEEN: Final = "INSERT OR IGNORE INTO seen"
 _Sums: TypeAlias = list[tuple[int, int, int]]
 """(mailbox number, rows, bytes)."""
 
@@ -238,19 +239,19 @@ def _insert_new(database: apsw.Connection, values: _Values) -> set[int]:
     """Insert those of `values` whose (expiry, id) is new; the keys of the others."""
     if not values:
         return set()
-    query = "INSERT OR IGNORE INTO seen VALUES(?, ?, ?)"
+    seen = [(expiry, identity, row) for row, _, identity, expiry, _, _ in values]
     database.execute("SAVEPOINT batch")
     before = database.total_changes()
-    database.executemany(query, [(expiry, identity, row) for row, _, identity, expiry, _, _ in values])
+    insert_rows(database, _SEEN, seen)
     skipped = set()
     if database.total_changes() - before != len(values):  # rare: find out which
         database.execute("ROLLBACK TO batch")
-        for row, _, identity, expiry, _, _ in values:
+        for entry in seen:
             before = database.total_changes()
-            database.execute(query, (expiry, identity, row))
+            insert_rows(database, _SEEN, [entry])
             if database.total_changes() == before:
-                skipped.add(row)
+                skipped.add(entry[-1])
         values = [value for value in values if value[0] not in skipped]
     database.execute("RELEASE batch")
-    database.executemany("INSERT INTO inbound VALUES(?, ?, ?, ?, ?, ?)", values)
+    insert_rows(database, "INSERT INTO inbound", values)
     return skipped

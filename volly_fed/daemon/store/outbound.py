@@ -14,7 +14,7 @@ import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch
+from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch, insert_rows
 from volly_fed.daemon.store.rows import OutboundRow, PeerQueue, StoredEnvelope
 from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import DomainName
@@ -102,7 +102,7 @@ class OutboundStore(StoreBase):
         def run(database: apsw.Connection) -> list[bool]:
             database.execute(_NAME, (number, peer))
             before = database.total_changes()
-            database.executemany("INSERT OR IGNORE INTO outbound VALUES(?, ?, ?, ?, ?, ?, ?)", values)
+            insert_rows(database, "INSERT OR IGNORE INTO outbound", values)
             if database.total_changes() - before == len(values):
                 return [True] * len(values)
             query = "SELECT row FROM outbound WHERE row BETWEEN ? AND ?"
