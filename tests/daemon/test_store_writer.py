@@ -67,7 +67,7 @@ async def test_a_patient_job_does_not_wait_for_ever(
     seen = Seen()
     async with writing(tmp_path) as writer:
         with trio.fail_after(PATIENCE):
-            while rested and not writer._resting:
+            while rested and not writer._resting:  # noqa: ASYNC110 - the thread tells nobody
                 await trio.sleep(0.001)
             for name in ("one", "two"):
                 deletion = seen.job(name, patient=True)

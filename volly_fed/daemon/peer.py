@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import trio
 
+from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
@@ -137,6 +138,13 @@ class Peer:
         self.renew_at = min(at, self.renew_at)
         self._renewal_changed.set()
         self._renewal_changed = trio.Event()
+
+    def may_be_replaced(self, link: Link[int]) -> float:
+        """From when on `link` gives way to one that we dial: where the peer dialled it, the two must not count as one.
+
+        Both ends saw it come about at slightly different times, hence twice the time.
+        """
+        return max(trio.current_time(), link.since + (0 if self.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
 
     async def wait_renewal(self) -> None:
         """Until a new link is due."""

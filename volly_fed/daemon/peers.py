@@ -147,7 +147,7 @@ class Peers:
         linked = [(peer, peer.link) for peer in self._peers.values() if peer.link is not None]
         spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))
         for peer, link in linked:
-            peer.renew(_may_be_replaced(peer, link) + random.uniform(0, spread))  # noqa: S311 - spreads load
+            peer.renew(peer.may_be_replaced(link) + random.uniform(0, spread))  # noqa: S311 - spreads load
 
     def hold_to(self, domain: DomainName, identity: Fingerprint) -> None:
         """The operator has accepted `identity` of `domain`: a link on another one ends.
@@ -228,8 +228,7 @@ class Peers:
 
     def _want(self, peer: Peer) -> bool:
         """See that there is a link if anything is owed; whether there is."""
-        owed = self._owes(peer)
-        if owed:
+        if owed := self._owes(peer):
             peer.wanted.set()
         return owed
 
@@ -269,7 +268,7 @@ class Peers:
     def _first_renewal(self, peer: Peer, link: Link[int], took: float) -> float:
         """When a new link is due in the place of `link`: in its time, if we dialled it, or soon, if it is dated."""
         if trio.current_time() - took < self._shown_since:
-            return _may_be_replaced(peer, link)
+            return peer.may_be_replaced(link)
         if not peer.dialled_by_us:
             return math.inf
         return link.since + limits.LINK_AGE * random.uniform(*limits.LINK_AGE_JITTER)  # noqa: S311 - spreads load
@@ -372,14 +371,6 @@ class Peers:
             signature=TLS_SIGNATURE_NAME,
             took_ms=round(connection.took * 1000, 1),
         )
-
-
-def _may_be_replaced(peer: Peer, link: Link[int]) -> float:
-    """From when on `link` gives way to one that we dial: where the peer dialled it, the two must not count as one.
-
-    Both ends saw it come about at slightly different times, hence twice the time.
-    """
-    return max(trio.current_time(), link.since + (0 if peer.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
 
 
 @attrs.frozen(kw_only=True)
