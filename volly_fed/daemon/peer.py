@@ -140,6 +140,13 @@ class Peer:
         self._renewal_changed.set()
         self._renewal_changed = trio.Event()
 
+    def may_be_replaced(self, link: Link[int]) -> float:
+        """From when on `link` gives way to one that we dial: where the peer dialled it, the two must not count as one.
+
+        Both ends saw it come about at slightly different times, hence twice the time.
+        """
+        return max(trio.current_time(), link.since + (0 if self.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
+
     async def wait_renewal(self) -> None:
         """Until a new link is due."""
         while self.renew_at > trio.current_time():

@@ -220,8 +220,7 @@ class Peers:
 
     def _want(self, peer: Peer) -> bool:
         """See that there is a link if anything is owed; whether there is."""
-        owed = self._owes(peer)
-        if owed:
+        if owed := self._owes(peer):
             peer.wanted.set()
         return owed
 

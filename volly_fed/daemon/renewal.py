@@ -41,12 +41,12 @@ class Renewal:
         linked = [(peer, peer.link) for peer in peers if peer.link is not None]
         spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))
         for peer, link in linked:
-            peer.renew(_may_be_replaced(peer, link) + random.uniform(0, spread))  # noqa: S311 - spreads load
+            peer.renew(peer.may_be_replaced(link) + random.uniform(0, spread))  # noqa: S311 - spreads load
 
     def first(self, peer: Peer, link: Link[int], took: float) -> float:
         """When a new link is due in the place of `link`: in its time, if we dialled it, or soon, if it is dated."""
         if trio.current_time() - took < self._shown_since:
-            return _may_be_replaced(peer, link)
+            return peer.may_be_replaced(link)
         if not peer.dialled_by_us:
             return math.inf
         return link.since + limits.LINK_AGE * random.uniform(*limits.LINK_AGE_JITTER)  # noqa: S311 - spreads load
@@ -82,11 +82,3 @@ class Renewal:
             peer.renewing = False
             peer.changed()
             ended.set()
-
-
-def _may_be_replaced(peer: Peer, link: Link[int]) -> float:
-    """From when on `link` gives way to one that we dial: where the peer dialled it, the two must not count as one.
-
-    Both ends saw it come about at slightly different times, hence twice the time.
-    """
-    return max(trio.current_time(), link.since + (0 if peer.dialled_by_us else 2 * limits.SIMULTANEOUS_DIAL))
