@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -57,26 +58,10 @@ async def test_a_mailbox_is_claimed_its_envelopes_are_delivered_and_deleted_when
             await trio.lowlevel.checkpoint()
 
 
-async def test_what_is_acknowledged_is_deleted_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "DELETE_PACE", 3600)
-    monkeypatch.setattr(limits, "DELETE_ROWS", 2)
-    a = one(tmp_path)
-    async with home(a, E1) as port, edge(port) as e:
-        await e.ask()
-        frames = [envelope(A, mailbox=e.mailbox) for _ in range(3)]
-        await a.relay(B, *frames)
-        assert await e.hear() == Deliver(envelopes=frames)
-        await e.say(e.acknowledge(frames[0]))
-        await e.say(e.acknowledge(frames[1]))
-        while await stored(a, e.mailbox) != frames[2:]:
-            await trio.lowlevel.checkpoint()
-        assert a.server.edges._deletions == []
-
-
 async def test_what_is_to_be_deleted_is_not_read_again_nor_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "DELETE_PACE", 3600)
+    monkeypatch.setattr(limits, "STORE_PATIENCE", 3600)
     a = one(tmp_path)
     async with home(a, E1) as port, edge(port) as e:
         await e.ask()
@@ -87,11 +72,18 @@ async def test_what_is_to_be_deleted_is_not_read_again_nor_left_behind(
         await e.ask()
         assert await e.hear() == Deliver(envelopes=[second])
         assert await stored(a, e.mailbox) == [second]
-        await e.say(e.acknowledge(second))
         await a.relay(B, third, first=3)
         assert await e.hear() == Deliver(envelopes=[third])
-        while not a.server.edges._deletions:
-            await trio.lowlevel.checkpoint()
+        deleting = a.store.begin_delete_inbound
+        acknowledged = trio.Event()
+
+        def begin(*args: Any) -> Any:
+            acknowledged.set()
+            return deleting(*args)
+
+        monkeypatch.setattr(a.store, "begin_delete_inbound", begin)
+        await e.say(e.acknowledge(second))
+        await acknowledged.wait()
     async with home(a, E1):
         assert await stored(a, e.mailbox) == frames[2:]
 

@@ -7,6 +7,7 @@ Never: takes an edge's word for a mailbox: edge.claims judges every proof and ev
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import attrs
 import trio
@@ -64,7 +65,8 @@ class EdgeLinks:
     _claims: Claims = attrs.field(init=False)
     _links: dict[int, "_EdgeLink"] = attrs.field(factory=dict, init=False)
     _last: int = attrs.field(default=0, init=False)
-    _deletions: list[int] = attrs.field(factory=list, init=False, repr=False)
+    _undeleted: list[int] = attrs.field(factory=list, init=False, repr=False)
+    """Rows that could not be deleted, and are to be."""
     _to_delete: trio.Event = attrs.field(factory=trio.Event, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -117,27 +119,23 @@ class EdgeLinks:
             self.log.edge_down(edge=name, code=end.code.name, reason=end.reason)
 
     async def run(self) -> None:
-        """Delete what devices have acknowledged, as much at once as has come together; until cancelled."""
-        try:
-            while True:
-                await self._to_delete.wait()
-                self._to_delete = trio.Event()
-                if not await self._delete():
-                    await trio.sleep(limits.OVERLOAD_RETRY)
-        finally:
-            with trio.CancelScope(shield=True):
-                await self._delete()
+        """Delete later what the disk would not delete; until cancelled."""
+        while True:
+            await self._to_delete.wait()
+            await trio.sleep(limits.OVERLOAD_RETRY)
+            self._to_delete = trio.Event()
+            rows, self._undeleted = self._undeleted, []
+            self._delete(list(dict.fromkeys(rows)))  # on another claim they may have been acknowledged again
 
-    async def _delete(self) -> bool:
-        """Delete what has come together; if that fails, it stays: on its claim a device acknowledges nothing twice."""
-        rows, self._deletions = list(dict.fromkeys(self._deletions)), []  # on another claim it does
-        try:
-            await self.store.delete_inbound(rows)
-        except StorageError:
-            self._deletions += rows
+    def _delete(self, rows: list[int]) -> None:
+        """Have `rows` deleted when it fits; a device acknowledges nothing twice on one claim, so do not forget them."""
+
+        def failed() -> None:
+            self._undeleted += rows
             self._to_delete.set()
-            return False
-        return True
+
+        with suppress(StorageError):  # closed: this process ends
+            self.store.begin_delete_inbound(rows, failed)
 
     def stored(self, rows: Mapping[MailboxId, Sequence[Row]]) -> None:
         """Rows for mailboxes here are on their way to the disk, told in their order: deliver them where claimed."""
@@ -211,8 +209,7 @@ class EdgeLinks:
                     # an answer that cannot be given, or a delivery that would wait for ever: begin anew
                     edge.link.drain(ErrorCode.OVERLOADED, "this edge does not keep up")
             case Delete(rows):
-                self._deletions += rows
-                self._to_delete.set()
+                self._delete(rows)
             case Rejected(link, reason):
                 edge = self._links.get(link)
                 self.log.edge_refused(edge=edge.name if edge else "", code="BAD_PROOF", reason=reason)
@@ -249,7 +246,6 @@ class EdgeLinks:
                 await self._give(edge, read)
 
     async def _give(self, edge: "_EdgeLink", read: Read) -> None:
-        await self._delete()  # what is read must not be what was acknowledged
         try:
             rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
         except StorageError:

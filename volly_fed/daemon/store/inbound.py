@@ -5,7 +5,7 @@ Never: stores for a mailbox nobody claimed, or an id twice while its envelope co
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -176,16 +176,17 @@ class InboundStore(StoreBase):
 
         return await self._do(run)
 
-    async def delete_inbound(self, rows: Iterable[int]) -> int:
-        """Delete `rows`, whose devices have acknowledged them, when it fits; how many were there.
+    def begin_delete_inbound(self, rows: Sequence[int], failed: Callable[[], None] | None = None) -> Job[_Sums]:
+        """Have `rows`, whose devices have acknowledged them, deleted when it fits, and before any later read.
 
-        Rows that are gone are not an error. Their ids stay in the duplicate set.
+        Rows that are gone are not an error. Their ids stay in the duplicate set. `failed` is called when the disk has
+        not done it. Raises StorageError if the store is closed.
         """
-        gone = list(rows)
-        if not gone:
-            return 0
-        job = self._begin(lambda database: delete_rows(database, "inbound", gone), self._uncount, patient=True)
-        return sum(count for _, count, _ in await job.wait())
+        return self._begin(lambda database: delete_rows(database, "inbound", rows), self._uncount, failed, patient=True)
+
+    async def delete_inbound(self, rows: Iterable[int]) -> int:
+        """`begin_delete_inbound`, and wait for the commit: how many of `rows` were there. Raises StorageError."""
+        return sum(count for _, count, _ in await self.begin_delete_inbound(list(rows)).wait())
 
     async def _expire_inbound(self, now: float) -> Expired:
         """One step of the sweep: at most limits.STORE_SWEEP_ROWS rows."""
