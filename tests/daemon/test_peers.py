@@ -179,12 +179,30 @@ async def test_what_cannot_be_deleted_now_is_deleted_later(tmp_path: Path, monke
                 raise StorageError("the disk is full")
             return delete_rows(database, table, rows)
 
+        await a.submit(envelope(B))
+        await a.until(lambda: len(a.settled) == 1)
+        await _forgotten(a)  # what the first one settles ends a back-off too, and is waited for
         monkeypatch.setattr(outbound, "delete_rows", full)
         await a.submit(envelope(B))
-        while failures:  # noqa: ASYNC110 - it is asked again in its own time
-            await trio.sleep(limits.OVERLOAD_RETRY)
+        with trio.fail_after(10):
+            while failures or a.store.outbound_depth(B) != (0, 0):
+                await a.store.backoff(B)
+
+
+async def test_what_is_about_to_be_deleted_is_not_owed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STORE_PATIENCE", 10.0)
+    a, b = sites(tmp_path, A, B)
+    async with a.running(), b.running():
+        await b.register()
+        await a.submit(envelope(B))
+        await a.until(lambda: len(a.settled) == 1)
         await _forgotten(a)
-        assert a.store.outbound_depth(B) == (0, 0)
+        await a.submit(envelope(B))
+        await a.until(lambda: len(a.settled) == 2)
+        peer = a.server.peers._peer(B)
+        assert a.store.outbound_depth(B)[0] == peer.deleting == 1
+        assert not a.server.peers._want(peer)
+        assert not peer.idle
 
 
 async def test_what_expires_before_it_was_sent_is_not_sent(tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ async def test_a_patient_job_goes_with_the_next_one_in_its_turn(
         writer.put(first)
         await first.wait()
         writer.put(deletion)
+        assert not writer._held  # the thread is not woken for it
         with trio.move_on_after(0.05) as waiting:
             await deletion.wait()
         assert waiting.cancelled_caught
@@ -91,24 +92,32 @@ async def test_what_is_patient_is_done_before_the_store_is_closed(
         await deletion.wait()
 
 
-async def test_the_thread_is_woken_at_the_end_of_a_turn_or_when_there_is_much(tmp_path: Path) -> None:
+async def test_the_thread_is_woken_at_the_end_of_a_turn_or_when_there_is_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wake, woken = Writer._wake, 0
+
+    def note(writer: Writer) -> None:
+        nonlocal woken
+        woken += 1
+        wake(writer)
+
+    monkeypatch.setattr(Writer, "_wake", note)
     async with writing(tmp_path) as writer:
-        jobs = [Seen().job(name) for name in ("one", "two")]
+        jobs = [Seen().job(str(number)) for number in range(4)]
         writer.put(jobs[0])
-        assert writer._signal.locked()  # not yet
-        await jobs[0].wait()
+        writer.before_io_wait(0)
+        assert woken == 0  # those that it has woken send first
+        writer.before_io_wait(0)
+        assert woken == 1  # a busy loop does not hold it up for ever
         writer.put(jobs[1])
-        writer.before_io_wait(0)
-        assert writer._signal.locked()
-        writer.before_io_wait(0)
-        assert not writer._held  # woken: a busy loop does not hold it up for ever
-        await jobs[1].wait()
-        many = [Seen().job(str(number)) for number in range(2)]
-        writer.put(many[0])
-        assert writer._held
-        writer.put(many[1])
-        assert not writer._held
-        for job in many:
+        writer.before_io_wait(1)
+        assert woken == 2  # an idle one not at all
+        writer.put(jobs[2])
+        assert woken == 2
+        writer.put(jobs[3])
+        assert woken == 3
+        for job in jobs:
             await job.wait()
 
 
