@@ -32,6 +32,7 @@ from dns.rdatatype import RdataType
 
 from volly_fed.config.model import Validation
 from volly_fed.daemon.dns.resolver import Resolver, trust_anchors
+from volly_fed.daemon.process import look_for_garbage_seldom
 from volly_fed.discovery.anchors import Anchors
 from volly_fed.discovery.budget import Budget
 from volly_fed.discovery.chain import Asking, Walk
@@ -54,7 +55,7 @@ LIMITS: Final = {
 """In milliseconds, all of our own validator."""
 _MEDIAN: Final = ", median"
 _SAMPLES: Final = 9
-_CPU_SAMPLES: Final = 50
+_CPU_SAMPLES: Final = 200
 _PATIENCE: Final = 5.0
 _ATTEMPTS: Final = 5
 _STEP: Final = 0.05
@@ -250,6 +251,7 @@ async def _listens(address: Address) -> bool:
 async def cpu(world: Served, samples: int) -> list[float]:
     """Milliseconds of this process's time for each of so many cold discoveries, sockets included."""
     await world.resolver().discover(domain(samples))
+    look_for_garbage_seldom()  # as every process of ours does once it is ready
     spent = []
     for index in range(samples):
         resolver = world.resolver()

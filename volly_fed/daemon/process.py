@@ -51,11 +51,16 @@ class Start:
 
         What was made until now stays: it is not looked through for garbage any more.
         """
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GARBAGE_AFTER)
+        look_for_garbage_seldom()
         took = round((time.monotonic() - self.began) * 1000, 1)
         line = {"event": "ready", "domain": domain, **facts, "provider": self.provider.name, "took_ms": took}
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
         log.started(domain=domain, listen=listen, provider=self.provider.description, version=__version__, took_ms=took)
+
+
+def look_for_garbage_seldom() -> None:
+    """See GARBAGE_AFTER. What was made until now stays, and is not looked through any more."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_AFTER)

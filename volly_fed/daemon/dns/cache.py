@@ -137,9 +137,9 @@ class SingleFlight(Generic[K, V]):
         return result
 
 
-async def take(limiter: trio.CapacityLimiter) -> None:
+async def take(places: trio.Semaphore) -> None:
     """Take one place, which the caller releases. Where one is free it costs no turn of the event loop."""
     try:
-        limiter.acquire_nowait()
+        places.acquire_nowait()
     except trio.WouldBlock:
-        await limiter.acquire()
+        await places.acquire()

@@ -107,7 +107,7 @@ class Once(Generic[V]):
 
     def __init__(self, ask: Callable[[Question], Awaitable[V]]) -> None:
         self._ask = ask
-        self._limiter = trio.CapacityLimiter(limits.DNS_IN_FLIGHT_EACH)
+        self._limiter = trio.Semaphore(limits.DNS_IN_FLIGHT_EACH)
         self._asked: dict[Question, _Asked[V]] = {}
 
     async def get(self, question: Question) -> V:
