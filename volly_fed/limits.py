@@ -307,6 +307,8 @@ STORE_CHECKPOINT_PAGES = 1000
 """WAL pages before SQLite copies them into the database file (8 MiB)."""
 STORE_CALM = 0.25
 """After a failed write, until one that succeeds ends the outage; less than anybody waits before trying again."""
+STORE_RETRY = 1.0
+"""Between two attempts to write while the disk takes nothing."""
 STORE_SWEEP_ROWS = 4096
 """Rows deleted in one transaction of the expiry sweep, so that commits of envelopes wait milliseconds at most."""
 STORE_MAILBOX_MEMORY = 65536

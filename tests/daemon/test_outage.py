@@ -5,6 +5,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trio
 
 from tests.daemon.read_only import ReadOnly
 from tests.daemon.sites import BOX, A, B, sites
@@ -89,6 +90,27 @@ async def test_the_store_tells_when_there_is_too_little_room(tmp_path: Path, mon
         room = limits.DISK_RESERVE
         await store.enqueue_outbound(A, [out()])
         assert heard[1:] == [None]
+
+
+async def test_the_end_is_noticed_where_nothing_else_is_written(
+    tmp_path: Path, disk: ReadOnly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STORE_RETRY", 0.01)
+    heard, told = list[StorageError | None](), trio.Event()
+
+    def hear(failure: StorageError | None) -> None:
+        heard.append(failure)
+        if failure is None:
+            told.set()
+
+    async with Store.open(tmp_path / "s", vfs=disk.name, outage=hear) as store, trio.open_nursery() as nursery:
+        nursery.start_soon(store.watch)
+        with disk.taking_nothing(), pytest.raises(StorageError):
+            await store.enqueue_outbound(A, [out()])
+        with trio.fail_after(10):
+            await told.wait()
+        nursery.cancel_scope.cancel()
+    assert [type(each) for each in heard] == [StorageError, type(None)]
 
 
 async def test_a_job_that_fails_by_itself_is_no_outage(tmp_path: Path) -> None:

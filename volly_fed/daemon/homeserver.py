@@ -119,6 +119,7 @@ class Homeserver:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(reloads, self._reload_on_signal)
             nursery.start_soon(self._sweep, store)
+            nursery.start_soon(store.watch)
             nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+import trio
+
 from volly_fed import limits
 from volly_fed.errors import StorageError
 
@@ -42,6 +44,16 @@ class Outage:
         self._clock = clock
         self._failed_at: float | None = None
         self._growth = False  # the store cannot grow, though it may still be able to delete
+        self._begun = trio.Event()
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the disk takes nothing at the moment."""
+        return self._failed_at is not None
+
+    async def begun(self) -> None:
+        """Wait until the disk takes nothing any more."""
+        await self._begun.wait()
 
     def note(self, job: Ended) -> None:
         """`job` has ended."""
@@ -50,6 +62,7 @@ class Outage:
             if self._failed_at is None:
                 self._tell(failure)
                 self._failed_at = self._clock()
+                self._begun.set()
             self._growth |= job.grows
         if self._failed_at is None or (self._growth and not job.grows):
             return
@@ -57,4 +70,5 @@ class Outage:
             self._failed_at = self._clock()
         elif job.wrote and self._clock() - self._failed_at >= limits.STORE_CALM:
             self._failed_at, self._growth = None, False
+            self._begun = trio.Event()
             self._tell(None)

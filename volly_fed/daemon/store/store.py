@@ -8,12 +8,15 @@ Cost: a hop to the thread and back is about 0.2 ms, so every call takes a batch.
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
 
+import apsw
 import attrs
+import trio
 
+from volly_fed import limits
 from volly_fed.daemon.store.base import Clock
 from volly_fed.daemon.store.inbound import InboundStore, Stored
 from volly_fed.daemon.store.outage import Outage, Tell
@@ -33,6 +36,7 @@ from volly_fed.daemon.store.rows import (
 )
 from volly_fed.daemon.store.streams import StreamStore
 from volly_fed.daemon.store.writer import Writer
+from volly_fed.errors import StorageError
 
 __all__ = [
     "Backoff",
@@ -84,6 +88,15 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
         finally:
             await writer.stop()
 
+    async def watch(self) -> None:
+        """Try again and again while the disk takes nothing: nothing else may be written when it recovers. Never ends."""
+        while True:
+            await self._writer.outage.begun()
+            while self._writer.outage.lasts:
+                await trio.sleep(limits.STORE_RETRY)
+                with suppress(StorageError):
+                    await self._begin(_try, grows=True).wait()
+
     async def expire(self, now: float) -> Expired:
         """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.
 
@@ -101,6 +114,12 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
             total = attrs.evolve(total, mailboxes=total.mailboxes + idle)
         await self._forget_idle_peers()
         return total
+
+
+def _try(database: apsw.Connection) -> None:
+    """Write something, and leave everything as it was."""
+    database.execute("INSERT INTO peer VALUES(-1, '')")
+    database.execute("DELETE FROM peer WHERE number = -1")
 
 
 def _free(folder: Path) -> int:

@@ -115,7 +115,7 @@ class Writer(trio.abc.Instrument):
 
         `outage` is told of every job, on the loop and before any task that waits for it.
         """
-        self._path, self._vfs, self._free, self._outage = path, vfs, free, outage
+        self._path, self._vfs, self._free, self.outage = path, vfs, free, outage
         self._jobs: deque[Job[Any]] = deque()
         self._thread: threading.Thread | None = None
         # what follows is written without a lock: of two threads that each write one and then read the other's, at
@@ -194,7 +194,7 @@ class Writer(trio.abc.Instrument):
 
     def _finish_all(self, jobs: list[Job[Any]]) -> None:
         for job in jobs:
-            self._outage.note(job)
+            self.outage.note(job)
             job.finish()
 
     def _run(self, database: apsw.Connection, jobs: list[Job[Any]]) -> None:
