@@ -90,7 +90,8 @@ def test_init_refuses_contradictions_and_bad_values(shell: Shell, tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_init_that_is_stopped_leaves_nothing(tmp_path: Path, number: signal.Signals) -> None:
     code = (
-        "import os, sys\nfrom volly_fed.daemon.files import Creation\nfrom volly_fed.cli.app import run\n"
+        "import os, signal, sys\nfrom volly_fed.daemon.files import Creation\nfrom volly_fed.cli.app import run\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "real, files = Creation.file, []\n"
         "def file(self, path, *rest):\n    real(self, path, *rest)\n    files.append(path)\n"
         f"    if len(files) == 4:\n        os.kill(os.getpid(), {int(number)})\n"

@@ -89,7 +89,7 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore):
             await writer.stop()
 
     async def watch(self) -> None:
-        """Try again and again while the disk takes nothing: nothing else may be written when it recovers. Never ends."""
+        """Try again and again while the disk takes nothing: nothing else may be written when it recovers. No end."""
         while True:
             await self._writer.outage.begun()
             while self._writer.outage.lasts:
