@@ -83,8 +83,8 @@ class Nobody:
         return 0, ()
 
     async def received(self, batch: object) -> Callable[[], Awaitable[tuple[()]]]:
-        """Not called."""
-        raise NotImplementedError
+        """Not called: nobody sends any."""
+        raise AssertionError("an idle link carries no envelopes")
 
     async def settled(self, event: object) -> None:
         """Not called."""

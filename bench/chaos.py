@@ -10,6 +10,7 @@ import json
 import secrets
 import sys
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -17,6 +18,10 @@ from volly_fed.cli.signals import until_interrupted
 from volly_fed.testing.chaos_plan import Parts, make_plan
 from volly_fed.testnet.chaos import Chaos, Verdict
 from volly_fed.testnet.sites import domain_name
+
+
+_FEWEST: Final = 2
+"""Servers: who is parted from whom is drawn in pairs."""
 
 
 def main() -> int:
@@ -70,7 +75,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plan", action="store_true")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.servers < _FEWEST or args.edges < 1 or args.minutes <= 0 or args.rate <= 0:
+        parser.error(f"--servers wants {_FEWEST} or more, --edges 1 or more, --minutes and --rate more than 0")
+    return args
 
 
 if __name__ == "__main__":
