@@ -82,7 +82,7 @@ class Nobody:
         """Every stream is new."""
         return 0, ()
 
-    async def received(self, batch: object) -> Callable[[], Awaitable[tuple[()]]]:
+    async def received(self, batch: object) -> Callable[[], Awaitable[tuple[()]]]:  # noqa: ARG002 - as Handler has it
         """Not called: nobody sends any."""
         raise AssertionError("an idle link carries no envelopes")
 

@@ -19,7 +19,6 @@ from volly_fed.testing.chaos_plan import Parts, make_plan
 from volly_fed.testnet.chaos import Chaos, Verdict
 from volly_fed.testnet.sites import domain_name
 
-
 _FEWEST: Final = 2
 """Servers: who is parted from whom is drawn in pairs."""
 

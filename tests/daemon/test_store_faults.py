@@ -119,7 +119,8 @@ def _hammer_and_kill(path: Path, generation: int, acknowledgements: int) -> dict
         assert process.stdout is not None
         data = b""
         while len(data) < 16 * acknowledgements:
-            assert (more := process.stdout.read(65536)), "it has ended by itself"
+            more = process.stdout.read(65536)
+            assert more, "it has ended by itself"
             data += more
         process.send_signal(signal.SIGKILL)
         data += process.stdout.read()
