@@ -104,6 +104,19 @@ async def test_of_two_decisions_the_later_one_counts(tmp_path: Path) -> None:
         assert await store.cursor(A, STREAM) == (9, (no(2), no(3, "still not")))
 
 
+async def test_a_stream_in_use_stays_whatever_the_clock_does(tmp_path: Path) -> None:
+    """Several links in one second, or after the clock was set back: what is forgotten is what was not used."""
+    times = [5_000_000_000.0]
+    for generation in range(2):
+        async with Store.open(tmp_path / "s", clock=lambda: times[0]) as store:
+            for n in range(limits.STREAMS_PER_PEER * 2):
+                number = generation * limits.STREAMS_PER_PEER * 2 + n + 1
+                await store.store_inbound([], at(number, number))
+                await store.store_inbound([], at(1, 7, stream=b"%08d" % number))
+            assert await store.cursor(A, STREAM) == (number, ())
+        times[0] -= 1_000_000_000
+
+
 async def test_refusals_go_with_their_stream(tmp_path: Path) -> None:
     now = NOW
     async with Store.open(tmp_path / "s", clock=lambda: now) as store:

@@ -16,7 +16,7 @@ from volly_fed import limits
 from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch, insert_rows
 from volly_fed.daemon.store.outbound import next_row, within
 from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, Position, StoredEnvelope
-from volly_fed.daemon.store.streams import put_position
+from volly_fed.daemon.store.streams import next_turn, put_position
 from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import MailboxId
 from volly_fed.relay.replay import forget_before
@@ -51,10 +51,12 @@ class InboundStore(StoreBase):
         super().__init__(writer, clock)
         self._mailboxes: OrderedDict[MailboxId, MailboxRecord] = OrderedDict()
         self._numbers: dict[int, MailboxRecord] = {}
+        self._turn = 1
         self._next_inbound = 1  # grows throughout a process, so that no row comes to lie before a reader's position
 
     async def _load_inbound(self) -> None:
         self._next_inbound = await self._do(lambda database: next_row(database, "inbound"))
+        self._turn = await self._do(next_turn)
 
     async def mailbox(self, mailbox: MailboxId) -> MailboxRecord | None:
         """The record of `mailbox`, or None: nobody has claimed it."""
@@ -128,11 +130,12 @@ class InboundStore(StoreBase):
             else:
                 keys.append(None)
         self._next_inbound = key
-        now = int(self._clock())
+        turn = self._turn
+        self._turn += 1
 
         def run(database: apsw.Connection) -> set[int]:
             if at is not None:
-                put_position(database, at, now)
+                put_position(database, at, turn)
             return _insert_new(database, values)
 
         def after(skipped: set[int]) -> None:

@@ -38,8 +38,17 @@ class StreamStore(StoreBase):
         return await self._do(run)
 
 
-def put_position(database: apsw.Connection, at: Position, now: int) -> None:
+def next_turn(database: apsw.Connection) -> int:
+    """A number higher than any stream's turn so far, for `put_position`."""
+    ((last,),) = fetch(database, "SELECT coalesce(max(updated), 0) FROM stream")
+    return int(last) + 1
+
+
+def put_position(database: apsw.Connection, at: Position, turn: int) -> None:
     """Move the cursor to the end of the batch `at`, and keep its refusals until the peer must have heard of them.
+
+    `turn` grows with every batch: what has not been used for longest is forgotten first. No time, since a clock that
+    ticks in seconds, or is set back, makes a stream in use look older than one long done with.
 
     Never backwards: a batch of a link that broke may be committed after the same batch of the link that replaced it.
     What is decided last about an envelope counts, since whoever is told of it is told that.
@@ -52,9 +61,9 @@ def put_position(database: apsw.Connection, at: Position, now: int) -> None:
     reached = max(cursor, at.last)
     if rows:
         query = "UPDATE stream SET cursor = ?, updated = ? WHERE peer = ? AND id = ?"
-        database.execute(query, (reached, now, at.peer, at.stream))
+        database.execute(query, (reached, turn, at.peer, at.stream))
     else:
-        _new_stream(database, at, now)
+        _new_stream(database, at, turn)
     if cursor >= at.first:
         database.execute(_FORGET, (at.peer, at.stream, at.first, at.last))
     # the sender has no more in flight than the largest window: it has heard of everything before
@@ -64,12 +73,12 @@ def put_position(database: apsw.Connection, at: Position, now: int) -> None:
         database.executemany("INSERT INTO refused VALUES(?, ?, ?, ?, ?)", refused)
 
 
-def _new_stream(database: apsw.Connection, at: Position, now: int) -> None:
-    database.execute("INSERT INTO stream VALUES(?, ?, ?, ?)", (at.peer, at.stream, at.last, now))
+def _new_stream(database: apsw.Connection, at: Position, turn: int) -> None:
+    database.execute("INSERT INTO stream VALUES(?, ?, ?, ?)", (at.peer, at.stream, at.last, turn))
     database.execute(
         "DELETE FROM stream WHERE peer = ?1 AND id NOT IN"
-        " (SELECT id FROM stream WHERE peer = ?1 ORDER BY updated DESC, id = ?2 DESC LIMIT ?3)",
-        (at.peer, at.stream, limits.STREAMS_PER_PEER),
+        " (SELECT id FROM stream WHERE peer = ?1 ORDER BY updated DESC LIMIT ?2)",
+        (at.peer, limits.STREAMS_PER_PEER),
     )
     gone = "DELETE FROM refused WHERE peer = ?1 AND stream NOT IN (SELECT id FROM stream WHERE peer = ?1)"
     database.execute(gone, (at.peer,))
