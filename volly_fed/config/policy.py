@@ -13,6 +13,7 @@ from volly_fed.config.load import parse_toml
 from volly_fed.errors import ConfigError, LocalError
 from volly_fed.trust.policy import Policy, parse_pattern, parse_policy
 
+_NEXT = "correct it; `volly-fed config example trust` shows what can stand there"
 _SECTION = re.compile(r"\s*\[")
 _LEVELS = re.compile(r"\s*\[\s*levels\s*\]\s*(#.*)?")
 
@@ -23,7 +24,8 @@ def parse_policy_text(text: str, source: object) -> Policy:
     try:
         return parse_policy(tables)
     except ConfigError as error:
-        raise ConfigError([f"{source}: {problem}" for problem in error.problems]) from error
+        note = f"\nnote: {_NEXT}" if len(error.problems) == 1 else ""
+        raise ConfigError([f"{source}: {problem}{note}" for problem in error.problems]) from error
 
 
 def set_level(text: str, name: str, level: TrustLevel | None, source: object) -> str:
