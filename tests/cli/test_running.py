@@ -21,6 +21,7 @@ from volly_fed.daemon.setup import create_homeserver
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName, fingerprint_text
 from volly_fed.testnet.sites import make_site
+from volly_fed.trust.policy import Policy
 
 A, B = DomainName("a.test"), DomainName("b.test")
 
@@ -62,13 +63,17 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
 @asynccontextmanager
 async def serving(shell: Shell, resolver: Resolver, reload: Callable[[], Any]) -> AsyncIterator[None]:
     async with admin_listening(socket_path(shell.config)) as listener, trio.open_nursery() as nursery:
-        await nursery.start(AdminServer(commands(resolver=resolver, reload=reload)).serve, listener)
+        handlers = commands(resolver=resolver, reload=reload, ruling=Policy().level_of)
+        await nursery.start(AdminServer(handlers).serve, listener)
         yield
         nursery.cancel_scope.cancel()
 
 
+LEVELS = [{"domain": "b.test", "old": "full", "new": "metadata"}]
+
+
 async def reloaded() -> dict[str, Any]:
-    return {"identity": "I", "tls_spki_sha256": "T", "continuity": True, "ended": 2}
+    return {"identity": "I", "tls_spki_sha256": "T", "continuity": True, "ended": 2, "levels": LEVELS}
 
 
 async def broken() -> dict[str, Any]:
@@ -114,6 +119,7 @@ async def test_a_reload_says_what_is_shown_now_or_why_nothing_changed(shell: She
         said = await shell.beside("reload")
         assert "identity       I" in said
         assert "links ended    2" in said
+        assert "level          b.test: full -> metadata" in said
         assert "shown to peers" in said
     async with serving(shell, resolver, broken):
         said = await shell.beside("reload", code=2)
