@@ -126,6 +126,23 @@ async def test_a_reload_says_what_is_shown_now_or_why_nothing_changed(shell: She
         assert "error: nothing was reloaded: trust.toml is damaged\nnote: correct it" in said
 
 
+async def test_explain_warns_where_the_running_homeserver_has_not_read_the_file(
+    shell: Shell, nursery: trio.Nursery
+) -> None:
+    resolver = (await start_net(nursery)).resolver()
+    async with serving(shell, resolver, reloaded):
+        found = json.loads(await shell.beside("trust", "explain", B, "--json"))
+        assert found["running"] == {"level": "selective", "rule": 'default = "selective"'}
+        assert "warning" not in await shell.beside("trust", "explain", B)
+
+        shell.config.server.trust_file.write_text('[levels]\n"b.test" = "full"\n')
+        said = await shell.beside("trust", "explain", B, code=1)
+        assert "b.test is `full`, because levels has" in said
+        assert 'still has it at `selective`, because default = "selective"\nnote: `volly-fed reload`' in said
+        document = json.loads(await shell.beside("trust", "explain", B, "--json", code=1))
+        assert (document["level"], document["running"]["level"]) == ("full", "selective")
+
+
 def test_rotate_says_what_to_publish_and_where_else_to_change_it(shell: Shell) -> None:
     old = fingerprint_text(material.load_material(shell.config.server.data_dir).fingerprint)
     assert "No change is under way" in shell("keys", "rotate", "status")
