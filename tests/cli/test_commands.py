@@ -241,6 +241,40 @@ def test_trust_says_when_another_rule_wins(shell: Shell, tmp_path: Path) -> None
     assert (tmp_path / "trust.toml").read_text() == "deny = 3\n"
 
 
+def test_explain_names_the_file_the_entry_and_every_gate(shell: Shell, tmp_path: Path) -> None:
+    shell("init", "a.test")
+    (tmp_path / "trust.toml").write_text('deny = ["x.test"]\n[levels]\n"*.corp.test" = "metadata"\n')
+    found = shell.json("trust", "explain", "a.b.corp.test")
+    assert Path(found["file"]).name == "trust.toml"
+    assert (found["level"], found["decided_by"], found["running"]) == ("metadata", 'levels."*.corp.test"', None)
+    assert found["considered"] == [
+        {"key": "deny", "decides": False, "why": "has no entry that covers it"},
+        {"key": "allow", "decides": False, "why": "there is no such list, so it excludes nobody"},
+        {"key": 'levels."a.b.corp.test"', "decides": False, "why": "there is no such entry"},
+        {"key": 'levels."*.b.corp.test"', "decides": False, "why": "there is no such entry"},
+        {"key": 'levels."*.corp.test"', "decides": True, "why": '= "metadata"'},
+    ]
+    gates = {(gate["gate"], gate["direction"]): gate["open"] for gate in found["gates"]}
+    assert {way: gates["relay", way] for way in ("out", "in")} == {"out": False, "in": False}
+    assert {gate for (gate, _), is_open in gates.items() if is_open} == {"dial", "accept", "establish", "show", "hear"}
+
+    printed = shell("trust", "explain", "a.b.corp.test").splitlines()
+    assert [line for line in printed if "decides" in line] == ['  levels."*.corp.test"    = "metadata"  <- decides']
+    assert any("trust.toml, in the order" in line for line in printed)
+    assert any(line.split()[0] == "establish" and line.endswith("yes: proven identity") for line in printed if line)
+    assert sum(line.endswith("  no") for line in printed) == 3
+
+    denied = shell.json("trust", "explain", "x.test")
+    assert (denied["decided_by"], len(denied["considered"])) == ("deny", 1)
+    assert not any(gate["open"] for gate in denied["gates"])
+    (tmp_path / "trust.toml").write_text("[levels\n")
+    said = shell("trust", "explain", "x.test", code=2)
+    assert "trust.toml: not valid TOML" in said
+    assert "line 1" in said
+    assert "note: correct it; `volly-fed config example trust`" in said
+    assert "Invalid value" in shell("trust", "explain", "*.corp.test", code=2)
+
+
 def test_keys_show_nothing_secret(shell: Shell, tmp_path: Path) -> None:
     shell("init", "a.test")
     printed = shell("keys", "show")

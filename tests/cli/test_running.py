@@ -21,6 +21,7 @@ from volly_fed.daemon.setup import create_homeserver
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName, fingerprint_text
 from volly_fed.testnet.sites import make_site
+from volly_fed.trust.policy import Policy
 
 A, B = DomainName("a.test"), DomainName("b.test")
 
@@ -62,13 +63,17 @@ def shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Shell:
 @asynccontextmanager
 async def serving(shell: Shell, resolver: Resolver, reload: Callable[[], Any]) -> AsyncIterator[None]:
     async with admin_listening(socket_path(shell.config)) as listener, trio.open_nursery() as nursery:
-        await nursery.start(AdminServer(commands(resolver=resolver, reload=reload)).serve, listener)
+        handlers = commands(resolver=resolver, reload=reload, ruling=Policy().level_of)
+        await nursery.start(AdminServer(handlers).serve, listener)
         yield
         nursery.cancel_scope.cancel()
 
 
+LEVELS = [{"domain": "b.test", "old": "full", "new": "metadata"}]
+
+
 async def reloaded() -> dict[str, Any]:
-    return {"identity": "I", "tls_spki_sha256": "T", "continuity": True, "ended": 2}
+    return {"identity": "I", "tls_spki_sha256": "T", "continuity": True, "ended": 2, "levels": LEVELS}
 
 
 async def broken() -> dict[str, Any]:
@@ -114,10 +119,28 @@ async def test_a_reload_says_what_is_shown_now_or_why_nothing_changed(shell: She
         said = await shell.beside("reload")
         assert "identity       I" in said
         assert "links ended    2" in said
+        assert "level          b.test: full -> metadata" in said
         assert "shown to peers" in said
     async with serving(shell, resolver, broken):
         said = await shell.beside("reload", code=2)
         assert "error: nothing was reloaded: trust.toml is damaged\nnote: correct it" in said
+
+
+async def test_explain_warns_where_the_running_homeserver_has_not_read_the_file(
+    shell: Shell, nursery: trio.Nursery
+) -> None:
+    resolver = (await start_net(nursery)).resolver()
+    async with serving(shell, resolver, reloaded):
+        found = json.loads(await shell.beside("trust", "explain", B, "--json"))
+        assert found["running"] == {"level": "selective", "rule": 'default = "selective"'}
+        assert "warning" not in await shell.beside("trust", "explain", B)
+
+        shell.config.server.trust_file.write_text('[levels]\n"b.test" = "full"\n')
+        said = await shell.beside("trust", "explain", B, code=1)
+        assert "b.test is `full`, because levels has" in said
+        assert 'still has it at `selective`, because default = "selective"\nnote: `volly-fed reload`' in said
+        document = json.loads(await shell.beside("trust", "explain", B, "--json", code=1))
+        assert (document["level"], document["running"]["level"]) == ("full", "selective")
 
 
 def test_rotate_says_what_to_publish_and_where_else_to_change_it(shell: Shell) -> None:

@@ -228,7 +228,7 @@ class Site:
     ) -> tuple[Refusal, ...]:
         """As if `peer` had handed these over."""
         batch = Received(stream=b"peer-one", first=first, envelopes=list(frames))
-        return await (await self.server.intake.from_peer(peer, level, batch))()
+        return await (await self.server.intake.from_peer(peer, lambda: level, batch))()
 
     async def refuse_writes(self, *, full: bool) -> None:
         """Let SQLite say SQLITE_FULL, as on a full disk; or no more."""

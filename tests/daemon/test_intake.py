@@ -193,7 +193,7 @@ async def test_a_link_that_ends_meanwhile_does_not_keep_stored_rows_from_deliver
         with trio.CancelScope() as link:
             link.cancel()
             await a.server.intake.from_peer(
-                B, TrustLevel.FULL, Received(stream=b"peer-one", first=1, envelopes=[frame])
+                B, lambda: TrustLevel.FULL, Received(stream=b"peer-one", first=1, envelopes=[frame])
             )
         await a.store.cursor(B, b"peer-one")  # in the order of the jobs
         assert a.arrived == await stored(a)

@@ -90,14 +90,14 @@ async def _feeding(site: Site, *, task_status: trio.TaskStatus[trio.CancelScope]
         await site.server.peers._feed(site.server.peers._peer(B))
 
 
-async def test_a_reload_ends_links_of_another_level(tmp_path: Path) -> None:
+async def test_a_reload_ends_links_whose_level_allows_none(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
         await b.register()
         await a.submit(envelope(B))
         await a.until(lambda: len(a.settled) == 1)
         assert a.server.peers.judge_again(lambda _: TrustLevel.FULL) == 0
-        assert a.server.peers.judge_again(lambda _: TrustLevel.METADATA) == 1
+        assert a.server.peers.judge_again(lambda _: TrustLevel.NONE) == 1
         await b.log.wait("link_down", code="POLICY")
 
 

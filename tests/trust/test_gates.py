@@ -47,6 +47,33 @@ def test_the_table(level: TrustLevel, row: tuple[bool, ...]) -> None:
         assert gates.deliver(source, PEER, ()).allowed is unnamed
 
 
+# level: shown to a peer that is named, to "*", to somebody else; heard
+PRESENCE = {
+    FULL: (True, True, False, True),
+    SELECTIVE: (True, False, False, True),
+    METADATA: (True, True, False, True),
+    NONE: (False, False, False, False),
+}
+
+
+@pytest.mark.parametrize(("level", "row"), PRESENCE.items())
+def test_the_table_of_presence(level: TrustLevel, row: tuple[bool, ...]) -> None:
+    named, everybody, other, heard = row
+    asked = policy(level)
+    for source in (asked, level):
+        assert gates.show(source, PEER, (OTHER, PEER)).allowed is named
+        assert gates.show(source, PEER, ("*",)).allowed is everybody
+        assert gates.show(source, PEER, (OTHER,)).allowed is other
+        assert gates.show(source, PEER, ()).allowed is False
+        assert gates.hear(source, PEER).allowed is heard
+
+
+@pytest.mark.parametrize("level", TrustLevel)
+def test_a_session_stays_where_a_new_one_would_be_made(level: TrustLevel) -> None:
+    assert gates.stay(level, PEER).allowed is gates.establish(policy(level), PEER, evidence(), now=1000).allowed
+    assert gates.stay(level, PEER).level is level
+
+
 def test_reasons_name_the_domain_the_level_and_the_rule() -> None:
     assert gates.dial(policy(NONE), PEER).reason == (
         'peer.example may not be dialled: none (levels has "peer.example" = "none")'
@@ -58,6 +85,18 @@ def test_reasons_name_the_domain_the_level_and_the_rule() -> None:
         "peer.example reaches mailboxes that named this peer or *, and this one did not name it: "
         "selective (as established)"
     )
+
+
+def test_reasons_of_presence() -> None:
+    assert gates.show(SELECTIVE, PEER, ("*",)).reason == (
+        "peer.example is shown users who named this peer, and this one does not belong to them: "
+        "selective (as established)"
+    )
+    assert gates.show(policy(NONE), PEER, ("*",)).reason == (
+        'peer.example is shown nobody: none (levels has "peer.example" = "none")'
+    )
+    assert gates.hear(NONE, PEER).reason == "presence of peer.example is not taken: none (as established)"
+    assert gates.stay(NONE, PEER).reason == "the link to peer.example ends: none (reloaded)"
 
 
 def test_local_delivery_needs_no_trust_and_no_scope() -> None:

@@ -160,3 +160,21 @@ def test_deny_wins_and_every_domain_has_a_level(policy: Policy, domain: DomainNa
     assert rule
     if any(p in policy.deny for p in policy_module._patterns_for(domain)):
         assert level is NONE
+
+
+@settings(deadline=None)
+@given(_policies, _name)
+def test_the_last_rule_that_is_asked_is_the_one_that_decides(policy: Policy, domain: DomainName) -> None:
+    asked = policy.consider(domain)
+    assert [rule.decides for rule in asked] == [False] * (len(asked) - 1) + [True]
+    level, rule = policy.level_of(domain)
+    key, _, why = asked[-1]
+    if key in ("deny", "allow"):
+        assert level is NONE
+        assert rule.startswith(key)
+    else:
+        assert why == f'= "{level}"'
+        assert rule == (f"default {why}" if key == "default" else f"levels has {key.removeprefix('levels.')} {why}")
+    keys = [rule.key for rule in asked]
+    patterns = [f'levels."{pattern}"' for pattern in policy_module._patterns_for(domain)]
+    assert keys == ["deny", "allow", *patterns, "default"][: len(keys)]

@@ -26,3 +26,5 @@ def reload(config_path: Path, as_json: bool) -> None:
     print(f"{'TLS key':<14} {answer['tls_spki_sha256']}  (SHA-256 of the public key)")
     print(f"{'continuity':<14} {'shown to peers' if answer['continuity'] else 'no change of identity is under way'}")
     print(f"{'links ended':<14} {answer['ended']}")
+    for change in answer["levels"]:
+        print(f"{'level':<14} {change['domain']}: {change['old']} -> {change['new']}")

@@ -11,7 +11,9 @@ from typing import Any
 import click
 import trio
 
+from volly_fed.cli.failure import OK, WARNINGS
 from volly_fed.cli.options import DOMAIN, FINGERPRINT, PATTERN, config_option, json_option, print_json
+from volly_fed.cli.trust_explain import explanation, in_force, print_explanation
 from volly_fed.codepoints import TrustLevel
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.policy import set_level
@@ -25,7 +27,6 @@ from volly_fed.daemon.store.store import Store
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
-from volly_fed.trust.levels import RIGHTS
 
 _RELOAD = "A running homeserver takes it over on `volly-fed reload`."
 
@@ -78,18 +79,19 @@ def unset_rule(name: str, config_path: Path, as_json: bool) -> None:
 @click.argument("domain", type=DOMAIN)
 @config_option()
 @json_option
-def explain(domain: DomainName, config_path: Path, as_json: bool) -> None:
-    """Name the rule that decides about DOMAIN, and what follows from it."""
-    level, rule = load_policy(read_homeserver_config(config_path)).level_of(domain)
-    rights = RIGHTS[level]
+def explain(domain: DomainName, config_path: Path, as_json: bool) -> int:
+    """Name the rule that decides about DOMAIN, and what follows from it, gate by gate.
+
+    Exits with 1 where the running homeserver has not read the file since this changed.
+    """
+    config = read_homeserver_config(config_path)
+    found = explanation(domain, config.server.trust_file, load_policy(config))
+    found |= {"running": _in_force(config, domain)}
     if as_json:
-        follows = {"link": rights.link, "relay_out": rights.relay_out, "relay_in": rights.relay_in}
-        print_json({"domain": domain, "level": str(level), "rule": rule} | follows | {"deliver": str(rights.deliver)})
-        return
-    print(f"{domain} is `{level}`, because {rule}.")
-    print(f"  a link to or from it             {_yes(rights.link)}, once it has proved its identity")
-    print(f"  envelopes of our users to it     {_yes(rights.relay_out)}")
-    print(f"  envelopes from it to our users   {_yes(rights.relay_in)}, to {rights.deliver.value}")
+        print_json(found)
+    else:
+        print_explanation(found)
+    return OK if in_force(found) else WARNINGS
 
 
 @trust.command()
@@ -180,6 +182,14 @@ def _ask(config: HomeserverConfig, command: str, **arguments: object) -> dict[st
         return admin_client.call(config, command, **arguments)
     except admin_client.NotRunning:
         return trio.run(_ask_store, config, command, arguments)
+
+
+def _in_force(config: HomeserverConfig, domain: DomainName) -> dict[str, Any] | None:
+    """The level and its rule in the running homeserver; None: none runs."""
+    try:
+        return admin_client.call(config, "level", domain=domain)
+    except admin_client.NotRunning:
+        return None
 
 
 async def _ask_store(config: HomeserverConfig, command: str, arguments: dict[str, object]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Never: writes a text that says anything but the wanted change; what it cannot ed
 """
 
 import re
+from pathlib import Path
 
 import attrs
 
@@ -13,20 +14,25 @@ from volly_fed.config.load import parse_toml
 from volly_fed.errors import ConfigError, LocalError
 from volly_fed.trust.policy import Policy, parse_pattern, parse_policy
 
+_NEXT = "correct it; `volly-fed config example trust` shows what can stand there"
 _SECTION = re.compile(r"\s*\[")
 _LEVELS = re.compile(r"\s*\[\s*levels\s*\]\s*(#.*)?")
 
 
-def parse_policy_text(text: str, source: object) -> Policy:
-    """The policy in `text`; raises ConfigError whose every problem begins with `source`."""
-    tables = parse_toml(text, str(source))
+def parse_policy_text(text: str, source: str | Path) -> Policy:
+    """The policy in `text`; raises ConfigError whose every problem begins with `source`, and has the line or key."""
+    try:
+        tables = parse_toml(text, source)
+    except ConfigError as error:
+        raise ConfigError([f"{problem}\nnote: {_NEXT}" for problem in error.problems]) from error
     try:
         return parse_policy(tables)
     except ConfigError as error:
-        raise ConfigError([f"{source}: {problem}" for problem in error.problems]) from error
+        note = f"\nnote: {_NEXT}" if len(error.problems) == 1 else ""
+        raise ConfigError([f"{source}: {problem}{note}" for problem in error.problems]) from error
 
 
-def set_level(text: str, name: str, level: TrustLevel | None, source: object) -> str:
+def set_level(text: str, name: str, level: TrustLevel | None, source: str | Path) -> str:
     """`text` with `name` (a domain or `*.suffix`) at `level`, or without a line of its own if `level` is None.
 
     Raises BadName, ConfigError for a file that has problems already, and LocalError if it cannot be edited.

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.codepoints import ErrorCode
+from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.config.model import HomeserverConfig, Validation
 from volly_fed.config.values import Server
 from volly_fed.daemon import material
@@ -54,6 +54,7 @@ from volly_fed.trust.continuity import parse_statement
 from volly_fed.trust.policy import Policy
 
 STORE = "store.db"
+LevelChanged: TypeAlias = Callable[[DomainName, TrustLevel, TrustLevel], None]
 
 
 def run(config_path: Path) -> None:
@@ -82,6 +83,8 @@ class Homeserver:
     intake: Intake = attrs.field(init=False)
     edge_door: EdgeDoor = attrs.field(init=False)
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
+    on_level_changed: LevelChanged = attrs.field(default=lambda *_: None, init=False)
+    """(domain, old, new) for each peer of late whose level a reload has changed: links have the new one already."""
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -185,7 +188,9 @@ class Homeserver:
         return Dialer(party=shown.party, judge=self.judge, context=shown.to_peers)
 
     def _admin(self) -> AdminServer:
-        own = commands(resolver=self.resolver, reload=self.reload)
+        own = commands(
+            resolver=self.resolver, reload=self.reload, ruling=lambda domain: self.judge.policy.level_of(domain)
+        )
         return AdminServer({**own, **handlers(self.judge.register)})
 
     def _self_check(self) -> SelfCheck:
@@ -252,6 +257,7 @@ class Homeserver:
     async def reload(self) -> dict[str, Any]:
         """Read policy, enrolments and keys again: links that are no longer allowed end, new ones show the new keys.
 
+        Once it returns, every gate says what the new policy says, on links from before too.
         If what peers are shown has changed, new links take the place of all, with whoever keeps its level. So they do
         while a change of identity is announced: the record may have been published since.
         Raises LocalError for the first file that cannot be used; nothing at all has changed then.
@@ -266,9 +272,8 @@ class Homeserver:
                     "" if "note:" in str(error) else "\nnote: correct it; `volly-fed config check` finds all problems"
                 )
                 raise LocalError(f"nothing was reloaded: {error}{note}") from error
-            self.judge.policy = self.intake.policy = files.policy
             self._renew(files.credentials)
-            ended = self.peers.judge_again(lambda domain: files.policy.level_of(domain)[0])
+            ended, changed = self._use_policy(files.policy)
             ended += self.edges.revoke(files.enrolled)
             self.log.reloaded(count=ended)
             keys = files.credentials.keys
@@ -277,7 +282,20 @@ class Homeserver:
                 "tls_spki_sha256": keys.tls.key.spki_sha256.hex(),
                 "continuity": bool(files.credentials.party.statement),
                 "ended": ended,
+                "levels": [{"domain": domain, "old": str(old), "new": str(new)} for domain, old, new in changed],
             }
+
+    def _use_policy(self, policy: Policy) -> tuple[int, list[tuple[DomainName, TrustLevel, TrustLevel]]]:
+        """Let `policy` hold everywhere, without a pause in between: how many links end, whose levels changed."""
+        before, self.judge.policy, self.intake.policy = self.judge.policy, policy, policy
+        domains = self.peers.domains()
+        ended = self.peers.judge_again(lambda domain: policy.level_of(domain).level)
+        judged = [(domain, before.level_of(domain).level, policy.level_of(domain).level) for domain in domains]
+        changed = [(domain, old, new) for domain, old, new in judged if old is not new]
+        for domain, old, new in changed:
+            self.log.level_changed(peer=domain, before=old, trust=new)
+            self.on_level_changed(domain, old, new)
+        return ended, changed
 
     def _read_again(self) -> "_Files":
         server = self.config.server

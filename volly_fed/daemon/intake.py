@@ -99,16 +99,21 @@ class Intake:
             return partial(self._nothing_stored, batch)
         return partial(self._settle, batch, begun, sorted_)
 
-    async def from_peer(self, peer: DomainName, level: TrustLevel, batch: Received) -> Pending:
-        """Take what `peer` relays, on the `level` its session was established on; await the result as `from_edge`'s.
+    async def from_peer(self, peer: DomainName, level: Callable[[], TrustLevel], batch: Received) -> Pending:
+        """Take what `peer` relays, on the `level` its session has; await the result as `from_edge`'s.
 
+        What counts is the level at the moment when the batch is handed to the disk: a reload may come before that.
         Both raise StorageError: the batch is not stored, and none that follows it in its stream will be.
         """
-        router = Router(self.domain, self.policy)
-        sorted_ = self._sort(batch, lambda domain: router.from_peer(peer, level, domain))
-        rows = await self._admit(peer, level, sorted_)
+        sorted_, rows = await self._judge(peer, judged := level(), batch)
+        while level() is not judged:
+            sorted_, rows = await self._judge(peer, judged := level(), batch)
         at = Position(peer, batch.stream, batch.first, batch.last, sorted_.refusals)
         return partial(self._stored, await self._store_local(rows, at), sorted_)
+
+    async def _judge(self, peer: DomainName, level: TrustLevel, batch: Received) -> tuple[_Sorted, list[InboundRow]]:
+        sorted_ = self._sort(batch, partial(Router(self.domain, self.policy).from_peer, peer, level))
+        return sorted_, await self._admit(peer, level, sorted_)
 
     async def _stored(self, stored: Stored, sorted_: _Sorted) -> tuple[Refusal, ...]:
         await stored.wait()

@@ -19,6 +19,7 @@ from volly_fed.daemon.store.store import OutboundRow
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.envelope import parse_envelope
 from volly_fed.relay.queue import Backlog
+from volly_fed.router import may_leave
 from volly_fed.session import Outbound
 
 
@@ -104,6 +105,13 @@ class Peer:
         """The stream holds more for the link, if there is one."""
         if self.link is not None:
             self.link.wake()
+
+    def judged(self, level: TrustLevel) -> None:
+        """This is its level now, on every link there is: what may not leave stays queued, what may is sent."""
+        self.level = level
+        self.outbound.hold(not may_leave(self.domain, level))
+        self._tell_room()
+        self.wake()
 
     def changed(self) -> None:
         """A link came about or ended; a read for a former one may have been cut off, so look at the disk again."""

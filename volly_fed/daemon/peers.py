@@ -28,6 +28,7 @@ from volly_fed.observe.log import Log
 from volly_fed.relay.rate import RateLimit
 from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
+from volly_fed.trust import gates
 from volly_fed.wire.messages import Message, Refuse
 
 _LEVEL_CHANGED = "the trust level has changed"
@@ -84,21 +85,24 @@ class Peers:
     async def converse(self, connection: Connection, level: TrustLevel) -> End | None:
         """Run the link over `connection`, whoever dialled it, until it ends; how it did, if there was one.
 
-        Raises RemoteError: BUSY where there is no room for a further peer, POLICY where `level` is no longer its level.
+        Raises RemoteError: BUSY where there is no room for a further peer, POLICY where none is allowed since a reload.
         """
         if self._closing:
             return None
-        if self._level_of is not None and self._level_of(connection.outcome.peer) is not level:
-            raise RemoteError(_LEVEL_CHANGED, code=ErrorCode.POLICY)
+        if self._level_of is not None:
+            level = self._level_of(connection.outcome.peer)
+            if not gates.stay(level, connection.outcome.peer).allowed:
+                raise RemoteError(_LEVEL_CHANGED, code=ErrorCode.POLICY)
         if not self.takes(connection.outcome.peer):
             raise RemoteError("too many peers at the moment", code=ErrorCode.BUSY)
         peer = self._peer(connection.outcome.peer)
         session = self._take_over(peer, connection)
         if session is None:
             return None
-        handler = _PeerHandler(peers=self, peer=peer, level=level)
+        handler = _PeerHandler(peers=self, peer=peer)
         link = peer.link = Link(connection.socket, session, handler)
-        peer.level, peer.dialled_by_us = level, connection.outcome.role is Role.DIALLER
+        peer.judged(level)
+        peer.dialled_by_us = connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
         peer.renew_at, peer.renewing = self._renewal.first(peer, link, connection.took), False
         peer.changed()
@@ -125,13 +129,24 @@ class Peers:
         return end
 
     def judge_again(self, level_of: Callable[[DomainName], TrustLevel]) -> int:
-        """After a reload: end the links whose level has changed; they may come back on the new one. How many ended."""
+        """After a reload: every link has its peer's new level at once, or ends where that allows none; how many end."""
         ended, self._level_of = 0, level_of
         for peer in self._peers.values():
-            if peer.link is not None and level_of(peer.domain) is not peer.level:
+            level, before = level_of(peer.domain), peer.level
+            if level is before:
+                continue
+            peer.judged(level)
+            stays = gates.stay(level, peer.domain).allowed
+            if peer.link is not None and not stays:
                 peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)
                 ended += 1
+            elif peer.link is None and stays and self._want(peer):
+                peer.hurry()  # what its back-off is about may have been the level
         return ended
+
+    def domains(self) -> list[DomainName]:
+        """Everybody we have had to do with of late, by name."""
+        return sorted(self._peers)
 
     def renew(self) -> None:
         """What we show has changed: new links take the place of all, little by little, so that every peer sees it."""
@@ -329,14 +344,13 @@ class _PeerHandler:
 
     peers: Peers
     peer: Peer
-    level: TrustLevel
 
     async def opened(self, stream: bytes) -> Resumption:
         return await self.peers.store.cursor(self.peer.domain, stream)
 
     async def received(self, batch: Received) -> Pending:
         self.peer.ration.note(batch)
-        return await self.peers.intake.from_peer(self.peer.domain, self.level, batch)
+        return await self.peers.intake.from_peer(self.peer.domain, lambda: self.peer.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
         self.peers.settled(self.peer, event.keys)

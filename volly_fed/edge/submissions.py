@@ -43,6 +43,8 @@ class Submissions:
     _submitters: dict[bytes, int] = attrs.field(factory=dict, repr=False)
     _submitters_before: dict[bytes, int] = attrs.field(factory=dict, repr=False)
     """Those of the time before; when `_submitters` has half of what may be remembered, it takes their place."""
+    _early: dict[bytes, Outcome] = attrs.field(factory=dict, repr=False)
+    """Refusals that have overtaken the acceptance: the recipient's homeserver may be faster than our disk."""
     _bytes: int = 0
     _last: int = 0
 
@@ -91,19 +93,27 @@ class Submissions:
             found = self._remove(key)
             if found is not None:
                 of = outcomes.get(found[0]) or outcomes.setdefault(found[0], Outcomes())
-                of.accepted.append(found[1])
+                early = self._early.pop(found[1], None) if self._early else None
+                if early is None:
+                    of.accepted.append(found[1])
+                else:
+                    of.refused.append(early)
         for connection, of in outcomes.items():
             self._count_down(connection, len(of.accepted) + len(of.refused))
             self._remember(connection, of.accepted)
         return outcomes
 
     def submitters(self, outcomes: Iterable[Outcome]) -> dict[int, list[Outcome]]:
-        """Late refusals by the connection that had submitted them; what nobody remembers is left out."""
+        """Late refusals by the connection that had submitted them; one that comes too early is told by `settle`."""
         found: dict[int, list[Outcome]] = {}
         for outcome in outcomes:
             connection = self._submitters.pop(outcome[0], None) or self._submitters_before.pop(outcome[0], None)
             if connection is not None:
                 found.setdefault(connection, []).append(outcome)
+            else:
+                self._early[outcome[0]] = outcome
+                if len(self._early) > limits.RECEIPT_MEMORY:
+                    del self._early[next(iter(self._early))]
         return found
 
     def _remove(self, key: int) -> _Pending | None:

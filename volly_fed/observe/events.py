@@ -66,6 +66,7 @@ FIELDS: Mapping[str, Callable[[object], object]] = {
     "device": word,
     "role": word,
     "trust": word,
+    "before": word,
     "code": word,
     "gate": word,
     "direction": word,

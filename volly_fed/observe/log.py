@@ -74,6 +74,10 @@ class Log:
         """One of the files has problems; nothing has changed, what was read before stays in force."""
         self._log.error("reload_failed", reason=reason)
 
+    def level_changed(self, *, peer: str, before: str, trust: str) -> None:
+        """A reload gave `peer` another level, which its link has at once, or ends by."""
+        self._log.info("level_changed", peer=peer, before=before, trust=trust)
+
     def keys_changed(self, *, fingerprint: str) -> None:
         """A reload found another identity or TLS key: new links show these; `fingerprint` is the identity's."""
         self._log.info("keys_changed", fingerprint=fingerprint)

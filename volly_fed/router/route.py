@@ -63,5 +63,14 @@ class Router:
         return self._gated(level, peer, Direction.IN, _LOCAL)
 
     def _gated(self, policy: Policy | TrustLevel, peer: DomainName, direction: Direction, route: Route) -> Route:
-        decision = gates.relay(policy, peer, direction)
+        decision = _decide(policy, peer, direction)
         return route if decision.allowed else Refused(ErrorCode.POLICY, decision.reason)
+
+
+def may_leave(peer: DomainName, level: TrustLevel) -> bool:
+    """Whether what is queued for `peer` may leave on a session of `level`; else it waits, until it expires."""
+    return _decide(level, peer, Direction.OUT).allowed
+
+
+def _decide(policy: Policy | TrustLevel, peer: DomainName, direction: Direction) -> gates.Decision:
+    return gates.relay(policy, peer, direction)

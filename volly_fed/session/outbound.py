@@ -39,6 +39,7 @@ class Outbound(Generic[K]):
         self._sent_bytes = 0  # of what this link has carried and is not settled
         self._window = self._window_bytes = 0  # what the peer has granted on this link
         self._owner: object = None
+        self._held = False
 
     # --- for the owner of the queue ---
 
@@ -63,6 +64,10 @@ class Outbound(Generic[K]):
                 self._waiting_bytes -= sum(len(frame) for key, frame in waiting if key in keys)
                 waiting.clear()
                 waiting.extend(kept)
+
+    def hold(self, held: bool) -> None:
+        """Send nothing until told otherwise, on whichever link: what waits and what an earlier link carried stays."""
+        self._held = held
 
     def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes of this class may be offered now; what does not fit stays on the disk."""
@@ -128,7 +133,7 @@ class Outbound(Generic[K]):
     @property
     def may_send(self) -> bool:
         """Whether anything was not sent on this link; the window may be full."""
-        return self._sent - self._settled < len(self._in_flight) or any(self._waiting)
+        return not self._held and (self._sent - self._settled < len(self._in_flight) or any(self._waiting))
 
     def _settle(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         count, first = cursor - self._settled, self._settled + 1
@@ -146,8 +151,10 @@ class Outbound(Generic[K]):
     def next_batch(self) -> tuple[int, list[bytes]] | None:
         """(first sequence number, envelopes): what was in flight on an earlier link first, then what waits.
 
-        None: nothing waits, or the window is full.
+        None: nothing waits or may leave, or the window is full.
         """
+        if self._held:
+            return None
         first, under_way = self._sent + 1, self._sent - self._settled
         count = min(limits.BATCH_ENVELOPES, self._window - under_way)
         room = min(limits.BATCH_BYTES, self._window_bytes - self._sent_bytes)

@@ -3,16 +3,18 @@
 from volly_fed.trust.continuity import Statement, make_statement, parse_statement
 from volly_fed.trust.evidence import Evidence
 from volly_fed.trust.gates import Decision
-from volly_fed.trust.levels import RIGHTS, Direction, Rights
+from volly_fed.trust.levels import RIGHTS, Direction, Passage, Rights, passages
 from volly_fed.trust.pins import IdentityVerdict, Pin, Shown, Standing, accept_identity, judge_identity
-from volly_fed.trust.policy import Policy, Ruling, parse_policy
+from volly_fed.trust.policy import Consideration, Policy, Ruling, parse_policy
 
 __all__ = [
     "RIGHTS",
+    "Consideration",
     "Decision",
     "Direction",
     "Evidence",
     "IdentityVerdict",
+    "Passage",
     "Pin",
     "Policy",
     "Rights",
@@ -25,4 +27,5 @@ __all__ = [
     "make_statement",
     "parse_policy",
     "parse_statement",
+    "passages",
 ]

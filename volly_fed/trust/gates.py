@@ -1,8 +1,8 @@
 """The gates: each question about a domain, answered by a Decision with its reason. Each has exactly one call site.
 
-in: the policy, or the level that was frozen into a session; the domain; what the question needs beside it.
+in: the policy, or the level that a session has; the domain; what the question needs beside it.
 out: Decision. Refusal is a value here, never an error.
-Never: looks anything up. The gates `show` and `hear` belong to presence.
+Never: looks anything up.
 """
 
 from collections.abc import Collection
@@ -12,11 +12,11 @@ import attrs
 from volly_fed.codepoints import TrustLevel
 from volly_fed.names import DomainName
 from volly_fed.trust.evidence import Evidence
-from volly_fed.trust.levels import RIGHTS, Direction, Reach
+from volly_fed.trust.levels import RIGHTS, Audience, Direction, Reach
 from volly_fed.trust.policy import Policy, Ruling
 
 EVERYBODY = "*"
-"""In a capability's scope: any peer."""
+"""In a scope, a capability's or a user's presence: any peer."""
 
 
 @attrs.frozen
@@ -52,6 +52,35 @@ def establish(policy: Policy, domain: DomainName, evidence: Evidence, *, now: fl
     if not evidence.fresh(now):
         return Decision(False, f"the evidence about {domain} is out of date", linked.level)
     return linked
+
+
+def stay(level: TrustLevel, domain: DomainName) -> Decision:
+    """The gate `establish` again, after a reload: whether a session that came about may go on on `level`.
+
+    Evidence and identity were judged when it came about; no level asks for more of them than another.
+    """
+    allowed = RIGHTS[level].link
+    return Decision(allowed, f"the link to {domain} {'stays' if allowed else 'ends'}: {level} (reloaded)", level)
+
+
+def show(policy: Policy | TrustLevel, domain: DomainName, scope: Collection[str]) -> Decision:
+    """Whether `domain` may learn that a user of ours is online who wishes to be seen by `scope`.
+
+    `scope`: domains, or "*" for every peer that the policy lets see it; empty means nobody.
+    """
+    level, rule = _ruling(policy, domain)
+    audience = RIGHTS[level].show
+    named = domain in scope
+    allowed = audience is not Audience.NOBODY and (named or (audience is Audience.WILLING and EVERYBODY in scope))
+    detail = "" if audience is Audience.NOBODY or allowed else ", and this one does not belong to them"
+    return Decision(allowed, f"{domain} is shown {audience.value}{detail}: {level} ({rule})", level)
+
+
+def hear(policy: Policy | TrustLevel, domain: DomainName) -> Decision:
+    """Whether what `domain` tells of its users' presence is taken."""
+    level, rule = _ruling(policy, domain)
+    allowed = RIGHTS[level].hear
+    return Decision(allowed, f"presence of {domain} is {'taken' if allowed else 'not taken'}: {level} ({rule})", level)
 
 
 def relay(policy: Policy | TrustLevel, domain: DomainName, direction: Direction | str) -> Decision:

@@ -51,6 +51,14 @@ class Ruling(NamedTuple):
     rule: str
 
 
+class Consideration(NamedTuple):
+    """One rule that was asked about a domain: its key in trust.toml, whether it decided, and why or why not."""
+
+    key: str
+    decides: bool
+    why: str
+
+
 def _read_only(levels: Mapping[str, TrustLevel]) -> Mapping[str, TrustLevel]:
     return MappingProxyType(dict(levels))
 
@@ -76,6 +84,30 @@ class Policy:
             if pattern in self.levels:
                 return Ruling(self.levels[pattern], f'levels has "{pattern}" = "{self.levels[pattern]}"')
         return Ruling(self.default, f'default = "{self.default}"')
+
+    def consider(self, domain: DomainName) -> tuple[Consideration, ...]:
+        """Every rule that is asked about `domain`, in order; the last decides, as `level_of` has it."""
+        asked: list[Consideration] = []
+        for rule in self._rules(domain):
+            asked.append(rule)
+            if rule.decides:
+                break
+        return tuple(asked)
+
+    def _rules(self, domain: DomainName) -> Iterator[Consideration]:
+        matching = tuple(_patterns_for(domain))
+        denied = next((pattern for pattern in matching if pattern in self.deny), None)
+        yield Consideration("deny", denied is not None, f'has "{denied}"' if denied else _no_entry(self.deny))
+        if self.allow is None:
+            yield Consideration("allow", False, "there is no such list, so it excludes nobody")
+        else:
+            allowed = next((pattern for pattern in matching if pattern in self.allow), None)
+            yield Consideration("allow", allowed is None, f'has "{allowed}"' if allowed else _no_entry(self.allow))
+        for pattern in matching:
+            level = self.levels.get(pattern)
+            why = "there is no such entry" if level is None else f'= "{level}"'
+            yield Consideration(f'levels."{pattern}"', level is not None, why)
+        yield Consideration("default", True, f'= "{self.default}"')
 
 
 def parse_pattern(text: str) -> str:
@@ -123,6 +155,10 @@ def _patterns_for(domain: DomainName) -> Iterator[str]:
         yield f"*.{rest}"
 
 
+def _no_entry(names: frozenset[str]) -> str:
+    return "has no entry that covers it" if names else "is empty"
+
+
 def _toml_list(names: frozenset[str]) -> str:
     return "[" + ", ".join(f'"{name}"' for name in sorted(names)) + "]"
 
@@ -131,7 +167,8 @@ def _level(key: str, value: object, problems: list[str]) -> TrustLevel:
     try:
         return TrustLevel(value)  # type: ignore[arg-type] # any value may stand there; unknown ones raise ValueError
     except ValueError:
-        problems.append(f"{key}: a level is one of {_LEVELS}")
+        unquoted = "; a name with dots stands in quotes" if isinstance(value, Mapping) else ""
+        problems.append(f"{key}: a level is one of {_LEVELS}{unquoted}")
         return TrustLevel.NONE
 
 

@@ -11,10 +11,16 @@ from volly_fed.daemon.admin.server import Arguments, Handler, text_argument
 from volly_fed.daemon.dns.cache import CacheEntry
 from volly_fed.daemon.dns.resolver import Resolver
 from volly_fed.names import DomainName, parse_domain
+from volly_fed.trust.policy import Ruling
 
 
-def commands(*, resolver: Resolver, reload: Callable[[], Awaitable[dict[str, Any]]]) -> Mapping[str, Handler]:
-    """The handlers by name of `cache`, `cache-flush` and `reload`."""
+def commands(
+    *,
+    resolver: Resolver,
+    reload: Callable[[], Awaitable[dict[str, Any]]],
+    ruling: Callable[[DomainName], Ruling],
+) -> Mapping[str, Handler]:
+    """The handlers by name of `cache`, `cache-flush`, `reload` and `level`, the policy in force."""
 
     async def cache(arguments: Arguments) -> dict[str, Any]:
         now, below = resolver.now(), _maybe_domain(arguments)
@@ -26,7 +32,11 @@ def commands(*, resolver: Resolver, reload: Callable[[], Awaitable[dict[str, Any
     async def reload_files(_arguments: Arguments) -> dict[str, Any]:
         return await reload()
 
-    return {"cache": cache, "cache-flush": cache_flush, "reload": reload_files}
+    async def level(arguments: Arguments) -> dict[str, Any]:
+        found = ruling(parse_domain(text_argument(arguments, "domain") or ""))
+        return {"level": str(found.level), "rule": found.rule}
+
+    return {"cache": cache, "cache-flush": cache_flush, "reload": reload_files, "level": level}
 
 
 def _entry(entry: CacheEntry, now: float) -> dict[str, Any]:
