@@ -98,9 +98,9 @@ async def _finished(
     return Load(handed=handed, run=arrived, per_second=per_second, spent=spent, seconds=seconds)
 
 
-def between(run: Run, begin: int, end: int) -> Sequence[float]:
-    """Milliseconds that those took which arrived from `begin` to `end` (time.monotonic_ns)."""
-    return [took / 1e6 for at, took in zip(run.arrived, run.took, strict=True) if begin <= at < end]
+def made_between(run: Run, begin: int, end: int) -> Sequence[float]:
+    """Milliseconds that those took which were due from `begin` to `end` (time.monotonic_ns)."""
+    return [took / 1e6 for at, took in zip(run.arrived, run.took, strict=True) if begin <= at - took < end]
 
 
 def p(samples: Sequence[float], percent: float) -> float:

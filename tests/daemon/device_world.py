@@ -154,8 +154,9 @@ class DeviceWorld:
 
     def _deliver(self) -> None:
         while (read := self.claims.next_read(LINK)) is not None:
-            rows = [row for m, row in self.rows if m == read.mailbox and row.row > read.after][: read.limit]
-            self.claims.give_read(read, rows)
+            wanted = (read.mailbox, read.lane.urgency)
+            rows = [row for m, row in self.rows if (m, row.urgency) == wanted and row.row > read.after]
+            self.claims.give_read(read, rows[: read.limit])
             self._pass_on()
 
     def _pass_on(self) -> None:

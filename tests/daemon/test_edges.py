@@ -12,7 +12,7 @@ import trio
 from tests.daemon.edge_nodes import E1, E2, edge, home, one, stored
 from tests.daemon.sites import CAPABILITY, A, B, envelope, material, sites
 from volly_fed import limits
-from volly_fed.codepoints import ErrorCode, Role
+from volly_fed.codepoints import EnvelopeClass, ErrorCode, Role
 from volly_fed.crypto.kem import MailboxKey
 from volly_fed.edge.registration import encode_registration, make_registration
 from volly_fed.errors import Refused, RemoteError, StorageError
@@ -193,6 +193,22 @@ async def test_a_registration_that_cannot_be_stored_is_no_claim(
         assert isinstance(await e.ask(2), Claimed)
 
 
+async def test_what_is_more_urgent_overtakes_the_rest_of_its_batch(tmp_path: Path) -> None:
+    a = one(tmp_path)
+    async with home(a, E1) as port, edge(port) as e:
+        await e.ask()
+        await a.relay(B, envelope(A, mailbox=e.mailbox, urgency=EnvelopeClass.BULK))
+        await e.hear()  # what was stored before the claim has been looked for, in the more urgent classes too
+        frames = [envelope(A, mailbox=e.mailbox, urgency=urgency) for urgency in reversed(EnvelopeClass)]
+        await a.relay(B, *frames)
+        heard: list[bytes] = []
+        while len(heard) < len(frames):
+            message = await e.hear()
+            assert isinstance(message, Deliver)
+            heard += message.envelopes
+        assert heard == frames[::-1]
+
+
 async def test_a_store_that_cannot_be_read_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "OVERLOAD_RETRY", 0.01)
     a = one(tmp_path)
@@ -202,12 +218,12 @@ async def test_a_store_that_cannot_be_read_is_asked_again(tmp_path: Path, monkey
         await a.relay(B, frame)
         read, failures = a.store.read_mailbox, 3
 
-        async def broken(mailbox: MailboxId, after: int, limit: int) -> object:
+        async def broken(mailbox: MailboxId, after: int, limit: int, urgency: int) -> object:
             nonlocal failures
             if failures:
                 failures -= 1
                 raise StorageError("the disk does not answer")
-            return await read(mailbox, after, limit)
+            return await read(mailbox, after, limit, EnvelopeClass(urgency))
 
         monkeypatch.setattr(a.store, "read_mailbox", broken)
         assert isinstance(await e.ask(), Claimed)

@@ -15,9 +15,10 @@ from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.daemon.store.schema import APPLICATION, MIGRATIONS
 from volly_fed.daemon.store.store import OutboundRow, Position, Store
 from volly_fed.errors import StorageError
-from volly_fed.names import parse_domain
+from volly_fed.names import MailboxId, parse_domain
 
 A = parse_domain("a.test")
+BOX = MailboxId(bytes(32))
 NOW = 1_800_000_000.0
 _numbers = itertools.count()
 
@@ -160,6 +161,10 @@ async def test_a_store_of_version_3_is_brought_forward(tmp_path: Path) -> None:
     for row, urgency in enumerate((2, 0, 1, 2), 1):
         values = (row, 7, bytes([row]) * 16, int(NOW) + 60, urgency, int(NOW), b"frame")
         database.execute("INSERT INTO outbound VALUES(?, ?, ?, ?, ?, ?, ?)", values)
+    database.execute("INSERT INTO mailbox VALUES(3, ?, 0, ?)", (BOX, b"registration"))
+    for row, urgency in enumerate((2, 0, 1, 0), 1):
+        inbound = (row, 3, bytes([row]) * 16, int(NOW) + 60, urgency, b"frame")
+        database.execute("INSERT INTO inbound VALUES(?, ?, ?, ?, ?, ?)", inbound)
     database.execute("INSERT INTO stream VALUES('a.test', ?, 9, 0)", (b"stream-1",))
     database.close()
     async with Store.open(tmp_path / "s", clock=clock) as store:
@@ -168,4 +173,5 @@ async def test_a_store_of_version_3_is_brought_forward(tmp_path: Path) -> None:
         at = Position(A, b"stream-1", 10, 11, ((11, ErrorCode.POLICY, "no"),))
         await store.store_inbound([], at)
         assert await store.cursor(A, b"stream-1") == (11, ((11, ErrorCode.POLICY, "no"),))
-        assert await store._do(lambda d: d.pragma("user_version")) == 4
+        assert [found.row for found in await store.read_mailbox(BOX, urgency=EnvelopeClass.RING)] == [2, 4]
+        assert await store._do(lambda d: d.pragma("user_version")) == 5

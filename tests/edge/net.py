@@ -190,7 +190,7 @@ class Net:
         rows = []
         for envelope in envelopes:
             self._last_row += 1
-            row = Row(self._last_row, envelope.id, encode_envelope(envelope))
+            row = Row(self._last_row, envelope.id, encode_envelope(envelope), envelope.urgency)
             rows.append((envelope.mailbox, row))
         self.rows += rows
         self.claims.stored(by_mailbox(rows))
@@ -220,7 +220,8 @@ class Net:
                 return True
             read = self.claims.next_read(edge.link)
             if read is not None:
-                rows = [row for m, row in self.rows if m == read.mailbox and row.row > read.after][: read.limit]
-                self.claims.give_read(read, rows)
+                wanted = (read.mailbox, read.lane.urgency)
+                rows = [row for m, row in self.rows if (m, row.urgency) == wanted and row.row > read.after]
+                self.claims.give_read(read, rows[: read.limit])
                 return True
         return False

@@ -1,4 +1,5 @@
 import os
+from functools import partial
 
 import attrs
 import pytest
@@ -10,7 +11,7 @@ from volly_fed.client.receiver import Confirm
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.crypto.secret import Secret
 from volly_fed.edge.claim import answer_challenge, frame_digest, make_acknowledge
-from volly_fed.edge.claims import Action, Claims, Delete, Register, ToEdge
+from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, ToEdge
 from volly_fed.edge.delivery import Delivery, Row
 from volly_fed.errors import RemoteError
 from volly_fed.names import MailboxId
@@ -19,10 +20,23 @@ from volly_fed.wire.messages import Claim, Claimed, Deliver, NotClaimed, Ping, P
 
 MAILBOX = MailboxId(bytes(32))
 KEY = Secret(b"k" * 32)
+SIGNAL = EnvelopeClass.SIGNAL
+WINDOW = int(limits.WAITING_SHARES[SIGNAL] * limits.DELIVERY_WINDOW)
+"""Of class signal."""
 
 
 def rows(first: int, last: int, size: int = 100) -> list[Row]:
     return [Row(n, n.to_bytes(16, "big"), os.urandom(size)) for n in range(first, last + 1)]
+
+
+def wake(claims: Claims, mailbox: MailboxId) -> Read:
+    """Wake `mailbox`, find nothing in the other classes, and give the read of class signal."""
+    claims.wake([mailbox])
+    reads = {read.lane.urgency: read for read in iter(partial(claims.next_read, 1), None)}
+    wanted = reads.pop(SIGNAL)
+    for read in reads.values():
+        claims.give_read(read, [])
+    return wanted
 
 
 # --- the window of one claim
@@ -30,27 +44,38 @@ def rows(first: int, last: int, size: int = 100) -> list[Row]:
 
 def test_the_window_takes_what_fits_in_envelopes_and_bytes() -> None:
     delivery = Delivery(key=KEY)
-    given = delivery.give(rows(1, limits.DELIVERY_WINDOW + 5))
-    assert len(given) == delivery.in_flight == limits.DELIVERY_WINDOW
-    assert delivery.room == 0
-    assert delivery.position == limits.DELIVERY_WINDOW
+    lane = delivery.lanes[SIGNAL]
+    given = delivery.give(lane, rows(1, WINDOW + 5))
+    assert len(given) == delivery.in_flight == WINDOW
+    assert delivery.room(lane) == 0
+    assert lane.position == WINDOW
     large = Delivery(key=KEY)
-    assert len(large.give(rows(1, 64, limits.DELIVERY_WINDOW_BYTES // 4))) == 4
-    assert large.room == large.room_bytes == 0
+    assert len(large.give(large.lanes[SIGNAL], rows(1, 64, limits.DELIVERY_WINDOW_BYTES // 4))) == 3
+    assert large.room(large.lanes[SIGNAL]) == 0
+
+
+def test_a_class_leaves_room_for_those_that_are_more_urgent() -> None:
+    delivery = Delivery(key=KEY)
+    given = []
+    for lane, share in zip(reversed(delivery.lanes), reversed(limits.WAITING_SHARES), strict=True):
+        first = delivery.in_flight + 1
+        given += delivery.give(lane, rows(first, first + limits.DELIVERY_WINDOW))
+        assert len(given) == delivery.in_flight == share * limits.DELIVERY_WINDOW
+        assert lane.behind
 
 
 def test_rows_are_given_once_and_in_order() -> None:
     delivery = Delivery(key=KEY)
     some = rows(1, 3)
-    assert delivery.give(some) == [row.frame for row in some]
-    assert delivery.give(some) == []
-    assert delivery.give([*some, *rows(4, 4)]) != []
+    assert delivery.give(delivery.lanes[SIGNAL], some) == [row.frame for row in some]
+    assert delivery.give(delivery.lanes[SIGNAL], some) == []
+    assert delivery.give(delivery.lanes[SIGNAL], [*some, *rows(4, 4)]) != []
 
 
 def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:
     delivery = Delivery(key=KEY)
     some = rows(1, 3)
-    delivery.give(some)
+    delivery.give(delivery.lanes[SIGNAL], some)
     pairs = [(row.id, frame_digest(row.frame)) for row in some]
     for wrong in (
         make_acknowledge(KEY, MAILBOX, [(bytes(15) + b"\xff", bytes(32))]),
@@ -69,7 +94,7 @@ def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:
 # --- all claims of a homeserver
 
 
-def light(bob: DeviceKeys, number: int) -> Envelope:
+def light(bob: DeviceKeys, number: int, urgency: EnvelopeClass = SIGNAL) -> Envelope:
     """An envelope that nobody can open: enough for delivery."""
     card = bob.card()
     return Envelope(
@@ -77,7 +102,7 @@ def light(bob: DeviceKeys, number: int) -> Envelope:
         HOME,
         number.to_bytes(16, "big"),
         int(WALL) + 60,
-        EnvelopeClass.BULK,
+        urgency,
         card.capability,
         os.urandom(1024),
     )
@@ -130,7 +155,7 @@ def test_a_long_queue_is_delivered_in_windows(bob: DeviceKeys) -> None:
     total = 3 * limits.DELIVERY_WINDOW + 7
     net.store(*(light(bob, n) for n in range(total)))
     device = net.connect(bob, acknowledging=False)
-    assert len(device.raw) == limits.DELIVERY_WINDOW
+    assert len(device.raw) == WINDOW
     done = 0
     while done < len(device.raw):
         device.say(Confirm(claim=1, items=device.raw[done : done + 100]))
@@ -144,13 +169,13 @@ def test_a_long_queue_is_delivered_in_windows(bob: DeviceKeys) -> None:
 def test_rows_that_come_while_the_window_is_full_are_read_later(bob: DeviceKeys) -> None:
     net = Net()
     device = net.connect(bob, acknowledging=False)
-    net.store(*(light(bob, n) for n in range(limits.DELIVERY_WINDOW)))
-    for n in range(limits.DELIVERY_WINDOW, limits.DELIVERY_WINDOW + 10):
+    net.store(*(light(bob, n) for n in range(WINDOW)))
+    for n in range(WINDOW, WINDOW + 10):
         net.store(light(bob, n))
-    assert len(device.raw) == limits.DELIVERY_WINDOW
+    assert len(device.raw) == WINDOW
     device.say(Confirm(claim=1, items=list(device.raw)))
     net.run()
-    assert len(device.raw) == limits.DELIVERY_WINDOW + 10
+    assert len(device.raw) == WINDOW + 10
 
 
 def test_rows_committed_while_the_store_is_read_are_not_lost_or_doubled(bob: DeviceKeys) -> None:
@@ -158,9 +183,7 @@ def test_rows_committed_while_the_store_is_read_are_not_lost_or_doubled(bob: Dev
     net = Net()
     device = net.connect(bob, acknowledging=False)
     claims = net.claims
-    claims.wake([bob.address.mailbox])
-    read = claims.next_read(1)
-    assert read is not None
+    read = wake(claims, bob.address.mailbox)
     new = Row(50, bytes(16), b"frame that came during the read")
     claims.stored({bob.address.mailbox: [new]})
     claims.give_read(read, [])
@@ -296,8 +319,8 @@ def test_ready_mailboxes_do_not_pile_up(bob: DeviceKeys) -> None:
     for _ in range(1000):
         net.claims.wake([bob.address.mailbox])
     assert len(net.claims._links[1].ready) == 1
-    assert net.claims.next_read(1) is not None
-    assert net.claims.next_read(1) is None
+    reads = list(iter(partial(net.claims.next_read, 1), None))
+    assert [read.lane.urgency for read in reads] == list(EnvelopeClass)
 
 
 def test_a_delete_names_rows_only(bob: DeviceKeys) -> None:
@@ -335,9 +358,7 @@ def test_what_was_read_for_a_claim_that_ended_is_dropped(bob: DeviceKeys) -> Non
     net.connect(bob, "e1", acknowledging=False)
     mailbox = bob.address.mailbox
     row = Row(1, bytes(16), encode_envelope(light(bob, 0)))
-    net.claims.wake([mailbox])
-    read = net.claims.next_read(1)
-    assert read is not None
+    read = wake(net.claims, mailbox)
     new = net.connect(bob, "e2", acknowledging=False)
     net.claims.give_read(read, [row])
     assert not net.claims.waits(read.link)
@@ -353,10 +374,7 @@ def test_a_read_that_failed_is_made_again_when_something_happens(bob: DeviceKeys
     mailbox = bob.address.mailbox
     row = Row(1, bytes(16), encode_envelope(light(bob, 0)))
     net.rows.append((mailbox, row))
-    net.claims.wake([mailbox])
-    read = net.claims.next_read(1)
-    assert read is not None
-    net.claims.read_failed(read)
+    net.claims.read_failed(wake(net.claims, mailbox))
     assert net.claims.next_read(1) is None  # not at once: the disk is full, or worse
     net.claims.wake([mailbox])
     net.run()

@@ -65,7 +65,7 @@ def test_what_an_edge_does_not_take_stays_on_the_disk(
     net = Net()
     devices = [net.connect(keys, acknowledging=False) for keys in many]
     told(net, many, 1, 300)
-    assert len(net.claims._links[1].dispatch) == 10
+    assert len(net.claims._links[1].dispatch) in (7, 8)  # some is left for calls; by bytes, the last may go beyond
     assert net.claims.next_read(1) is None  # not before there is room
     assert not net.claims.reads(1)
     net.run()
@@ -76,7 +76,7 @@ def test_what_an_edge_does_not_take_stays_on_the_disk(
 
 
 def test_a_full_link_holds_up_no_other(many: list[DeviceKeys], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "EDGE_QUEUE", 10)
+    monkeypatch.setattr(limits, "EDGE_QUEUE", 14)  # 10 of class signal
     net = Net("e1", "e2")
     net.connect(many[0], "e1", acknowledging=False)
     net.connect(many[1], "e2", acknowledging=False)

@@ -247,7 +247,7 @@ class EdgeLinks:
 
     async def _give(self, edge: "_EdgeLink", read: Read) -> None:
         try:
-            rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit)
+            rows = await self.store.read_mailbox(read.mailbox, read.after, read.limit, read.lane.urgency)
         except StorageError:
             self._claims.read_failed(read)
             await trio.sleep(limits.OVERLOAD_RETRY)

@@ -205,9 +205,9 @@ class Intake:
         """
         stored = await self.store.begin_inbound(rows, at)
         fresh: defaultdict[MailboxId, list[Row]] = defaultdict(list)
-        for key, (mailbox, identity, _, _, frame) in zip(stored.keys, rows, strict=True):
+        for key, (mailbox, identity, _, urgency, frame) in zip(stored.keys, rows, strict=True):
             if key is not None:
-                fresh[mailbox].append(Row(key, identity, frame))
+                fresh[mailbox].append(Row(key, identity, frame, urgency))
         self.on_inbound(fresh)
         return stored
 

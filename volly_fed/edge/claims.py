@@ -7,7 +7,7 @@ Never: waits, or believes an edge about a mailbox. Source: docs/architecture.md,
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import attrs
@@ -15,7 +15,7 @@ import attrs
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.edge.claim import ClaimedMailbox, PendingClaim, check_proof, make_challenge
-from volly_fed.edge.delivery import Delivery, StoredRow
+from volly_fed.edge.delivery import Delivery, Lane, StoredRow
 from volly_fed.edge.dispatch import Dispatch
 from volly_fed.errors import RemoteError
 from volly_fed.machine import RandomSource
@@ -64,17 +64,17 @@ class Rejected(NamedTuple):
 
 
 class Read(NamedTuple):
-    """Read rows of `mailbox` after row `after`, then call `Claims.give_read`.
+    """Read rows of `mailbox` and of the lane's class after row `after`, then call `Claims.give_read`.
 
-    `limit` rows or `max_bytes` are enough; what does not fit in the window is read again later.
+    `limit` rows are enough; what does not fit in the window is read again later.
     """
 
     link: int
     mailbox: MailboxId
     after: int
     limit: int
-    max_bytes: int
     delivery: Delivery
+    lane: Lane
 
 
 Action: TypeAlias = ToEdge | Register | Delete | Rejected
@@ -189,8 +189,11 @@ class Claims:
                 continue  # it was claimed elsewhere since it was put there
             held.queued = False
             delivery = held.delivery
-            delivery.reading, delivery.behind = True, False
-            return Read(link, mailbox, delivery.position, delivery.room, delivery.room_bytes, delivery)
+            lane = delivery.next_lane
+            if lane is not None:
+                lane.reading, lane.behind = True, False
+                self._maybe_ready(mailbox, held)  # for another class
+                return Read(link, mailbox, lane.position, delivery.room(lane), delivery, lane)
         return None
 
     def give_read(self, read: Read, rows: Sequence[StoredRow]) -> None:
@@ -199,21 +202,21 @@ class Claims:
         A reader that stops at fewer bytes than rows must give an empty list only at the end of the mailbox.
         """
         held = self._held.get(read.mailbox)
-        delivery = read.delivery
-        delivery.reading = False
+        delivery, lane = read.delivery, read.lane
+        lane.reading = False
         if held is None or held.delivery is not delivery:
             return
-        if delivery.position < read.after:  # since then it was told to go back: what was read leaves a gap
-            delivery.behind = True
+        if lane.position < read.after:  # since then it was told to go back: what was read leaves a gap
+            lane.behind = True
         else:
-            self._links[held.link].dispatch.put(delivery, delivery.give(rows))
-            delivery.behind = delivery.behind or bool(rows)
+            self._links[held.link].dispatch.put(delivery, delivery.give(lane, rows), lane.urgency)
+            lane.behind = lane.behind or bool(rows)
         self._maybe_ready(read.mailbox, held)
 
     def read_failed(self, read: Read) -> None:
         """The store could not be read: what is there is read after the next `stored`, `wake` or acknowledgement."""
-        read.delivery.reading = False
-        read.delivery.behind = True
+        read.lane.reading = False
+        read.lane.behind = True
 
     def stored(self, rows: Mapping[MailboxId, Sequence[StoredRow]]) -> set[int]:
         """Rows on their way to the disk, told in their order: queued at once where the claim has all before them.
@@ -226,28 +229,31 @@ class Claims:
             held = self._held.get(mailbox)
             if held is not None:
                 concerned.add(held.link)
-                self._give_fresh(held, fresh)
+                for urgency, some in _by_class(fresh):
+                    self._give_fresh(held, held.delivery.lanes[urgency], some)
                 self._maybe_ready(mailbox, held)
         return concerned
 
-    def _give_fresh(self, held: _Held, rows: Sequence[StoredRow]) -> None:
+    def _give_fresh(self, held: _Held, lane: Lane, rows: Sequence[StoredRow]) -> None:
         delivery, dispatch = held.delivery, self._links[held.link].dispatch
-        if rows[0].row <= delivery.position:
-            missed = [row.row for row in rows if row.row <= delivery.position and not delivery.given(row)]
+        if rows[0].row <= lane.position:
+            missed = [row.row for row in rows if row.row <= lane.position and not delivery.given(row)]
             if missed:  # told out of order, and not read meanwhile: what follows is read again
-                delivery.position = missed[0] - 1
-                delivery.behind = True
-        if delivery.behind or delivery.reading:
-            delivery.behind = True
+                lane.position = missed[0] - 1
+                lane.behind = True
+        if lane.behind or lane.reading:
+            lane.behind = True
         else:
-            dispatch.put(delivery, delivery.give(rows, most=dispatch.room, most_bytes=dispatch.room_bytes))
+            most, most_bytes = dispatch.room(lane.urgency), dispatch.room_bytes(lane.urgency)
+            dispatch.put(delivery, delivery.give(lane, rows, most=most, most_bytes=most_bytes), lane.urgency)
 
     def wake(self, mailboxes: Iterable[MailboxId]) -> None:
         """Something may be stored for these: look again."""
         for mailbox in mailboxes:
             held = self._held.get(mailbox)
             if held is not None:
-                held.delivery.behind = True
+                for lane in held.delivery.lanes:
+                    lane.behind = True
                 self._maybe_ready(mailbox, held)
 
     # --- from edges ------------------------------------------------------------------------------------------------
@@ -306,10 +312,19 @@ class Claims:
         return [_not_claimed(held.link, held.request, ErrorCode.REPLACED, "another connection claimed the mailbox")]
 
     def _maybe_ready(self, mailbox: MailboxId, held: _Held) -> None:
-        delivery = held.delivery
-        if delivery.behind and delivery.room and not delivery.reading and not held.queued:
+        if not held.queued and held.delivery.next_lane is not None:
             held.queued = True
             self._links[held.link].ready.append(mailbox)
+
+
+def _by_class(rows: Sequence[StoredRow]) -> Iterator[tuple[int, Sequence[StoredRow]]]:
+    """`rows` by class; mostly there is one."""
+    classes = {row.urgency for row in rows}
+    if len(classes) == 1:
+        yield rows[0].urgency, rows
+        return
+    for urgency in sorted(classes):
+        yield urgency, [row for row in rows if row.urgency == urgency]
 
 
 def _not_claimed(link: int, request: int, code: ErrorCode, text: str) -> ToEdge:

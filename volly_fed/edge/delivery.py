@@ -1,7 +1,8 @@
 """What one claimed mailbox has been given and has not acknowledged (the homeserver's side).
 
-in: rows of the store, in order; verified acknowledgements; out: frames to deliver, rows to delete.
+in: rows of the store, in order by class; verified acknowledgements; out: frames to deliver, rows to delete.
 A new claim starts a new Delivery at the beginning of the mailbox: what the last one did not acknowledge comes again.
+Classes share one window, of which the lesser ones leave a part free: a call does not wait behind a backlog.
 Never: holds envelopes, only ids, rows, sizes, digests; deletes what the device did not acknowledge as delivered.
 """
 
@@ -12,7 +13,7 @@ from typing import NamedTuple, Protocol
 import attrs
 
 from volly_fed import limits
-from volly_fed.codepoints import ErrorCode
+from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.crypto.secret import Secret
 from volly_fed.edge.claim import check_acknowledge, frame_digest
 from volly_fed.errors import RemoteError
@@ -20,7 +21,7 @@ from volly_fed.wire.messages import Acknowledge
 
 
 class StoredRow(Protocol):
-    """One stored envelope of a mailbox: its row in the store, its id, its bytes. Later ones have higher rows."""
+    """One stored envelope of a mailbox: its row in the store, its id, bytes and class. Later ones have higher rows."""
 
     @property
     def row(self) -> int: ...  # noqa: D102 - see above
@@ -29,6 +30,9 @@ class StoredRow(Protocol):
     @property
     def frame(self) -> bytes: ...  # noqa: D102 - see above
 
+    @property
+    def urgency(self) -> int: ...  # noqa: D102 - see above
+
 
 class Row(NamedTuple):
     """A StoredRow as it comes from a commit."""
@@ -36,6 +40,20 @@ class Row(NamedTuple):
     row: int
     id: bytes
     frame: bytes
+    urgency: int = EnvelopeClass.SIGNAL
+
+
+@attrs.define
+class Lane:
+    """The rows of one class, which keep their order and no other class's."""
+
+    urgency: EnvelopeClass
+    position: int = 0
+    """The last row that was given."""
+    behind: bool = True
+    """The store may hold rows after `position`."""
+    reading: bool = False
+    """Somebody is reading them."""
 
 
 @attrs.define(kw_only=True)
@@ -43,12 +61,8 @@ class Delivery:
     """The window of one claim."""
 
     key: Secret
-    position: int = 0
-    """The last row that was given."""
-    behind: bool = True
-    """The store may hold rows after `position`."""
-    reading: bool = False
-    """Somebody is reading them."""
+    lanes: tuple[Lane, ...] = attrs.field(factory=lambda: tuple(map(Lane, EnvelopeClass)))
+    """By class, the most urgent first."""
     over: bool = False
     """The claim has ended."""
     _flight: dict[bytes, tuple[int, bytes, int]] = attrs.field(factory=dict, repr=False)
@@ -60,39 +74,46 @@ class Delivery:
         """Envelopes given and not acknowledged."""
         return len(self._flight)
 
-    @property
-    def room(self) -> int:
-        """How many more envelopes fit in the window; 0 also when its bytes are used up."""
-        return limits.DELIVERY_WINDOW - len(self._flight) if self._bytes < limits.DELIVERY_WINDOW_BYTES else 0
+    def room(self, lane: Lane) -> int:
+        """How many more envelopes of this class fit in the window; 0 also when its bytes are used up."""
+        share = limits.WAITING_SHARES[lane.urgency]
+        if self._bytes >= share * limits.DELIVERY_WINDOW_BYTES:
+            return 0
+        return max(0, int(share * limits.DELIVERY_WINDOW) - len(self._flight))
 
     @property
-    def room_bytes(self) -> int:
-        """How many more bytes fit; the last envelope may go beyond, so that a large one is not stuck."""
-        return max(0, limits.DELIVERY_WINDOW_BYTES - self._bytes)
+    def next_lane(self) -> Lane | None:
+        """The most urgent class that is to be read from the store."""
+        for lane in self.lanes:
+            if lane.behind and not lane.reading and self.room(lane):
+                return lane
+        return None
 
-    def give(self, rows: Iterable[StoredRow], *, most: float = math.inf, most_bytes: float = math.inf) -> list[bytes]:
-        """Take `rows` into the window as far as they fit, and `most` of them; the frames of those, to be sent.
+    def give(
+        self, lane: Lane, rows: Iterable[StoredRow], *, most: float = math.inf, most_bytes: float = math.inf
+    ) -> list[bytes]:
+        """Take `rows` of one class into the window as far as they fit, and `most` of them; their frames, to be sent.
 
-        Rows at or before `position` are not given again, nor is an id that is in flight. What does not fit leaves
-        `behind` set.
+        Rows at or before the lane's position are not given again, nor is an id that is in flight. What does not fit
+        leaves the lane behind. The last envelope may go beyond the bytes, so that a large one is not stuck.
         """
-        flight, position, size = self._flight, self.position, self._bytes
-        full = min(limits.DELIVERY_WINDOW, len(flight) + most)
-        full_size = min(limits.DELIVERY_WINDOW_BYTES, size + most_bytes)
+        flight, position, size, share = self._flight, lane.position, self._bytes, limits.WAITING_SHARES[lane.urgency]
+        full = min(int(share * limits.DELIVERY_WINDOW), len(flight) + most)
+        full_size = min(share * limits.DELIVERY_WINDOW_BYTES, size + most_bytes)
         frames = []
         for row in rows:
             number, identity, frame = row.row, row.id, row.frame
             if number <= position:
                 continue
             if len(flight) >= full or size >= full_size:
-                self.behind = True
+                lane.behind = True
                 break
             position = number
             if identity not in flight:
                 flight[identity] = (number, frame_digest(frame), len(frame))
                 size += len(frame)
                 frames.append(frame)
-        self.position, self._bytes = position, size
+        lane.position, self._bytes = position, size
         return frames
 
     def given(self, row: StoredRow) -> bool:

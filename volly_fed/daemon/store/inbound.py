@@ -13,6 +13,7 @@ import apsw
 import attrs
 
 from volly_fed import limits
+from volly_fed.codepoints import EnvelopeClass
 from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch, insert_rows
 from volly_fed.daemon.store.outbound import next_row, within
 from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, Position, StoredEnvelope
@@ -24,6 +25,12 @@ from volly_fed.relay.replay import forget_before
 _Values: TypeAlias = list[tuple[int, int, bytes, int, int, bytes]]
 """(row, mailbox number, id, expiry, class, frame)."""
 _SEEN: Final = "INSERT OR IGNORE INTO seen"
+_READ_ALL: Final = (
+    "SELECT row, id, expiry, class, frame FROM inbound WHERE mailbox = ? AND row > ? ORDER BY row LIMIT ?"
+)
+_READ_CLASS: Final = (
+    "SELECT row, id, expiry, class, frame FROM inbound WHERE mailbox = ? AND class = ? AND row > ? ORDER BY row LIMIT ?"
+)
 _Sums: TypeAlias = list[tuple[int, int, int]]
 """(mailbox number, rows, bytes)."""
 
@@ -163,18 +170,25 @@ class InboundStore(StoreBase):
             self._count(number, -count, -size)
 
     async def read_mailbox(
-        self, mailbox: MailboxId, after_row: int = 0, limit: int = limits.DELIVERY_WINDOW
+        self,
+        mailbox: MailboxId,
+        after_row: int = 0,
+        limit: int = limits.DELIVERY_WINDOW,
+        urgency: EnvelopeClass | None = None,
     ) -> list[StoredEnvelope]:
-        """Up to `limit` envelopes and limits.WINDOW_BYTES (at least one) of `mailbox` after `after_row`, in order."""
+        """Up to `limit` envelopes and limits.WINDOW_BYTES (at least one) of `mailbox` after `after_row`, in order.
+
+        `urgency`: of this class only; None: of all.
+        """
         record = await self.mailbox(mailbox)
         if record is None:
             return []
-        bounds = (record.number, after_row, limit)
+        bounds: tuple[int, ...] = (record.number, after_row, limit)
+        query = _READ_ALL
+        if urgency is not None:
+            query, bounds = _READ_CLASS, (record.number, urgency, after_row, limit)
 
         def run(database: apsw.Connection) -> list[StoredEnvelope]:
-            query = (
-                "SELECT row, id, expiry, class, frame FROM inbound WHERE mailbox = ? AND row > ? ORDER BY row LIMIT ?"
-            )
             return list(within(fetch(database, query, bounds), limits.WINDOW_BYTES))
 
         return await self._do(run)

@@ -62,6 +62,10 @@ MIGRATIONS: Final = (
     DROP INDEX outbound_peer;
     CREATE INDEX outbound_peer ON outbound(peer, class);
     """,
+    """
+    DROP INDEX inbound_mailbox;
+    CREATE INDEX inbound_mailbox ON inbound(mailbox, class);
+    """,
 )
 """Script n brings a file from version n to n + 1.
 
