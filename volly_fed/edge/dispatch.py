@@ -12,6 +12,7 @@ import attrs
 
 from volly_fed import limits
 from volly_fed.edge.delivery import Delivery
+from volly_fed.wire.fit import fitting
 from volly_fed.wire.messages import Deliver
 
 _FRAME_OVERHEAD = 16
@@ -22,16 +23,18 @@ _FRAME_OVERHEAD = 16
 class Dispatch:
     """One per edge link."""
 
-    _waiting: deque[tuple[Delivery, bytes]] = attrs.field(factory=deque, repr=False, init=False)
+    _waiting: deque[tuple[Delivery, list[bytes]]] = attrs.field(factory=deque, repr=False, init=False)
+    """What was queued at once stays together, as far as it leaves at once."""
+    _count: int = attrs.field(default=0, init=False)
     _bytes: int = attrs.field(default=0, init=False)
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     @property
     def room(self) -> int:
         """How many more envelopes this edge may be given; what else comes for its mailboxes stays on the disk."""
-        return max(0, limits.EDGE_QUEUE - len(self._waiting))
+        return max(0, limits.EDGE_QUEUE - self._count)
 
     @property
     def room_bytes(self) -> int:
@@ -45,21 +48,34 @@ class Dispatch:
 
     def put(self, delivery: Delivery, frames: list[bytes]) -> None:
         """Queue what `delivery` has taken into its window."""
-        self._waiting.extend([(delivery, frame) for frame in frames])
-        self._bytes += sum(map(len, frames))
+        if frames:
+            self._waiting.append((delivery, frames))
+            self._count += len(frames)
+            self._bytes += sum(map(len, frames))
 
     def next(self) -> Deliver | None:
         """What leaves next: at most limits.BATCH_ENVELOPES and limits.BATCH_BYTES."""
-        waiting = self._waiting
         frames: list[bytes] = []
-        size = 0
-        while waiting and len(frames) < limits.BATCH_ENVELOPES:
-            delivery, frame = waiting[0]
-            if not delivery.over:
-                size += len(frame) + _FRAME_OVERHEAD
-                if size > limits.BATCH_BYTES and frames:
-                    break
-                frames.append(frame)
-            waiting.popleft()
-            self._bytes -= len(frame)
+        room = limits.BATCH_BYTES
+        while self._waiting:
+            delivery, waiting = self._waiting[0]
+            if delivery.over:
+                self._remove(waiting)
+                continue
+            some = waiting[: limits.BATCH_ENVELOPES - len(frames)]
+            some = some[: fitting(some, room - _FRAME_OVERHEAD * len(some))] or ([] if frames else some[:1])
+            frames += some
+            room -= self._remove(some) + _FRAME_OVERHEAD * len(some)
+            if len(some) < len(waiting):
+                break
         return Deliver(envelopes=frames) if frames else None
+
+    def _remove(self, frames: list[bytes]) -> int:
+        """Take `frames` from those that wait longest; how many bytes they have."""
+        delivery, waiting = self._waiting.popleft()
+        if len(frames) < len(waiting):
+            self._waiting.appendleft((delivery, waiting[len(frames) :]))
+        size = sum(map(len, frames))
+        self._count -= len(frames)
+        self._bytes -= size
+        return size
