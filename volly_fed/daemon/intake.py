@@ -226,9 +226,12 @@ class Intake:
         """
         stored = await self.store.begin_inbound(rows, at)
         fresh: defaultdict[MailboxId, list[Row]] = defaultdict(list)
-        for key, (mailbox, identity, _, _, frame) in zip(stored.keys, rows, strict=True):
-            if key is not None:
-                fresh[mailbox].append(Row(key, identity, frame))
+        if rows:
+            mailboxes, ids, _, _, frames = zip(*rows, strict=True)
+            told = map(Row._make, zip(stored.keys, ids, frames, strict=True))
+            for key, mailbox, row in zip(stored.keys, mailboxes, told, strict=True):
+                if key is not None:
+                    fresh[mailbox].append(row)
         self.on_inbound(fresh)
         return stored
 

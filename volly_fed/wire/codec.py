@@ -5,10 +5,9 @@ Profile: unsigned integers, byte strings, text strings, arrays, maps with unsign
 No tags, floats, null, indefinite lengths, duplicate or unsorted keys, trailing bytes.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import chain, repeat
+from itertools import chain
 from typing import Final, NoReturn, TypeAlias
 
 import cbor2
@@ -72,8 +71,10 @@ def _put(value: object, parts: list[bytes]) -> None:
 def _put_list(value: Sequence[object], parts: list[bytes]) -> None:
     parts.append(_head(0x80, len(value)))
     if set(map(type, value)) == _ONLY_BYTES:
-        heads = map(_head, repeat(0x40), map(len, value))  # type: ignore[arg-type] # they are bytes
-        parts.extend(chain.from_iterable(zip(heads, value, strict=True)))  # type: ignore[arg-type] # as above
+        sizes = [*map(len, value)]  # type: ignore[arg-type] # they are bytes
+        heads = {size: _head(0x40, size) for size in set(sizes)}
+        pairs = zip(map(heads.__getitem__, sizes), value, strict=True)
+        parts.extend(chain.from_iterable(pairs))  # type: ignore[arg-type] # as above
     else:
         for item in value:
             _put(item, parts)
@@ -136,8 +137,9 @@ def _size(value: object) -> int:
 def _list_size(value: list[object]) -> int:
     size = _head_size(len(value))
     if set(map(type, value)) == _ONLY_BYTES:
-        sizes = Counter(map(len, value))  # type: ignore[arg-type] # they are bytes
-        return size + sum([count * _with_head(of) for of, count in sizes.items()])
+        sizes: list[int] = [*map(len, value)]  # type: ignore[arg-type] # they are bytes
+        heads = {of: _head_size(of) for of in set(sizes)}
+        return size + sum(sizes) + sum(map(heads.__getitem__, sizes))
     return size + sum(map(_size, value))
 
 

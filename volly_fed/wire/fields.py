@@ -85,9 +85,12 @@ def bstr_array(*, limit: int, item_limit: int, size: int | None = None) -> Check
     def check(value: object) -> list[bytes]:
         if type(value) is not list or len(value) > limit:
             raise BadMessage(f"an array of at most {limit} byte strings is wanted")
-        if value and set(map(type, value)) != _ONLY_BYTES:
+        if not value:
+            return value
+        if set(map(type, value)) != _ONLY_BYTES:
             raise BadMessage("an array of byte strings is wanted")
-        if value and not least <= min(map(len, value)) <= max(map(len, value)) <= most:
+        sizes = set(map(len, value))
+        if min(sizes) < least or max(sizes) > most:
             raise BadMessage(f"byte strings of at most {item_limit} bytes are wanted")
         return value
 
