@@ -96,6 +96,17 @@ async def test_expired_overlong_and_malformed_envelopes(tmp_path: Path) -> None:
         assert await stored(a) == [good]
 
 
+@pytest.mark.parametrize("late", [-limits.CLOCK_SKEW - 5, limits.MAX_LIFETIME + limits.CLOCK_SKEW + 5])
+async def test_one_expiry_out_of_range_in_a_batch_that_is_alike_otherwise(tmp_path: Path, late: float) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register()
+        good = [envelope(A) for _ in range(3)]
+        refusals = await a.relay(B, good[0], envelope(A, expiry=time.time() + late), *good[1:])
+        assert [sequence for sequence, _, _ in refusals] == [2]
+        assert await stored(a) == good
+
+
 async def test_a_peer_cannot_relay_to_third_parties(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):

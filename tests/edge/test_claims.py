@@ -1,8 +1,11 @@
+import math
 import os
 from functools import partial
 
 import attrs
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from tests.edge.net import HOME, WALL, Net, again, edge_fingerprint, message_to
 from volly_fed import limits
@@ -23,6 +26,7 @@ KEY = Secret(b"k" * 32)
 SIGNAL = EnvelopeClass.SIGNAL
 WINDOW = int(limits.WAITING_SHARES[SIGNAL] * limits.DELIVERY_WINDOW)
 """Of class signal."""
+ROOM = st.sampled_from([0.0, 1.0, 3.0, 50.0, math.inf])
 
 
 def rows(first: int, last: int, size: int = 100) -> list[Row]:
@@ -70,6 +74,55 @@ def test_rows_are_given_once_and_in_order() -> None:
     assert delivery.give(delivery.lanes[SIGNAL], some) == [row.frame for row in some]
     assert delivery.give(delivery.lanes[SIGNAL], some) == []
     assert delivery.give(delivery.lanes[SIGNAL], [*some, *rows(4, 4)]) != []
+
+
+@given(
+    told=st.lists(
+        st.tuples(
+            st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 60)), max_size=8), ROOM, ROOM
+        ),
+        max_size=4,
+    ),
+    position=st.integers(0, 4),
+)
+@example(told=[([(1, 1, 1), (1, 1, 2)], math.inf, math.inf)], position=0)  # an id twice at once
+def test_what_is_given_is_what_looking_at_each_row_gives(
+    told: list[tuple[list[tuple[int, int, int]], float, float]], position: int
+) -> None:
+    """Rows that repeat ids, begin before the position, or find no room: whichever way, the same."""
+    delivery, plain = Delivery(key=KEY), Delivery(key=KEY)
+    for each in (delivery, plain):
+        each.lanes[SIGNAL].position, each.lanes[SIGNAL].behind = position, False
+    number = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "DELIVERY_WINDOW", 9)
+        patch.setattr(limits, "DELIVERY_WINDOW_BYTES", 200)
+        for some, most, most_bytes in told:
+            given_rows = []
+            for step, identity, size in some:
+                number += step
+                given_rows.append(Row(number, bytes([identity]) * 16, os.urandom(size)))
+            frames = delivery.give(delivery.lanes[SIGNAL], given_rows, most=most, most_bytes=most_bytes)
+            assert frames == give_one_by_one(plain, given_rows, most, most_bytes)
+            assert delivery == plain
+
+
+def give_one_by_one(delivery: Delivery, some: list[Row], most: float, most_bytes: float) -> list[bytes]:
+    flight, frames, lane, share = delivery._flight, [], delivery.lanes[SIGNAL], limits.WAITING_SHARES[SIGNAL]
+    full = min(int(share * limits.DELIVERY_WINDOW), len(flight) + most)
+    full_size = min(share * limits.DELIVERY_WINDOW_BYTES, delivery._bytes + most_bytes)
+    for number, identity, frame, _ in some:
+        if number <= lane.position:
+            continue
+        if len(flight) >= full or delivery._bytes >= full_size:
+            lane.behind = True
+            break
+        lane.position = number
+        if identity not in flight:
+            flight[identity] = (number, frame_digest(frame), len(frame))
+            delivery._bytes += len(frame)
+            frames.append(frame)
+    return frames
 
 
 def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:

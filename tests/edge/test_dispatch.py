@@ -9,10 +9,15 @@ from tests.edge.test_claims import light
 from volly_fed import limits
 from volly_fed.client import DeviceKeys
 from volly_fed.client.receiver import Confirm
-from volly_fed.edge.delivery import Row
+from volly_fed.codepoints import EnvelopeClass
+from volly_fed.crypto.secret import Secret
+from volly_fed.edge.delivery import Delivery, Row
+from volly_fed.edge.dispatch import Dispatch
 from volly_fed.names import MailboxId
 from volly_fed.relay.envelope import encode_envelope
 from volly_fed.wire.messages import Deliver
+
+SIGNAL = EnvelopeClass.SIGNAL
 
 
 @pytest.fixture
@@ -55,6 +60,17 @@ def test_what_comes_while_the_writer_is_busy_leaves_together(bob: DeviceKeys) ->
         told(net, [bob], number, number)
     assert [len(message.envelopes) for message in deliveries(net)] == [limits.BATCH_ENVELOPES] * 2 + [10]
     assert not net.claims.waits(1)
+
+
+def test_a_delivery_is_no_larger_than_a_batch_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BATCH_BYTES", 1000)
+    delivery, dispatch = Delivery(key=Secret(bytes(32))), Dispatch()
+    dispatch.put(delivery, [bytes(480), bytes(490), bytes(2000)], SIGNAL)  # with what CBOR adds, two are too many
+    dispatch.put(delivery, [bytes(10)] * 3, SIGNAL)
+    sizes = [[*map(len, message.envelopes)] for message in iter(dispatch.next, None)]
+    assert sizes == [[480], [490], [2000], [10] * 3]
+    assert len(dispatch) == 0
+    assert dispatch.room_bytes(EnvelopeClass.RING) == limits.EDGE_QUEUE_BYTES
 
 
 @pytest.mark.parametrize(("limit", "value"), [("EDGE_QUEUE", 10), ("EDGE_QUEUE_BYTES", 10 * 1100)])

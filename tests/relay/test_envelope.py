@@ -1,5 +1,8 @@
 """The envelope: one spelling, and nothing else is taken."""
 
+from contextlib import suppress
+from typing import Any
+
 import attrs
 import cbor2
 import pytest
@@ -11,6 +14,7 @@ from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.errors import BadMessage
 from volly_fed.names import MailboxId, parse_domain
 from volly_fed.relay import Envelope, check_lifetime, encode_envelope, parse_envelope
+from volly_fed.relay.envelope import read_head, read_heads
 from volly_fed.wire import codec
 
 NOW = 1_800_000_000.0
@@ -65,6 +69,93 @@ def test_junk_is_a_bad_message(data: bytes) -> None:
     for junk in (data, encode_envelope(SAMPLE)[:40] + data, encode_envelope(SAMPLE)[:60] + data):
         with pytest.raises(BadMessage):
             parse_envelope(junk)
+
+
+PLAIN = st.builds(
+    attrs.evolve,
+    st.just(SAMPLE),
+    mailbox=st.binary(min_size=32, max_size=32),
+    expiry=st.sampled_from([65536, int(NOW), 2**32 - 1]),
+    urgency=st.sampled_from(EnvelopeClass),
+    body=st.sampled_from([bytes(size) for size in limits.BODY_CLASSES if size < 1 << 16]),
+)
+ODD = st.one_of(
+    st.sampled_from([{"domain": parse_domain("mail.example")}, {"domain": parse_domain("a" * 30 + ".test")}]),
+    st.sampled_from([{"expiry": 65535}, {"expiry": 2**32}, {"body": bytes(max(limits.BODY_CLASSES))}]),
+)
+
+
+@given(st.lists(PLAIN, min_size=1, max_size=5))
+def test_a_batch_of_plain_envelopes_is_read_at_once(envelopes: list[Envelope]) -> None:
+    heads = read_heads([*map(encode_envelope, envelopes)])
+    assert heads is not None
+    assert heads == (
+        envelopes[0].domain,
+        tuple(envelope.mailbox for envelope in envelopes),
+        tuple(envelope.id for envelope in envelopes),
+        tuple(envelope.expiry for envelope in envelopes),
+        [envelope.urgency for envelope in envelopes],
+        tuple(envelope.capability for envelope in envelopes),
+    )
+
+
+@given(
+    envelopes=st.lists(PLAIN, min_size=1, max_size=4),
+    odd=ODD,
+    at=st.integers(0, 3),
+    hostile=st.one_of(
+        st.none(),
+        st.binary(max_size=1200),
+        st.tuples(st.integers(0, 130), st.integers(0, 255)),
+        st.integers(-1200, 2),
+    ),
+)
+def test_a_batch_read_at_once_is_what_each_of_it_is(
+    envelopes: list[Envelope], odd: dict[str, Any], at: int, hostile: bytes | tuple[int, int] | int | None
+) -> None:
+    """One of them unusual, hostile, cut short, longer, or with one byte of its head changed: then not otherwise."""
+    frames = [encode_envelope(envelope) for envelope in envelopes]
+    at %= len(frames)
+    match hostile:
+        case None:
+            frames[at] = encode_envelope(attrs.evolve(envelopes[at], **odd))
+        case bytes():
+            frames[at] = hostile
+        case int():
+            frames[at] = frames[at][:hostile] if hostile <= 0 else frames[at] + bytes(hostile)
+        case (place, value):
+            frames[at] = frames[at][:place] + bytes([value]) + frames[at][place + 1 :]
+    assert_read_as_singly(frames)
+
+
+def assert_read_as_singly(frames: list[bytes]) -> None:
+    heads = read_heads(frames)
+    if heads is not None:
+        singly = [read_head(frame) for frame in frames]  # raises nothing
+        assert {head.domain for head in singly} == {heads.domain}
+        columns = zip(heads.mailboxes, heads.ids, heads.expiries, heads.urgencies, heads.capabilities, strict=True)
+        assert [*columns] == [(head[0], *head[2:6]) for head in singly]
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_each_byte_of_a_head_in_a_batch_counts(at: int) -> None:
+    sample = encode_envelope(SAMPLE)
+    for place in range(len(sample) - len(SAMPLE.body)):
+        for value in {sample[place] ^ 1, sample[place] ^ 0x20, sample[place] ^ 0x80, 0, 1, 255} - {sample[place]}:
+            frames = [sample] * 3
+            frames[at] = sample[:place] + bytes([value]) + sample[place + 1 :]
+            with suppress(BadMessage):
+                assert encode_envelope(parse_envelope(frames[at])) == frames[at]
+            assert_read_as_singly(frames)
+            assert_read_as_singly(frames[at : at + 1])
+
+
+def test_a_batch_with_an_expiry_that_is_not_in_its_shortest_form() -> None:
+    sample = encode_envelope(SAMPLE)
+    longer = sample.replace(int(NOW + 60).to_bytes(4, "big"), (65535).to_bytes(4, "big"))
+    assert read_heads([sample, longer]) is None
+    with pytest.raises(BadMessage):
+        parse_envelope(longer)
 
 
 def altered(at: int, value: object) -> bytes:

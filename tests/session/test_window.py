@@ -9,6 +9,7 @@ from volly_fed.errors import RemoteError
 from volly_fed.session import (
     Acknowledge,
     Grant,
+    Outbound,
     Session,
     Settled,
 )
@@ -190,3 +191,29 @@ def test_a_receiver_enforces_what_it_has_granted_and_never_less_than_before() ->
         take(session, Batch(stream=STREAM, first=first, envelopes=[b"x"] * 206))
     with pytest.raises(RemoteError, match="window"):
         take(session, Batch(stream=STREAM, first=1025, envelopes=[b"x"]))
+
+
+def test_a_batch_of_several_classes_is_no_larger_than_one_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BATCH_BYTES", limits.MAX_ENVELOPE + 100)
+    outbound: Outbound[int] = Outbound(bytes)
+    outbound.attach(outbound)
+    outbound.grant(limits.WINDOW_ENVELOPES, limits.WINDOW_BYTES)
+    for number, urgency in enumerate(EnvelopeClass):
+        outbound.offer([(number, bytes(limits.MAX_ENVELOPE // 2))], urgency)
+    assert [outbound.next_batch(), outbound.next_batch(), outbound.next_batch()] == [
+        (1, [bytes(limits.MAX_ENVELOPE // 2)] * 2),
+        (3, [bytes(limits.MAX_ENVELOPE // 2)]),
+        None,
+    ]
+
+
+def test_what_has_left_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "WAITING_BYTES", 1000)
+    outbound: Outbound[int] = Outbound(bytes)
+    outbound.attach(outbound)
+    outbound.grant(limits.WINDOW_ENVELOPES, limits.WINDOW_BYTES)
+    for number in range(3):
+        outbound.offer([(number, bytes(2000))], EnvelopeClass.RING)
+        assert outbound.room(EnvelopeClass.RING) == 0
+        assert outbound.next_batch() == (number + 1, [bytes(2000)])
+        assert outbound.room(EnvelopeClass.RING) > 0

@@ -7,9 +7,10 @@ Never: tells a refusal that depends on a mailbox from another, or reports anythi
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
-from typing import TypeAlias
+from itertools import islice
+from typing import NamedTuple, TypeAlias
 
 import attrs
 
@@ -25,14 +26,13 @@ from volly_fed.daemon.store.store import (
     Position,
     Store,
     Stored,
-    outbound_row,
 )
 from volly_fed.edge.admission import REFUSAL, Room, decide_admission
 from volly_fed.edge.delivery import Row
 from volly_fed.edge.registration import Registration, parse_registration
 from volly_fed.errors import BadMessage, StorageError
 from volly_fed.names import DomainName, MailboxId
-from volly_fed.relay.envelope import Head, expiries, read_head
+from volly_fed.relay.envelope import expiries, read_head, read_heads
 from volly_fed.relay.queue import queue_room
 from volly_fed.relay.receipt import EXPIRED, OVERLOADED, TOO_LONG
 from volly_fed.router.route import Local, Peer, Refused, Route, Router
@@ -42,12 +42,21 @@ from volly_fed.wire.messages import Refusal
 
 Answer: TypeAlias = tuple[ErrorCode, str]
 _Begun: TypeAlias = Enqueued | Stored
-_Item: TypeAlias = tuple[int, Head, bytes]
-"""An envelope: its sequence number, its head, its bytes."""
-_Place: TypeAlias = list[_Item] | Answer
 _STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
 
 _registration = lru_cache(maxsize=limits.REGISTRATION_MEMORY)(parse_registration)
+
+
+class _Items(NamedTuple):
+    """Envelopes with one destination, as columns: a batch costs what is made for each of its envelopes."""
+
+    sequences: Sequence[int]
+    mailboxes: Sequence[MailboxId]
+    ids: Sequence[bytes]
+    expiries: Sequence[int]
+    urgencies: Sequence[int]
+    capabilities: Sequence[bytes]
+    frames: Sequence[bytes]
 
 
 @attrs.define
@@ -55,18 +64,22 @@ class _Sorted:
     """One batch, sorted by what is to become of it."""
 
     refusals: list[Refusal] = attrs.field(factory=list)
-    local: list[_Item] = attrs.field(factory=list)
-    outbound: dict[DomainName, list[_Item]] = attrs.field(factory=dict)
+    local: _Items | None = None
+    outbound: dict[DomainName, _Items] = attrs.field(factory=dict)
 
-    def place(self, route: Route) -> "_Place":
-        """Where envelopes go whose domain has this route."""
+    def place(self, items: _Items, route: Route) -> None:
+        """`items`, all there are for a domain, have this route."""
         match route:
             case Local():
-                return self.local
+                self.local = items
             case Peer(domain):
-                return self.outbound.setdefault(domain, [])
+                self.outbound[domain] = items
             case Refused(code, reason):  # names and rules may be long, and what is too long ends the link
-                return code, reason[: limits.REFUSAL_TEXT]
+                self.refuse(items.sequences, (code, reason[: limits.REFUSAL_TEXT]))
+
+    def refuse(self, sequences: Iterable[int], answer: Answer) -> None:
+        """These are not taken."""
+        self.refusals += [(sequence, *answer) for sequence in sequences]
 
 
 @attrs.define(kw_only=True)
@@ -92,7 +105,7 @@ class Intake:
         sorted_ = self._sort(batch, router.from_device)
         try:
             begun: list[_Begun] = [*self._store_outbound(link, sorted_)]
-            if sorted_.local:
+            if sorted_.local is not None:
                 rows = await self._admit(self.domain, self.policy, sorted_)
                 begun.append(await self._store_local(rows, None))
         except StorageError:
@@ -129,37 +142,41 @@ class Intake:
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
         sorted_ = _Sorted()
-        places: dict[DomainName, _Place] = {}
+        frames, sequences = batch.envelopes, range(batch.first, batch.last + 1)
         earliest, latest = expiries(time.time())
-        for sequence, frame in enumerate(batch.envelopes, batch.first):
+        heads = read_heads(frames)
+        if heads is not None and earliest <= min(heads.expiries) and max(heads.expiries) <= latest:
+            domain, mailboxes, ids, expire, urgencies, capabilities = heads
+            items = _Items(sequences, mailboxes, ids, expire, urgencies, capabilities, frames)
+            sorted_.place(items, route(domain))
+            return sorted_
+        by_domain: defaultdict[DomainName, list[tuple[object, ...]]] = defaultdict(list)
+        for sequence, frame in zip(sequences, frames, strict=True):
             try:
-                head = read_head(frame)
+                mailbox, domain, identity, expiry, urgency, capability, _ = read_head(frame)
             except BadMessage as error:
-                sorted_.refusals.append((sequence, error.code, str(error)[: limits.REFUSAL_TEXT]))
+                sorted_.refuse([sequence], (error.code, str(error)[: limits.REFUSAL_TEXT]))
                 continue
-            if not earliest <= head.expiry <= latest:
-                sorted_.refusals.append((sequence, *(EXPIRED if head.expiry < earliest else TOO_LONG)))
-                continue
-            place = places.get(head.domain)
-            if place is None:
-                place = places[head.domain] = sorted_.place(route(head.domain))
-            if type(place) is list:
-                place.append((sequence, head, frame))
+            if earliest <= expiry <= latest:
+                by_domain[domain].append((sequence, mailbox, identity, expiry, urgency, capability, frame))
             else:
-                sorted_.refusals.append((sequence, *place))
+                sorted_.refuse([sequence], EXPIRED if expiry < earliest else TOO_LONG)
+        for domain, rows in by_domain.items():
+            sorted_.place(_Items._make(zip(*rows, strict=True)), route(domain))
         return sorted_
 
     def _store_outbound(self, link: int, sorted_: _Sorted) -> Iterator[Enqueued]:
         for domain, items in sorted_.outbound.items():
             room = self._room(domain)
-            sorted_.refusals += [(sequence, *OVERLOADED) for sequence, _, _ in items[room:]]
-            rows = [outbound_row(head, frame) for _, head, frame in items[:room]]
+            sorted_.refuse(items.sequences[room:], OVERLOADED)
+            values = zip(items.ids, items.expiries, items.urgencies, items.frames, strict=True)
+            rows = [*map(OutboundRow._make, islice(values, room))]
             if rows:
-                yield self._begin(link, domain, rows)
+                yield self._begin(link, domain, rows, items.ids)
 
-    def _begin(self, link: int, domain: DomainName, rows: list[OutboundRow]) -> Enqueued:
+    def _begin(self, link: int, domain: DomainName, rows: list[OutboundRow], ids: Sequence[bytes]) -> Enqueued:
         enqueued = self.store.begin_outbound(domain, rows)
-        self.note_submission(link, enqueued.rows, [row.id for row in rows])
+        self.note_submission(link, enqueued.rows, ids)
         self.on_outbound(domain, enqueued.rows, rows)
         return enqueued
 
@@ -177,22 +194,31 @@ class Intake:
 
         Every question is asked once in a batch, for a mailbox that exists and for one that does not.
         """
-        records = await self.store.mailboxes({head.mailbox for _, head, _ in sorted_.local})
+        items = sorted_.local
+        if items is None:
+            return []
+        values = zip(items.mailboxes, items.ids, items.expiries, items.urgencies, items.frames, strict=True)
+        rows = map(InboundRow._make, values)
+        asked = [*zip(items.mailboxes, items.capabilities, strict=True)]
+        questions = dict.fromkeys(asked)
+        records = await self.store.mailboxes({mailbox for mailbox, _ in questions})
         allowed: dict[tuple[MailboxId, bytes], bool] = {}
         rooms: dict[MailboxId, Room] = {}
-        rows: list[InboundRow] = []
-        for sequence, head, frame in sorted_.local:
-            mailbox, capability = asked = head.mailbox, head.capability
-            if asked not in allowed:
-                record = records.get(mailbox)
-                decision = decide_admission(_registration_of(record), capability, origin, own=self.domain, level=level)
-                allowed[asked] = decision.allowed
-                rooms.setdefault(mailbox, self._room_in(record))
-            if allowed[asked] and rooms[mailbox].take(len(frame)):
-                rows.append(InboundRow(mailbox, head.id, head.expiry, head.urgency, frame))
+        for mailbox, capability in questions:
+            record = records.get(mailbox)
+            decision = decide_admission(_registration_of(record), capability, origin, own=self.domain, level=level)
+            allowed[mailbox, capability] = decision.allowed
+            rooms.setdefault(mailbox, self._room_in(record))
+        count, size = len(asked), sum(map(len, items.frames))
+        if all(allowed.values()) and all(room.has(count, size) for room in rooms.values()):
+            return [*rows]  # nearly always: each mailbox could take them all
+        admitted: list[InboundRow] = []
+        for sequence, question, row in zip(items.sequences, asked, rows, strict=True):
+            if allowed[question] and rooms[row.mailbox].take(len(row.frame)):
+                admitted.append(row)
             else:
-                sorted_.refusals.append((sequence, *REFUSAL))
-        return rows
+                sorted_.refuse([sequence], REFUSAL)
+        return admitted
 
     def _room_in(self, record: MailboxRecord | None) -> Room:
         most, most_bytes = self.limits.mailbox_envelopes, self.limits.mailbox_bytes
@@ -205,9 +231,12 @@ class Intake:
         """
         stored = await self.store.begin_inbound(rows, at)
         fresh: defaultdict[MailboxId, list[Row]] = defaultdict(list)
-        for key, (mailbox, identity, _, urgency, frame) in zip(stored.keys, rows, strict=True):
-            if key is not None:
-                fresh[mailbox].append(Row(key, identity, frame, urgency))
+        if rows:
+            mailboxes, ids, _, urgencies, frames = zip(*rows, strict=True)
+            told = map(Row._make, zip(stored.keys, ids, frames, urgencies, strict=True))
+            for key, mailbox, row in zip(stored.keys, mailboxes, told, strict=True):
+                if key is not None:
+                    fresh[mailbox].append(row)
         self.on_inbound(fresh)
         return stored
 

@@ -82,8 +82,8 @@ class Peer:
         """`rows` are on their way to the disk: offer what the stream has room for, the rest is read when it has."""
         for urgency, some_keys, some_rows in _by_class(keys, rows):
             count = self.backlogs[urgency].stored(some_keys, self.room(urgency))
-            offered = zip(some_keys[:count], some_rows, strict=False)
-            self.outbound.offer([(key, row.frame) for key, row in offered], urgency)
+            frames = [row.frame for row in some_rows[:count]]
+            self.outbound.offer([*zip(some_keys[:count], frames, strict=True)], urgency)
 
     def next_read(self) -> tuple[EnvelopeClass, int, int] | None:
         """What to read from the disk next: the class, after which row, and how many; None: nothing."""

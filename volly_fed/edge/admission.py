@@ -25,6 +25,10 @@ class Room:
     envelopes: int
     bytes: int
 
+    def has(self, envelopes: int, size: int) -> bool:
+        """Whether so many envelopes of `size` bytes in all fit."""
+        return self.envelopes >= envelopes and self.bytes >= size
+
     def take(self, size: int) -> bool:
         """Whether an envelope of `size` bytes fits; then there is less room."""
         if self.envelopes <= 0 or self.bytes < size:

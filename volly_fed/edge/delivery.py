@@ -7,7 +7,7 @@ Never: holds envelopes, only ids, rows, sizes, digests; deletes what the device 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import attrs
@@ -90,31 +90,52 @@ class Delivery:
         return None
 
     def give(
-        self, lane: Lane, rows: Iterable[StoredRow], *, most: float = math.inf, most_bytes: float = math.inf
+        self, lane: Lane, rows: Sequence[StoredRow], *, most: float = math.inf, most_bytes: float = math.inf
     ) -> list[bytes]:
         """Take `rows` of one class into the window as far as they fit, and `most` of them; their frames, to be sent.
 
         Rows at or before the lane's position are not given again, nor is an id that is in flight. What does not fit
         leaves the lane behind. The last envelope may go beyond the bytes, so that a large one is not stuck.
         """
-        flight, position, size, share = self._flight, lane.position, self._bytes, limits.WAITING_SHARES[lane.urgency]
-        full = min(int(share * limits.DELIVERY_WINDOW), len(flight) + most)
+        numbers, ids, frames = _columns(rows)
+        if not self._all_fit(lane, numbers, ids, sum(map(len, frames)), most, most_bytes):
+            numbers, ids, frames = _columns(self._sift(lane, rows, most, most_bytes))
+        sizes = [*map(len, frames)]
+        self._flight.update(zip(ids, zip(numbers, map(frame_digest, frames), sizes, strict=True), strict=True))
+        self._bytes += sum(sizes)
+        lane.position = max([lane.position, *numbers])  # sifting may have gone beyond the last that was taken
+        return frames
+
+    def _all_fit(
+        self, lane: Lane, numbers: list[int], ids: list[bytes], size: int, most: float, most_bytes: float
+    ) -> bool:
+        """Whether nothing stands in the way of these, as nearly always: then they need not be looked at singly."""
+        room_bytes = limits.WAITING_SHARES[lane.urgency] * limits.DELIVERY_WINDOW_BYTES - self._bytes
+        return (
+            min(numbers, default=0) > lane.position
+            and len(numbers) <= min(self.room(lane), most)
+            and size <= min(room_bytes, most_bytes)
+            and len(set(ids)) == len(ids)
+            and self._flight.keys().isdisjoint(ids)
+        )
+
+    def _sift(self, lane: Lane, rows: Sequence[StoredRow], most: float, most_bytes: float) -> list[StoredRow]:
+        """What of `rows` is to be given. Passes over those that are not, and leaves the lane behind where room ends."""
+        count, size, share = len(self._flight), self._bytes, limits.WAITING_SHARES[lane.urgency]
+        full = min(int(share * limits.DELIVERY_WINDOW), count + most)
         full_size = min(share * limits.DELIVERY_WINDOW_BYTES, size + most_bytes)
-        frames = []
+        taken: dict[bytes, StoredRow] = {}
         for row in rows:
-            number, identity, frame = row.row, row.id, row.frame
-            if number <= position:
+            if row.row <= lane.position:
                 continue
-            if len(flight) >= full or size >= full_size:
+            if count + len(taken) >= full or size >= full_size:
                 lane.behind = True
                 break
-            position = number
-            if identity not in flight:
-                flight[identity] = (number, frame_digest(frame), len(frame))
-                size += len(frame)
-                frames.append(frame)
-        lane.position, self._bytes = position, size
-        return frames
+            lane.position = row.row
+            if row.id not in self._flight and row.id not in taken:
+                taken[row.id] = row
+                size += len(row.frame)
+        return [*taken.values()]
 
     def given(self, row: StoredRow) -> bool:
         """Whether `row` is in flight."""
@@ -127,11 +148,19 @@ class Delivery:
         over these ids as they were delivered.
         """
         flight, ids = self._flight, message.ids
-        settled = [flight[identity] for identity in ids if identity in flight]
+        try:
+            settled = [flight[identity] for identity in ids]
+        except KeyError:
+            settled = []
         if len(settled) != len(ids) or len(set(ids)) != len(ids):
             raise RemoteError("acknowledges what was not delivered on this claim", code=ErrorCode.BAD_PROOF)
-        check_acknowledge(self.key, message, [digest for _, digest, _ in settled])
+        rows, digests, sizes = zip(*settled, strict=True) if settled else ((), (), ())
+        check_acknowledge(self.key, message, digests)
         for identity in ids:
             del flight[identity]
-        self._bytes -= sum([size for _, _, size in settled])
-        return [row for row, _, _ in settled]
+        self._bytes -= sum(sizes)
+        return [*rows]
+
+
+def _columns(rows: Sequence[StoredRow]) -> tuple[list[int], list[bytes], list[bytes]]:
+    return [row.row for row in rows], [row.id for row in rows], [row.frame for row in rows]

@@ -14,6 +14,7 @@ from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.errors import RemoteError
 from volly_fed.machine import RandomSource
 from volly_fed.session.events import Settled
+from volly_fed.wire.fit import fitting
 from volly_fed.wire.messages import STREAM_BYTES, Refusal
 
 K = TypeVar("K", bound=Hashable)
@@ -115,14 +116,13 @@ class Outbound(Generic[K]):
         if cursor > self._settled + len(self._in_flight):
             raise RemoteError(f"cursor {cursor} is beyond what this stream has carried")
         settled = self._settle(cursor, tuple(refusal for refusal in refusals if refusal[0] > self._settled))
-        self._sent = cursor
+        self._sent, self._sent_bytes = cursor, 0
         return settled
 
     def acknowledge(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         """Settle everything up to `cursor`. Raises RemoteError: a cursor or a refusal out of range."""
         if not self._settled <= cursor <= self._sent:
             raise RemoteError(f"cursor {cursor} is not between {self._settled} and {self._sent}")
-        self._sent_bytes -= sum([len(frame) for _, frame in islice(self._in_flight, cursor - self._settled)])
         return self._settle(cursor, refusals)
 
     def grant(self, window: int, window_bytes: int) -> None:
@@ -137,10 +137,13 @@ class Outbound(Generic[K]):
 
     def _settle(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         count, first = cursor - self._settled, self._settled + 1
-        done = [self._in_flight.popleft() for _ in range(count)]
+        next_done = self._in_flight.popleft
+        done = [next_done() for _ in range(count)]
+        keys, frames = zip(*done, strict=True) if done else ((), ())
         self._settled = cursor
+        self._sent_bytes -= sum(map(len, frames))
         if not refusals:
-            return Settled(keys=[key for key, _ in done])
+            return Settled(keys=[*keys])
         refused: dict[int, tuple[ErrorCode, str]] = {}
         for sequence, code, text in refusals:
             if not first <= sequence <= cursor or sequence - first in refused:
@@ -172,29 +175,26 @@ class Outbound(Generic[K]):
         return first, frames
 
     def _again(self, unsent: int, count: int, room: int) -> list[bytes]:
-        frames: list[bytes] = []
-        size = 0
         start = len(self._in_flight) - unsent
-        for _, frame in islice(self._in_flight, start, start + count):
-            size += len(frame)
-            if size > room:
-                break
-            frames.append(frame)
-        return frames
+        frames = [frame for _, frame in islice(self._in_flight, start, start + count)]
+        return frames[: fitting(frames, room)]
 
     def _fresh(self, count: int, room: int) -> list[bytes]:
-        frames: list[bytes] = []
-        size = 0
+        taken: list[bytes] = []
         for waiting in self._waiting:  # in the order of urgency
-            while waiting and len(frames) < count and size + len(waiting[0][1]) <= room:
-                item = waiting.popleft()
-                self._in_flight.append(item)
-                frames.append(item[1])
-                size += len(item[1])
-            if waiting:
+            some = [*islice(waiting, count - len(taken))]
+            frames = [frame for _, frame in some]
+            fit = fitting(frames, room)
+            taken += frames[:fit]
+            self._in_flight.extend(some[:fit])
+            if fit < len(waiting):
+                for _ in range(fit):
+                    waiting.popleft()
                 break  # not past an envelope that found no room: a lesser class must not overtake it for its size
-        self._waiting_bytes -= size
-        return frames
+            waiting.clear()
+            room -= sum(map(len, frames))
+        self._waiting_bytes -= sum(map(len, taken))
+        return taken
 
 
 def _sort_out(done: list[tuple[K, bytes]], refused: dict[int, tuple[ErrorCode, str]]) -> Settled[K]:

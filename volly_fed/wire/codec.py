@@ -5,8 +5,10 @@ Profile: unsigned integers, byte strings, text strings, arrays, maps with unsign
 No tags, floats, null, indefinite lengths, duplicate or unsorted keys, trailing bytes.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NoReturn, TypeAlias
+from itertools import chain
+from typing import Final, NoReturn, TypeAlias
 
 import cbor2
 
@@ -15,6 +17,8 @@ from volly_fed.errors import BadMessage
 
 Value: TypeAlias = "int | bytes | str | bool | list[Value] | dict[int, Value]"
 
+_ONLY_BYTES: Final = {bytes}
+"""The types in a list of byte strings, as batches are: such a list is seen to as a whole, for it may be long."""
 _INLINE = 24  # numbers below it stand in the head's own byte
 _WIDTHS = ((24, 1), (25, 2), (26, 4), (27, 8))
 """(additional information, bytes of the number that follow), RFC 8949 §3."""
@@ -54,9 +58,7 @@ def _put(value: object, parts: list[bytes]) -> None:
     elif isinstance(value, int):  # enumerations too
         parts.append(_head(0x00, value))
     elif kind is list or kind is tuple:
-        parts.append(_head(0x80, len(value)))  # type: ignore[arg-type] # narrowed by `kind`
-        for item in value:  # type: ignore[attr-defined] # narrowed by `kind`
-            _put(item, parts)
+        _put_list(value, parts)  # type: ignore[arg-type] # narrowed by `kind`
     elif kind is dict:
         parts.append(_head(0xA0, len(value)))  # type: ignore[arg-type] # narrowed by `kind`
         for key in sorted(value):  # type: ignore[call-overload] # narrowed by `kind`
@@ -64,6 +66,18 @@ def _put(value: object, parts: list[bytes]) -> None:
             _put(value[key], parts)  # type: ignore[index] # narrowed by `kind`
     else:
         raise TypeError(f"{kind.__name__} is outside the profile")
+
+
+def _put_list(value: Sequence[object], parts: list[bytes]) -> None:
+    parts.append(_head(0x80, len(value)))
+    if set(map(type, value)) == _ONLY_BYTES:
+        sizes = [*map(len, value)]  # type: ignore[arg-type] # they are bytes
+        heads = {size: _head(0x40, size) for size in set(sizes)}
+        pairs = zip(map(heads.__getitem__, sizes), value, strict=True)
+        parts.extend(chain.from_iterable(pairs))  # type: ignore[arg-type] # as above
+    else:
+        for item in value:
+            _put(item, parts)
 
 
 @lru_cache(maxsize=1024)  # the envelopes of a batch have few sizes
@@ -114,10 +128,19 @@ def _size(value: object) -> int:
     if kind is bool:
         return 1
     if kind is list:
-        return _head_size(len(value)) + sum(map(_size, value))  # type: ignore[arg-type, call-overload] # as above
+        return _list_size(value)  # type: ignore[arg-type] # as above
     if kind is dict:
         return _map_size(value)  # type: ignore[arg-type] # as above
     raise BadMessage("a type outside the profile")
+
+
+def _list_size(value: list[object]) -> int:
+    size = _head_size(len(value))
+    if set(map(type, value)) == _ONLY_BYTES:
+        sizes: list[int] = [*map(len, value)]  # type: ignore[arg-type] # they are bytes
+        heads = {of: _head_size(of) for of in set(sizes)}
+        return size + sum(sizes) + sum(map(heads.__getitem__, sizes))
+    return size + sum(map(_size, value))
 
 
 def _map_size(value: dict[object, object]) -> int:

@@ -16,6 +16,7 @@ from volly_fed.names import BadName, DomainName, parse_domain
 Check = Callable[[object], Any]
 T = TypeVar("T")
 _MAX_UINT = (1 << 64) - 1
+_ONLY_BYTES = {bytes}
 
 
 def uint(value: object) -> int:
@@ -77,14 +78,20 @@ def array(of: Check, *, limit: int) -> Check:
 
 
 def bstr_array(*, limit: int, item_limit: int, size: int | None = None) -> Check:
-    """An array of byte strings, checked in one pass: batches come this way."""
+    """An array of byte strings, checked as a whole: batches come this way."""
+    least = 0 if size is None else size
+    most = item_limit if size is None else min(size, item_limit)
 
     def check(value: object) -> list[bytes]:
         if type(value) is not list or len(value) > limit:
             raise BadMessage(f"an array of at most {limit} byte strings is wanted")
-        for item in value:
-            if type(item) is not bytes or len(item) > item_limit or (size is not None and len(item) != size):
-                raise BadMessage(f"byte strings of at most {item_limit} bytes are wanted")
+        if not value:
+            return value
+        if set(map(type, value)) != _ONLY_BYTES:
+            raise BadMessage("an array of byte strings is wanted")
+        sizes = set(map(len, value))
+        if min(sizes) < least or max(sizes) > most:
+            raise BadMessage(f"byte strings of at most {item_limit} bytes are wanted")
         return value
 
     return check
