@@ -5,6 +5,8 @@ Never: sends or receives after it was closed, when the descriptor's number may b
 
 trio gives every other task a turn in every call (a checkpoint), which costs more than the system call itself. Here a
 call that need not wait does so once in limits.CALLS_WITHOUT_CHECKPOINT; that it was cancelled, it notices always.
+A read that did not fill its buffer has emptied the socket, so the next one waits first: the kernel reports what came
+meanwhile, and the end too, for as long as it is there.
 """
 
 import errno
@@ -32,6 +34,7 @@ class DirectStream(trio.abc.Stream):
         self._stream = stream
         self._socket = stream.socket
         self._calls = 0
+        self._drained = False  # the last read took all there was: another would only say so
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """As trio describes it; cancelled half-way, nobody knows how much was sent."""
@@ -53,15 +56,27 @@ class DirectStream(trio.abc.Stream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """As trio describes it; being cancelled loses nothing."""
-        await self._turn()
+        size = max_bytes or limits.RECEIVE_BUFFER
+        if not self._drained:
+            await self._turn()
         while True:
+            if self._drained:
+                await self._wait_readable()
             try:
-                return os.read(self._socket.fileno(), max_bytes or limits.RECEIVE_BUFFER)
+                data = os.read(self._socket.fileno(), size)
             except BlockingIOError:
-                self._calls = 0
-                await trio.lowlevel.wait_readable(self._socket)
+                self._drained = True
             except OSError as error:
                 raise _as_trio(error) from error
+            else:
+                self._drained = len(data) < size
+                return data
+
+    async def _wait_readable(self) -> None:
+        self._calls = 0
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError("this socket was already closed")
+        await trio.lowlevel.wait_readable(self._socket)
 
     async def aclose(self) -> None:
         """As trio describes it; whoever waits in a call here is told (ClosedResourceError)."""

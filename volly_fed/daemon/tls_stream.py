@@ -241,6 +241,7 @@ class PqStream(trio.abc.Stream):
                 encrypted = await self._transport.receive_some(limits.RECEIVE_BUFFER)
                 if encrypted:
                     self._arrived = memoryview(encrypted)
+                    self._feed()  # before OpenSSL is asked, which would only say again that it is dry
                 else:
                     self._failure = self._failure or "the transport ended without a TLS close_notify"
                 self._dry = False
