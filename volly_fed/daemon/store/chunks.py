@@ -10,7 +10,7 @@ that its first and last tell which they are. What is deleted of a chunk that som
 nobody fetches do not keep the room of many.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Final, NamedTuple, TypeAlias
 
@@ -19,12 +19,15 @@ import apsw
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.daemon.store.base import fetch, insert_rows, spans
 from volly_fed.daemon.store.heads import Heads, pack_heads, unpack_heads
-from volly_fed.daemon.store.rows import OutboundRow, StoredEnvelope
+from volly_fed.daemon.store.rows import InboundRow, OutboundRow, StoredEnvelope
 
 Sums: TypeAlias = list[tuple[int, int, int]]
 """(number of the owner, envelopes, bytes)."""
 Common: TypeAlias = tuple[int, ...]
 """What the envelopes of a chunk have in common: the columns between `last` and `heads`, the owner first."""
+Row: TypeAlias = OutboundRow | InboundRow
+Run: TypeAlias = tuple[int, Common, Sequence[Row]]
+"""The key of the first; the others follow it."""
 
 _BYTES: Final = 64 << 10
 """In one chunk, or one envelope: who reads a single envelope reads its chunk."""
@@ -84,29 +87,27 @@ OUTBOUND: Final = _table("outbound", "owner, class, queued, expiry")
 INBOUND: Final = _table("inbound", "owner")
 
 
-def insert_envelopes(
-    database: apsw.Connection, table: Table, envelopes: Iterable[tuple[int, Common, OutboundRow]]
-) -> None:
-    """Insert envelopes with their keys, which grow; those that follow each other and have all in common together."""
+def insert_runs(database: apsw.Connection, table: Table, runs: Iterable[Run]) -> None:
+    """Insert envelopes, as few chunks as their bytes allow."""
     chunks: list[tuple[int | bytes, ...]] = []
-    rows: list[OutboundRow] = []
-    first, size, shared = 0, 0, Common()
-    for key, common, row in envelopes:
-        size += len(row[3])
-        if rows and (common != shared or key != first + len(rows) or size > _BYTES):
-            chunks.append(_chunk(first, shared, rows))
-            rows, size = [], len(row[3])
-        if not rows:
-            first, shared = key, common
-        rows.append(row)
-    if rows:
-        chunks.append(_chunk(first, shared, rows))
+    for first, common, rows in runs:
+        sizes = [len(row[-1]) for row in rows]
+        if sum(sizes) <= _BYTES:
+            chunks.append(_chunk(first, common, rows, sizes))
+            continue
+        start, total = 0, 0
+        for at, size in enumerate(sizes):
+            total += size
+            if total > _BYTES and at > start:
+                chunks.append(_chunk(first + start, common, rows[start:at], sizes[start:at]))
+                start, total = at, size
+        chunks.append(_chunk(first + start, common, rows[start:], sizes[start:]))
     insert_rows(database, table.insert, chunks)
 
 
-def _chunk(first: int, common: Common, rows: list[OutboundRow]) -> tuple[int | bytes, ...]:
-    ids, expiries, classes, frames = zip(*rows, strict=True)
-    heads = pack_heads(Heads(ids, expiries, list(map(len, frames)), classes))
+def _chunk(first: int, common: Common, rows: Sequence[Row], sizes: list[int]) -> tuple[int | bytes, ...]:
+    *_, ids, expiries, classes, frames = zip(*rows, strict=True)
+    heads = pack_heads(Heads(ids, expiries, sizes, classes))
     return first, first + len(rows) - 1, *common, heads, b"".join(frames)
 
 
@@ -205,20 +206,21 @@ def _cut(
     cut = [key for key in there if wanted[0] <= key <= wanted[1]]
     left = [key for key in there if not wanted[0] <= key <= wanted[1]]
     if sum([sizes[key - row] for key in left]) * _KEEP < size:
-        rest = _take_out(database, table, row, last, set(left)) if left else []
+        rest = _take_out(database, table, row, last, left) if left else []
         database.execute(table.drop, (row, row))
         if gone:
             database.execute(table.forget, (row, last))
-        insert_envelopes(database, table, rest)
+        insert_runs(database, table, rest)
     else:
         insert_rows(database, table.go, [(a, b, sum(sizes[a - row : b - row + 1])) for a, b in spans(cut)])
     return len(cut), sum([sizes[key - row] for key in cut])
 
 
-def _take_out(
-    database: apsw.Connection, table: Table, row: int, last: int, keys: set[int]
-) -> list[tuple[int, Common, OutboundRow]]:
+def _take_out(database: apsw.Connection, table: Table, row: int, last: int, keys: list[int]) -> list[Run]:
     """Those of `keys` in the chunk `row`, as they were inserted."""
     ((*common, heads, frames),) = fetch(database, table.whole, (row,))
-    stored = unpack(row, last, heads, frames)
-    return [(one.row, tuple(common), OutboundRow(*one[1:])) for one in stored if one.row in keys]
+    stored = list(unpack(row, last, heads, frames))
+    return [
+        (start, tuple(common), [OutboundRow(*one[1:]) for one in stored[start - row : end - row + 1]])
+        for start, end in spans(keys)
+    ]

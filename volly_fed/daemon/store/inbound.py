@@ -4,35 +4,33 @@ in: a batch's rows, in one transaction with its position in the peer's stream (`
 Never: stores for a mailbox nobody claimed, or an id twice while its envelope could still be valid.
 """
 
-from collections import OrderedDict, defaultdict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Final, TypeAlias
+from typing import Final
 
 import apsw
 import attrs
 
 from volly_fed import limits
-from volly_fed.daemon.store.base import Clock, StoreBase, fetch, insert_rows
+from volly_fed.daemon.store.base import Clock, StoreBase, fetch, insert_rows, spans
 from volly_fed.daemon.store.chunks import (
     INBOUND,
-    Common,
+    Run,
     Sums,
     delete_envelopes,
     identities,
-    insert_envelopes,
+    insert_runs,
     next_key,
     read,
     sums,
 )
-from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, OutboundRow, Position, StoredEnvelope
+from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, Position, StoredEnvelope
 from volly_fed.daemon.store.streams import next_turn, put_position
 from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import MailboxId
 from volly_fed.relay.replay import forget_before
 
-_Values: TypeAlias = list[tuple[int, Common, OutboundRow]]
-"""(key, (mailbox number,), id and expiry and class and frame)."""
 _SEEN: Final = "INSERT OR IGNORE INTO seen"
 
 
@@ -127,11 +125,11 @@ class InboundStore(StoreBase):
         """
         known = await self.mailboxes({row.mailbox for row in rows})
         keys: list[int | None] = [None] * len(rows)
-        values: _Values = []
+        runs: list[Run] = []
         for number, places in _by_mailbox(rows, known).items():
             for key, place in enumerate(places, self._next_inbound):
                 keys[place] = key
-                values.append((key, (number,), OutboundRow(*rows[place][1:])))
+            runs.append((self._next_inbound, (number,), [rows[place] for place in places]))
             self._next_inbound += len(places)
         turn = self._turn
         self._turn += 1
@@ -139,15 +137,11 @@ class InboundStore(StoreBase):
         def run(database: apsw.Connection) -> set[int]:
             if at is not None:
                 put_position(database, at, turn)
-            return _insert_new(database, values)
+            return _insert_new(database, runs)
 
         def after(skipped: set[int]) -> None:
-            sizes: defaultdict[int, list[int]] = defaultdict(list)
-            for key, (number,), row in values:
-                if key not in skipped:
-                    sizes[number].append(len(row.frame))
-            for number, of in sizes.items():
-                self._count(number, len(of), sum(of))
+            for _, (number,), stored in _without(skipped, runs):
+                self._count(number, len(stored), sum([len(row.frame) for row in stored]))
 
         return Stored(keys, self._begin(run, after, grows=True))
 
@@ -239,34 +233,43 @@ def _load_mailboxes(database: apsw.Connection, wanted: list[MailboxId]) -> list[
 
 
 def _by_mailbox(rows: Sequence[InboundRow], known: Mapping[MailboxId, MailboxRecord]) -> dict[int, list[int]]:
-    """The places in `rows` of what is for each mailbox, by its number: what follows each other lies together."""
-    places: dict[MailboxId, list[int]] = {mailbox: [] for mailbox in known}
+    """The places in `rows` of what is for each mailbox, by its number."""
+    places: dict[MailboxId, list[int]] = {}
     for place, row in enumerate(rows):
-        if row[0] in places:
-            places[row[0]].append(place)
+        if row[0] in known:
+            places.setdefault(row[0], []).append(place)
     return {known[mailbox].number: found for mailbox, found in places.items()}
 
 
-def _insert_new(database: apsw.Connection, values: _Values) -> set[int]:
-    """Insert those of `values` whose (expiry, id) is new; the keys of the others."""
-    if not values:
+def _insert_new(database: apsw.Connection, runs: list[Run]) -> set[int]:
+    """Insert those of `runs` whose (expiry, id) is new; the keys of the others."""
+    seen = [(row.expiry, row.id, key) for first, _, rows in runs for key, row in enumerate(rows, first)]
+    if not seen:
         return set()
-    seen = [(row.expiry, row.id, key) for key, _, row in values]
     database.execute("SAVEPOINT batch")
     before = database.total_changes()
     insert_rows(database, _SEEN, seen)
     skipped = set()
-    if database.total_changes() - before != len(values):  # rare: find out which
+    if database.total_changes() - before != len(seen):  # rare: find out which
         database.execute("ROLLBACK TO batch")
         for entry in seen:
             before = database.total_changes()
             insert_rows(database, _SEEN, [entry])
             if database.total_changes() == before:
                 skipped.add(entry[-1])
-        values = [value for value in values if value[0] not in skipped]
     database.execute("RELEASE batch")
-    insert_envelopes(database, INBOUND, values)
+    insert_runs(database, INBOUND, _without(skipped, runs))
     return skipped
+
+
+def _without(skipped: set[int], runs: list[Run]) -> list[Run]:
+    if not skipped:
+        return runs
+    return [
+        (start, common, rows[start - first : end - first + 1])
+        for first, common, rows in runs
+        for start, end in spans(set(range(first, first + len(rows))) - skipped)
+    ]
 
 
 _READ: Final = """

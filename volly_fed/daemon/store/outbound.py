@@ -5,9 +5,9 @@ Never: acknowledges; who was promised delivery is told by the caller, after `wai
 Source: lessons of others: bounded, ordered, with an age that can be seen.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from itertools import groupby, product
 from typing import Final
 
 import apsw
@@ -18,11 +18,11 @@ from volly_fed.codepoints import EnvelopeClass
 from volly_fed.daemon.store.base import Clock, StoreBase, fetch
 from volly_fed.daemon.store.chunks import (
     OUTBOUND,
-    Common,
+    Run,
     Sums,
     delete_envelopes,
     gone_between,
-    insert_envelopes,
+    insert_runs,
     next_key,
     read,
     sums,
@@ -109,7 +109,7 @@ class OutboundStore(StoreBase):
 
         def run(database: apsw.Connection) -> None:
             database.execute(_NAME, (number, peer))
-            insert_envelopes(database, OUTBOUND, _in_lanes(keys, rows, number, queued))
+            insert_runs(database, OUTBOUND, _runs(keys.start, number, queued, rows))
 
         size = sum([len(row.frame) for row in rows])
         job = self._begin(run, None, lambda: self._add_up(number, -len(rows), -size), grows=True)
@@ -171,7 +171,7 @@ class OutboundStore(StoreBase):
         def run(database: apsw.Connection) -> dict[int, int]:
             query = "SELECT queued FROM outbound WHERE owner = ? AND class = ? ORDER BY row LIMIT 1"
             oldest: dict[int, int] = {}
-            for number, urgency in itertools.product(numbers, _CLASSES):
+            for number, urgency in product(numbers, _CLASSES):
                 for (queued,) in fetch(database, query, (number, urgency)):
                     oldest[number] = min(queued, oldest.get(number, queued))
             return oldest
@@ -219,16 +219,12 @@ class OutboundStore(StoreBase):
             await self._do(lambda database: database.executemany("DELETE FROM peer WHERE number = ?", numbers))
 
 
-def _in_lanes(
-    keys: range, rows: Sequence[OutboundRow], number: int, queued: int
-) -> Iterator[tuple[int, Common, OutboundRow]]:
-    """`rows` with what they may have in common: one class, and an expiry in one minute; the latest of them counts."""
-    latest: dict[tuple[int, int], int] = {}
-    for _, expiry, urgency, _ in rows:
-        lane = urgency, expiry // _MINUTE
-        latest[lane] = max(expiry, latest.get(lane, 0))
-    for key, row in zip(keys, rows, strict=True):
-        yield key, (number, row.urgency, queued, latest[row.urgency, row.expiry // _MINUTE]), row
+def _runs(first: int, number: int, queued: int, rows: Sequence[OutboundRow]) -> Iterator[Run]:
+    """`rows`, those together that follow each other, are of one class, and expire in one minute: the latest counts."""
+    for (urgency, _), alike in groupby(rows, lambda row: (row.urgency, row.expiry // _MINUTE)):
+        run = list(alike)
+        yield first, (number, urgency, queued, max([row.expiry for row in run])), run
+        first += len(run)
 
 
 _MINUTE: Final = 60
