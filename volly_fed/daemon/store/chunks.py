@@ -64,10 +64,7 @@ _STATEMENTS: Final = Table(
     gone="SELECT row, last FROM TABLE_gone WHERE row BETWEEN ? AND ?",
     go="INSERT INTO TABLE_gone",
     forget="DELETE FROM TABLE_gone WHERE row BETWEEN ? AND ?",
-    last="""
-        SELECT max(coalesce((SELECT last FROM TABLE ORDER BY row DESC LIMIT 1), 0),
-            coalesce((SELECT last FROM TABLE_gone ORDER BY row DESC LIMIT 1), 0))
-    """,
+    last="SELECT coalesce((SELECT last FROM TABLE ORDER BY row DESC LIMIT 1), 0)",
     sums="""
         SELECT owner,
             sum(last - row + 1 - (SELECT coalesce(sum(gone.last - gone.row + 1), 0) FROM TABLE_gone AS gone
@@ -144,7 +141,7 @@ def read(
 
 
 def next_key(database: apsw.Connection, table: Table) -> int:
-    """The first key that none in the table, nor any noted as gone, reaches."""
+    """The first key after all that are in the table."""
     ((last,),) = fetch(database, table.last)
     return int(last) + 1
 
@@ -181,7 +178,7 @@ def delete_envelopes(database: apsw.Connection, table: Table, keys: Iterable[int
         if not chunks:
             continue
         lowest, highest = chunks[0][0], chunks[-1][1]
-        gone = gone_between(database, table, lowest, highest)
+        gone = gone_between(database, table, lowest, highest) if lowest < highest else set()
         if first <= lowest and highest <= last and not gone:
             found += [(owner, end - row + 1, size) for row, end, owner, size in chunks]
             database.execute(table.drop, (lowest, highest))

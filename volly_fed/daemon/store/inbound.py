@@ -246,20 +246,24 @@ def _insert_new(database: apsw.Connection, runs: list[Run]) -> set[int]:
     seen = [(row.expiry, row.id, key) for first, _, rows in runs for key, row in enumerate(rows, first)]
     if not seen:
         return set()
-    database.execute("SAVEPOINT batch")
-    before = database.total_changes()
-    insert_rows(database, _SEEN, seen)
-    skipped = set()
-    if database.total_changes() - before != len(seen):  # rare: find out which
-        database.execute("ROLLBACK TO batch")
-        for entry in seen:
-            before = database.total_changes()
-            insert_rows(database, _SEEN, [entry])
-            if database.total_changes() == before:
-                skipped.add(entry[-1])
-    database.execute("RELEASE batch")
+    if len(seen) == 1:
+        skipped = _note_seen(database, seen)
+    else:
+        database.execute("SAVEPOINT batch")
+        skipped = _note_seen(database, seen)
+        if skipped:  # rare: find out which
+            database.execute("ROLLBACK TO batch")
+            skipped = {key for entry in seen for key in _note_seen(database, [entry])}
+        database.execute("RELEASE batch")
     insert_runs(database, INBOUND, _without(skipped, runs))
     return skipped
+
+
+def _note_seen(database: apsw.Connection, seen: list[tuple[int, bytes, int]]) -> set[int]:
+    """Insert `seen`; the keys of all of them unless all were new."""
+    before = database.total_changes()
+    insert_rows(database, _SEEN, seen)
+    return set() if database.total_changes() - before == len(seen) else {key for _, _, key in seen}
 
 
 def _without(skipped: set[int], runs: list[Run]) -> list[Run]:

@@ -39,6 +39,8 @@ class _Peer:
     number: int
     envelopes: int = 0
     bytes: int = 0
+    named: bool = False
+    """Its name is in the file."""
 
 
 @attrs.frozen
@@ -103,16 +105,22 @@ class OutboundStore(StoreBase):
         Tell nobody that they are accepted before `Enqueued.wait` has returned.
         Raises StorageError if the store is closed.
         """
-        number, queued = self._peer(peer).number, int(self._clock())
+        entry, queued = self._peer(peer), int(self._clock())
+        number, named = entry.number, entry.named
         keys = range(self._next_outbound, self._next_outbound + len(rows))
         self._next_outbound = keys.stop
 
         def run(database: apsw.Connection) -> None:
-            database.execute(_NAME, (number, peer))
+            if not named:
+                database.execute(_NAME, (number, peer))
             insert_runs(database, OUTBOUND, _runs(keys.start, number, queued, rows))
 
         size = sum([len(row.frame) for row in rows])
-        job = self._begin(run, None, lambda: self._add_up(number, -len(rows), -size), grows=True)
+
+        def after(_: None) -> None:
+            entry.named = True
+
+        job = self._begin(run, after, lambda: self._add_up(number, -len(rows), -size), grows=True)
         self._add_up(number, len(rows), size)
         return Enqueued(keys, job)
 
