@@ -281,8 +281,11 @@ async def test_idle_mailboxes_are_forgotten(tmp_path: Path) -> None:
         await store.put_mailbox(BOX, b"", NOW)
         await store.put_mailbox(BOX_2, b"", NOW + 100)
         far = int(NOW) + 2 * limits.MAILBOX_IDLE
-        await store.store_inbound([inb(expiry=far)], at(1))
+        keys = await store.store_inbound([inb(expiry=far), inb(expiry=far)], at(2))
+        assert await store.delete_inbound([key for key in keys[1:] if key]) == 1
         assert (await store.expire(NOW + limits.MAILBOX_IDLE + 50)).mailboxes == 1
+        left = "SELECT row FROM inbound UNION ALL SELECT row FROM inbound_gone"
+        assert await store._do(lambda database: database.execute(left).fetchall()) == []
         assert set(await store.mailboxes([BOX, BOX_2])) == {BOX_2}
         again = await store.put_mailbox(BOX, b"", NOW)
         assert again.envelopes == 0

@@ -3,7 +3,7 @@
 in: envelopes with their keys; out: the same in their order; what a deletion took away.
 Never: gives out an envelope that was deleted, or keeps a chunk that nothing is left of.
 
-A row for each envelope cost twice the time and three times the bytes (measured): every row is an entry of every index,
+A row for each envelope costs more, in time and bytes (measured: twice as much): every row is an entry of every index,
 and pages that begin or end in the middle of a batch are written once more. The keys of a chunk follow each other, so
 that its first and last tell which they are. What is deleted of a chunk that something is left of is noted in the table
 `_gone`, for changing a chunk means writing it anew; that is done when little is left, so that a few envelopes that
