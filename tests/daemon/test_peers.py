@@ -13,7 +13,7 @@ from tests.daemon.sites import BOX, A, B, Site, endpoint, envelope, sites, some_
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.daemon.store import outbound
-from volly_fed.daemon.store.base import delete_rows
+from volly_fed.daemon.store.chunks import OUTBOUND, Sums, Table, delete_envelopes
 from volly_fed.daemon.store.store import Backoff, Store, outbound_row
 from volly_fed.errors import StorageError
 from volly_fed.relay.envelope import read_head
@@ -172,17 +172,17 @@ async def test_what_cannot_be_deleted_now_is_deleted_later(tmp_path: Path, monke
         await b.register()
         failures = 4  # the first is not waited for, and not told
 
-        def full(database: apsw.Connection, table: str, rows: Iterable[int]) -> list[tuple[int, int, int]]:
+        def full(database: apsw.Connection, table: Table, rows: Iterable[int]) -> Sums:
             nonlocal failures
-            if failures and table == "outbound":
+            if failures and table is OUTBOUND:
                 failures -= 1
                 raise StorageError("the disk is full")
-            return delete_rows(database, table, rows)
+            return delete_envelopes(database, table, rows)
 
         await a.submit(envelope(B))
         await a.until(lambda: len(a.settled) == 1)
         await _forgotten(a)  # what the first one settles ends a back-off too, and is waited for
-        monkeypatch.setattr(outbound, "delete_rows", full)
+        monkeypatch.setattr(outbound, "delete_envelopes", full)
         await a.submit(envelope(B))
         with trio.fail_after(10):
             while failures or a.store.outbound_depth(B) != (0, 0):

@@ -11,9 +11,10 @@ import apsw
 import pytest
 import trio
 
+from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
 from volly_fed.daemon.store.schema import APPLICATION, MIGRATIONS
-from volly_fed.daemon.store.store import OutboundRow, Position, Store
+from volly_fed.daemon.store.store import InboundRow, OutboundRow, Position, Store, StoredEnvelope
 from volly_fed.errors import StorageError
 from volly_fed.names import MailboxId, parse_domain
 
@@ -123,7 +124,7 @@ async def test_what_is_no_database_is_refused(tmp_path: Path) -> None:
 async def test_a_closed_store_says_so_and_has_finished_its_work(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s", clock=clock) as store:
         enqueued = store.begin_outbound(A, [out()])
-    assert await enqueued.wait() == [True]
+    await enqueued.wait()
     with pytest.raises(StorageError, match="closed"):
         await store.read_outbound(A, EnvelopeClass.SIGNAL)
 
@@ -146,32 +147,49 @@ async def test_a_bug_in_a_job_reaches_who_asked_for_it_and_no_one_else(tmp_path:
         good = store.begin_outbound(A, [out()])
         with pytest.raises(ZeroDivisionError):
             await store._do(faulty)
-        assert await good.wait() == [True]
+        await good.wait()
         assert await store.cursor(A, b"\0") == (0, ())  # nothing of the faulty job was written
 
 
-async def test_a_store_of_version_3_is_brought_forward(tmp_path: Path) -> None:
-    """With what it holds: envelopes of every class, and cursors."""
+@pytest.mark.parametrize("version", [3, 4])
+async def test_a_store_of_an_older_version_is_brought_forward(tmp_path: Path, version: int) -> None:
+    """With what it holds: envelopes of every class, for peers and mailboxes; cursors; ids that were seen."""
     database = apsw.Connection(str(tmp_path / "s"))
-    for script in MIGRATIONS[:3]:
+    for script in MIGRATIONS[:version]:
         database.execute(script)
-    database.pragma("user_version", 3)
+    database.pragma("user_version", version)
     database.pragma("application_id", APPLICATION)
     database.execute("INSERT INTO peer VALUES(7, 'a.test')")
+    database.execute("INSERT INTO mailbox VALUES(3, ?, ?, x'01')", (BOX, int(NOW)))
+    expiry = int(NOW) + 60
     for row, urgency in enumerate((2, 0, 1, 2), 1):
-        values = (row, 7, bytes([row]) * 16, int(NOW) + 60, urgency, int(NOW), b"frame")
+        identity, frame = bytes([row]) * 16, b"frame" + bytes(row)
+        values = (row, 7, identity, expiry + row, urgency, int(NOW), frame)
         database.execute("INSERT INTO outbound VALUES(?, ?, ?, ?, ?, ?, ?)", values)
-    database.execute("INSERT INTO mailbox VALUES(3, ?, 0, ?)", (BOX, b"registration"))
-    for row, urgency in enumerate((2, 0, 1, 0), 1):
-        inbound = (row, 3, bytes([row]) * 16, int(NOW) + 60, urgency, b"frame")
-        database.execute("INSERT INTO inbound VALUES(?, ?, ?, ?, ?, ?)", inbound)
+        database.execute("INSERT INTO inbound VALUES(?, 3, ?, ?, ?, ?)", (row, identity, expiry + row, urgency, frame))
+        database.execute("INSERT INTO seen VALUES(?, ?, ?)", (expiry + row, identity, row))
     database.execute("INSERT INTO stream VALUES('a.test', ?, 9, 0)", (b"stream-1",))
     database.close()
+    one, two, three, four = (
+        StoredEnvelope(row, bytes([row]) * 16, expiry + row, EnvelopeClass(urgency), b"frame" + bytes(row))
+        for row, urgency in enumerate((2, 0, 1, 2), 1)
+    )
     async with Store.open(tmp_path / "s", clock=clock) as store:
-        assert store.outbound_depth(A) == (4, 20)
+        assert store.outbound_depth(A) == (4, 30)
+        queued = [await store.read_outbound(A, urgency) for urgency in EnvelopeClass]
+        assert queued == [[two], [three], [one, four]]
+        assert (await store.outbound_peers())[0].oldest == NOW
+        assert await store.read_mailbox(BOX) == [one, two, three, four]
+        record = await store.mailbox(BOX)
+        assert record is not None
+        assert (record.registration, record.envelopes, record.bytes) == (b"\1", 4, 30)
         assert await store.cursor(A, b"stream-1") == (9, ())
         at = Position(A, b"stream-1", 10, 11, ((11, ErrorCode.POLICY, "no"),))
-        await store.store_inbound([], at)
+        again = InboundRow(BOX, one.id, one.expiry, one.urgency, one.frame)
+        assert await store.store_inbound([again], at) == [None]
         assert await store.cursor(A, b"stream-1") == (11, ((11, ErrorCode.POLICY, "no"),))
-        assert [found.row for found in await store.read_mailbox(BOX, urgency=EnvelopeClass.RING)] == [2, 4]
-        assert await store._do(lambda d: d.pragma("user_version")) == 5
+        assert await store._do(lambda d: d.pragma("user_version")) == len(MIGRATIONS)
+        assert await store.read_mailbox(BOX, urgency=EnvelopeClass.RING) == [two]
+        assert (await store.expire(expiry + 3)).outbound_rows == [1, 2]
+        assert (await store.expire(expiry + 3 + limits.CLOCK_SKEW)).inbound == 2
+        assert await store.read_mailbox(BOX) == [three, four]

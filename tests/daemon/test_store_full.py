@@ -32,7 +32,7 @@ async def test_a_disk_that_is_nearly_full_takes_nothing_new_and_still_deletes(tm
         with pytest.raises(StorageError, match="nearly full"):
             await store.store_inbound([InboundRow(BOX, *out())], Position(A, b"stream-1", 1, 1))
         assert store.outbound_depth(A) == store.outbound_total() == (9, 9000)
-        await store.settle_outbound([row for row in rows[:4] if row])
+        await store.settle_outbound(rows[:4])
         assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 5
         room = limits.DISK_RESERVE
         await store.enqueue_outbound(A, [out()])
@@ -47,11 +47,11 @@ async def test_a_disk_that_becomes_read_only_loses_nothing_and_goes_on(tmp_path:
             with pytest.raises(StorageError):
                 await store.enqueue_outbound(A, [out()])
             with pytest.raises(StorageError):
-                await store.settle_outbound([row for row in rows if row])
+                await store.settle_outbound(rows)
         assert len(await store.read_outbound(A, EnvelopeClass.SIGNAL)) == 5
         assert store.outbound_depth(A) == (5, 5000)
         disk.stuck = False
-        await store.settle_outbound([row for row in rows[:2] if row])
+        await store.settle_outbound(rows[:2])
         await store.enqueue_outbound(A, [out()])
     async with Store.open(tmp_path / "s") as store:
         assert store.outbound_depth(A) == (4, 4000)

@@ -14,6 +14,7 @@ import pytest
 
 from tests.daemon.power_work import crash_often
 from volly_fed.daemon.store import inbound, schema, streams, writer
+from volly_fed.daemon.store.chunks import Run
 from volly_fed.daemon.store.rows import Position
 from volly_fed.daemon.store.writer import Job
 
@@ -89,8 +90,8 @@ def cursor_last(monkeypatch: Patch) -> None:
     def put_later(_: apsw.Connection, at: Position, now: int) -> None:
         waiting[:] = [(at, now)]
 
-    def insert_and_commit(database: apsw.Connection, values: inbound._Values) -> set[int]:
-        skipped = insert(database, values)
+    def insert_and_commit(database: apsw.Connection, runs: list[Run]) -> set[int]:
+        skipped = insert(database, runs)
         database.execute("COMMIT")
         database.execute("BEGIN IMMEDIATE")
         put(database, *waiting.pop())

@@ -125,3 +125,11 @@ async def test_refusals_go_with_their_stream(tmp_path: Path) -> None:
             await store.store_inbound([], at(1, 7, no(7), stream=b"%08d" % n))
         count = await store._do(lambda database: database.execute("SELECT count(*) FROM refused").fetchall())
         assert count == [(limits.STREAMS_PER_PEER,)]
+
+
+async def test_refusals_the_peer_has_heard_of_do_not_pile_up(tmp_path: Path) -> None:
+    async with Store.open(tmp_path / "s", clock=clock) as store:
+        for number in range(1, 4 * limits.WINDOW_ENVELOPES, 512):
+            await store.store_inbound([], at(number, number + 511, no(number)))
+            kept = await store._do(lambda database: database.execute("SELECT 1 FROM refused").fetchall())
+            assert len(kept) <= 2 * limits.WINDOW_ENVELOPES // 512

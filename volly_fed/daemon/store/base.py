@@ -56,20 +56,6 @@ def insert_rows(database: apsw.Connection, into: str, rows: Sequence[tuple[int |
         database.execute(f"{into} VALUES{','.join([places] * len(some))}", tuple(chain.from_iterable(some)))
 
 
-def delete_rows(database: apsw.Connection, table: str, rows: Iterable[int]) -> list[tuple[int, int, int]]:
-    """Delete `rows` of "outbound" or "inbound"; what was there, as (number of the owner, rows, bytes).
-
-    Rows that follow each other, as those of one batch do, go with one statement: a third cheaper, and the interpreter
-    is free meanwhile.
-    """
-    select, delete = _DELETE[table]
-    found: list[tuple[int, int, int]] = []
-    for bounds in spans(rows):
-        found += fetch(database, select, bounds)
-        database.execute(delete, bounds)
-    return found
-
-
 def spans(rows: Iterable[int]) -> list[tuple[int, int]]:
     """`rows`, in any order, as (first, last) of those that follow each other."""
     found: list[tuple[int, int]] = []
@@ -84,13 +70,3 @@ def spans(rows: Iterable[int]) -> list[tuple[int, int]]:
 
 
 _ROWS: Final = 32
-_DELETE: Final = {
-    "outbound": (
-        "SELECT peer, count(*), sum(length(frame)) FROM outbound WHERE row BETWEEN ? AND ? GROUP BY peer",
-        "DELETE FROM outbound WHERE row BETWEEN ? AND ?",
-    ),
-    "inbound": (
-        "SELECT mailbox, count(*), sum(length(frame)) FROM inbound WHERE row BETWEEN ? AND ? GROUP BY mailbox",
-        "DELETE FROM inbound WHERE row BETWEEN ? AND ?",
-    ),
-}

@@ -4,35 +4,35 @@ in: a batch's rows, in one transaction with its position in the peer's stream (`
 Never: stores for a mailbox nobody claimed, or an id twice while its envelope could still be valid.
 """
 
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import apsw
 import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch, insert_rows
-from volly_fed.daemon.store.outbound import next_row, within
+from volly_fed.daemon.store.base import Clock, StoreBase, fetch, insert_rows, spans
+from volly_fed.daemon.store.chunks import (
+    INBOUND,
+    Run,
+    Sums,
+    delete_envelopes,
+    identities,
+    insert_runs,
+    next_key,
+    read,
+    sums,
+)
 from volly_fed.daemon.store.rows import Expired, InboundRow, MailboxRecord, Position, StoredEnvelope
 from volly_fed.daemon.store.streams import next_turn, put_position
 from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import MailboxId
 from volly_fed.relay.replay import forget_before
 
-_Values: TypeAlias = list[tuple[int, int, bytes, int, int, bytes]]
-"""(row, mailbox number, id, expiry, class, frame)."""
 _SEEN: Final = "INSERT OR IGNORE INTO seen"
-_READ_ALL: Final = (
-    "SELECT row, id, expiry, class, frame FROM inbound WHERE mailbox = ? AND row > ? ORDER BY row LIMIT ?"
-)
-_READ_CLASS: Final = (
-    "SELECT row, id, expiry, class, frame FROM inbound WHERE mailbox = ? AND class = ? AND row > ? ORDER BY row LIMIT ?"
-)
-_Sums: TypeAlias = list[tuple[int, int, int]]
-"""(mailbox number, rows, bytes)."""
 
 
 @attrs.frozen
@@ -62,7 +62,7 @@ class InboundStore(StoreBase):
         self._next_inbound = 1  # grows throughout a process, so that no row comes to lie before a reader's position
 
     async def _load_inbound(self) -> None:
-        self._next_inbound = await self._do(lambda database: next_row(database, "inbound"))
+        self._next_inbound = await self._do(lambda database: next_key(database, INBOUND))
         self._turn = await self._do(next_turn)
 
     async def mailbox(self, mailbox: MailboxId) -> MailboxRecord | None:
@@ -125,33 +125,24 @@ class InboundStore(StoreBase):
         Raises StorageError if the store is closed; `wait` also if the batch before `at` was not stored.
         """
         known = await self.mailboxes({row.mailbox for row in rows})
-        numbers = {mailbox: record.number for mailbox, record in known.items()}
-        keys: list[int | None] = []
-        values: _Values = []
-        key = self._next_inbound
-        for mailbox, identity, expiry, urgency, frame in rows:
-            if mailbox in numbers:
-                values.append((key, numbers[mailbox], identity, expiry, urgency, frame))
-                keys.append(key)
-                key += 1
-            else:
-                keys.append(None)
-        self._next_inbound = key
+        keys: list[int | None] = [None] * len(rows)
+        runs: list[Run] = []
+        for common, places in _by_mailbox(rows, known).items():
+            for key, place in enumerate(places, self._next_inbound):
+                keys[place] = key
+            runs.append((self._next_inbound, common, [rows[place] for place in places]))
+            self._next_inbound += len(places)
         turn = self._turn
         self._turn += 1
 
         def run(database: apsw.Connection) -> set[int]:
             if at is not None:
                 put_position(database, at, turn)
-            return _insert_new(database, values)
+            return _insert_new(database, runs)
 
         def after(skipped: set[int]) -> None:
-            sizes: defaultdict[int, list[int]] = defaultdict(list)
-            for row, number, _, _, _, frame in values:
-                if row not in skipped:
-                    sizes[number].append(len(frame))
-            for number, of in sizes.items():
-                self._count(number, len(of), sum(of))
+            for _, (number, _), stored in _without(skipped, runs):
+                self._count(number, len(stored), sum([len(row.frame) for row in stored]))
 
         return Stored(keys, self._begin(run, after, grows=True))
 
@@ -165,7 +156,7 @@ class InboundStore(StoreBase):
             record.envelopes += envelopes
             record.bytes += size
 
-    def _uncount(self, sums: _Sums) -> None:
+    def _uncount(self, sums: Sums) -> None:
         for number, count, size in sums:
             self._count(number, -count, -size)
 
@@ -183,23 +174,22 @@ class InboundStore(StoreBase):
         record = await self.mailbox(mailbox)
         if record is None:
             return []
-        bounds: tuple[int, ...] = (record.number, after_row, limit)
-        query = _READ_ALL
+        query, bounds = _READ_ALL, [record.number, after_row]
         if urgency is not None:
-            query, bounds = _READ_CLASS, (record.number, urgency, after_row, limit)
+            query, bounds = _READ_CLASS, [record.number, int(urgency), after_row]
+        return await self._do(
+            lambda database: read(database, INBOUND, query, tuple(bounds), limit, limits.WINDOW_BYTES)
+        )
 
-        def run(database: apsw.Connection) -> list[StoredEnvelope]:
-            return list(within(fetch(database, query, bounds), limits.WINDOW_BYTES))
-
-        return await self._do(run)
-
-    def begin_delete_inbound(self, rows: Sequence[int], failed: Callable[[], None] | None = None) -> Job[_Sums]:
+    def begin_delete_inbound(self, rows: Sequence[int], failed: Callable[[], None] | None = None) -> Job[Sums]:
         """Have `rows`, whose devices have acknowledged them, deleted when it fits, and before any later read.
 
         Rows that are gone are not an error. Their ids stay in the duplicate set. `failed` is called when the disk has
         not done it. Raises StorageError if the store is closed.
         """
-        return self._begin(lambda database: delete_rows(database, "inbound", rows), self._uncount, failed, patient=True)
+        return self._begin(
+            lambda database: delete_envelopes(database, INBOUND, rows), self._uncount, failed, patient=True
+        )
 
     async def delete_inbound(self, rows: Iterable[int]) -> int:
         """`begin_delete_inbound`, and wait for the commit: how many of `rows` were there. Raises StorageError."""
@@ -208,18 +198,18 @@ class InboundStore(StoreBase):
     async def _expire_inbound(self, now: float) -> Expired:
         """One step of the sweep: at most limits.STORE_SWEEP_ROWS rows."""
 
-        def run(database: apsw.Connection) -> tuple[int, _Sums]:
+        def run(database: apsw.Connection) -> tuple[int, Sums]:
             horizon = (forget_before(now), limits.STORE_SWEEP_ROWS)
             query = "SELECT expiry, id, row FROM seen WHERE expiry < ? ORDER BY expiry LIMIT ?"
             old = fetch(database, query, horizon)
+            there = identities(database, INBOUND, [row for _, _, row in old])
             # the row may be long acknowledged and its key given to a younger envelope: then that one is not expired
-            live = "SELECT row FROM inbound WHERE expiry = ? AND id = ? AND row = ?"
-            rows: list[Any] = list(database.executemany(live, old))
+            rows = [row for expiry, identity, row in old if there.get(row) == (identity, expiry)]
             database.executemany("DELETE FROM seen WHERE expiry = ? AND id = ?", [entry[:2] for entry in old])
-            return len(old), delete_rows(database, "inbound", [row for (row,) in rows])
+            return len(old), delete_envelopes(database, INBOUND, rows)
 
-        forgotten, sums = await self._do(run, lambda result: self._uncount(result[1]))
-        return Expired(inbound=sum(count for _, count, _ in sums), forgotten=forgotten)
+        forgotten, gone = await self._do(run, lambda result: self._uncount(result[1]))
+        return Expired(inbound=sum(count for _, count, _ in gone), forgotten=forgotten)
 
     async def _expire_mailboxes(self, now: float) -> int:
         """Forget up to limits.STORE_SWEEP_ROWS mailboxes nobody has claimed for limits.MAILBOX_IDLE."""
@@ -228,7 +218,8 @@ class InboundStore(StoreBase):
             query = "SELECT number FROM mailbox WHERE claimed < ? LIMIT ?"
             idle = fetch(database, query, (int(now) - limits.MAILBOX_IDLE, limits.STORE_SWEEP_ROWS))
             for (number,) in idle:
-                database.execute("DELETE FROM inbound WHERE mailbox = ?", (number,))
+                for row, last in fetch(database, "SELECT row, last FROM inbound WHERE owner = ?", (number,)):
+                    delete_envelopes(database, INBOUND, range(row, last + 1))
                 database.execute("DELETE FROM mailbox WHERE number = ?", (number,))
             return [number for (number,) in idle]
 
@@ -244,32 +235,66 @@ class InboundStore(StoreBase):
 
 def _load_mailboxes(database: apsw.Connection, wanted: list[MailboxId]) -> list[MailboxRecord]:
     records = []
-    sums = "SELECT count(*), total(length(frame)) FROM inbound WHERE mailbox = ?"
     for mailbox in wanted:
         query = "SELECT number, registration, claimed FROM mailbox WHERE id = ?"
         for number, registration, claimed in fetch(database, query, (mailbox,)):
-            ((count, size),) = fetch(database, sums, (number,))
-            records.append(MailboxRecord(mailbox, number, registration, claimed, count, int(size)))
+            holds = sums(database, INBOUND, "WHERE owner = ? GROUP BY owner", (number,))
+            _, count, size = holds[0] if holds else (number, 0, 0)
+            records.append(MailboxRecord(mailbox, number, registration, claimed, count, size))
     return records
 
 
-def _insert_new(database: apsw.Connection, values: _Values) -> set[int]:
-    """Insert those of `values` whose (expiry, id) is new; the keys of the others."""
-    if not values:
+def _by_mailbox(
+    rows: Sequence[InboundRow], known: Mapping[MailboxId, MailboxRecord]
+) -> dict[tuple[int, int], list[int]]:
+    """The places in `rows` of what is for each mailbox, by its number and the class."""
+    places: dict[tuple[int, int], list[int]] = {}
+    for place, (mailbox, _, _, urgency, _) in enumerate(rows):
+        if mailbox in known:
+            places.setdefault((known[mailbox].number, urgency), []).append(place)
+    return places
+
+
+def _insert_new(database: apsw.Connection, runs: list[Run]) -> set[int]:
+    """Insert those of `runs` whose (expiry, id) is new; the keys of the others."""
+    seen = [(row.expiry, row.id, key) for first, _, rows in runs for key, row in enumerate(rows, first)]
+    if not seen:
         return set()
-    seen = [(expiry, identity, row) for row, _, identity, expiry, _, _ in values]
-    database.execute("SAVEPOINT batch")
+    if len(seen) == 1:
+        skipped = _note_seen(database, seen)
+    else:
+        database.execute("SAVEPOINT batch")
+        skipped = _note_seen(database, seen)
+        if skipped:  # rare: find out which
+            database.execute("ROLLBACK TO batch")
+            skipped = {key for entry in seen for key in _note_seen(database, [entry])}
+        database.execute("RELEASE batch")
+    insert_runs(database, INBOUND, _without(skipped, runs))
+    return skipped
+
+
+def _note_seen(database: apsw.Connection, seen: list[tuple[int, bytes, int]]) -> set[int]:
+    """Insert `seen`; the keys of all of them unless all were new."""
     before = database.total_changes()
     insert_rows(database, _SEEN, seen)
-    skipped = set()
-    if database.total_changes() - before != len(values):  # rare: find out which
-        database.execute("ROLLBACK TO batch")
-        for entry in seen:
-            before = database.total_changes()
-            insert_rows(database, _SEEN, [entry])
-            if database.total_changes() == before:
-                skipped.add(entry[-1])
-        values = [value for value in values if value[0] not in skipped]
-    database.execute("RELEASE batch")
-    insert_rows(database, "INSERT INTO inbound", values)
-    return skipped
+    return set() if database.total_changes() - before == len(seen) else {key for _, _, key in seen}
+
+
+def _without(skipped: set[int], runs: list[Run]) -> list[Run]:
+    if not skipped:
+        return runs
+    return [
+        (start, common, rows[start - first : end - first + 1])
+        for first, common, rows in runs
+        for start, end in spans(set(range(first, first + len(rows))) - skipped)
+    ]
+
+
+_READ_ALL: Final = """
+    SELECT row, last, heads, frames FROM inbound WHERE owner = ? AND last > ? ORDER BY row
+"""
+_READ_CLASS: Final = """
+    SELECT row, last, heads, frames FROM inbound WHERE owner = ?1 AND class = ?2 AND last > ?3 AND row >= coalesce(
+        (SELECT row FROM inbound WHERE owner = ?1 AND class = ?2 AND row <= ?3 ORDER BY row DESC LIMIT 1), 0)
+        ORDER BY row
+"""

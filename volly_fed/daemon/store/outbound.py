@@ -5,23 +5,33 @@ Never: acknowledges; who was promised delivery is told by the caller, after `wai
 Source: lessons of others: bounded, ordered, with an age that can be seen.
 """
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import groupby, product
+from typing import Final
 
 import apsw
 import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.daemon.store.base import Clock, StoreBase, delete_rows, fetch, insert_rows
+from volly_fed.daemon.store.base import Clock, StoreBase, fetch
+from volly_fed.daemon.store.chunks import (
+    OUTBOUND,
+    Run,
+    Sums,
+    delete_envelopes,
+    gone_between,
+    insert_runs,
+    next_key,
+    read,
+    sums,
+)
 from volly_fed.daemon.store.rows import OutboundRow, PeerQueue, StoredEnvelope
 from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import DomainName
 
 _CLASSES = tuple(EnvelopeClass)
-_Deleted: TypeAlias = list[tuple[int, int, int]]
-"""(peer's number, rows, bytes)."""
 
 
 @attrs.define
@@ -29,6 +39,8 @@ class _Peer:
     number: int
     envelopes: int = 0
     bytes: int = 0
+    named: bool = False
+    """Its name is in the file."""
 
 
 @attrs.frozen
@@ -36,14 +48,14 @@ class Enqueued:
     """Outbound rows on their way to the disk. `rows`: their keys, in order, usable for sending at once."""
 
     rows: range
-    _job: Job[list[bool]]
+    _job: Job[None]
 
-    async def wait(self) -> list[bool]:
-        """Per row, after the commit: True: stored; False: this id is queued already, and durable.
+    async def wait(self) -> None:
+        """Wait for the commit.
 
         Raises StorageError: nothing was stored, and nobody may be told otherwise.
         """
-        return await self._job.wait()
+        await self._job.wait()
 
 
 class OutboundStore(StoreBase):
@@ -60,16 +72,15 @@ class OutboundStore(StoreBase):
     async def _load_outbound(self) -> None:
         """Fill the table of peers. Peers with nothing queued are forgotten: their number may go to another."""
 
-        def run(database: apsw.Connection) -> tuple[list[tuple[int, str, int, int]], int]:
-            database.execute("DELETE FROM peer WHERE number NOT IN (SELECT peer FROM outbound)")
-            query = (
-                "SELECT number, name, count(*), sum(length(frame)) FROM peer JOIN outbound ON peer = number GROUP BY 1"
-            )
-            return fetch(database, query), next_row(database, "outbound")
+        def run(database: apsw.Connection) -> tuple[list[tuple[int, str]], Sums, int]:
+            database.execute("DELETE FROM peer WHERE number NOT IN (SELECT owner FROM outbound)")
+            names = fetch(database, "SELECT number, name FROM peer")
+            return names, sums(database, OUTBOUND, "GROUP BY owner"), next_key(database, OUTBOUND)
 
-        peers, self._next_outbound = await self._do(run)
-        for number, name, count, size in peers:
+        names, owed, self._next_outbound = await self._do(run)
+        for number, name in names:
             self._add_peer(DomainName(name), _Peer(number))
+        for number, count, size in owed:
             self._add_up(number, count, size)
 
     def _add_peer(self, name: DomainName, peer: _Peer) -> _Peer:
@@ -94,39 +105,30 @@ class OutboundStore(StoreBase):
         Tell nobody that they are accepted before `Enqueued.wait` has returned.
         Raises StorageError if the store is closed.
         """
-        number, queued = self._peer(peer).number, int(self._clock())
+        entry, queued = self._peer(peer), int(self._clock())
+        number, named = entry.number, entry.named
         keys = range(self._next_outbound, self._next_outbound + len(rows))
         self._next_outbound = keys.stop
-        values = [(key, number, r.id, r.expiry, r.urgency, queued, r.frame) for key, r in zip(keys, rows, strict=True)]
 
-        def run(database: apsw.Connection) -> list[bool]:
-            database.execute(_NAME, (number, peer))
-            before = database.total_changes()
-            insert_rows(database, "INSERT OR IGNORE INTO outbound", values)
-            if database.total_changes() - before == len(values):
-                return [True] * len(values)
-            query = "SELECT row FROM outbound WHERE row BETWEEN ? AND ?"
-            kept = {row for (row,) in fetch(database, query, (keys.start, keys.stop - 1))}
-            return [key in kept for key in keys]
+        def run(database: apsw.Connection) -> None:
+            if not named:
+                database.execute(_NAME, (number, peer))
+            insert_runs(database, OUTBOUND, _runs(keys.start, number, queued, rows))
 
-        size = sum(len(row.frame) for row in rows)
+        size = sum([len(row.frame) for row in rows])
 
-        def after(stored: list[bool]) -> None:
-            if not all(stored):
-                known = [len(row.frame) for row, new in zip(rows, stored, strict=True) if not new]
-                self._add_up(number, -len(known), -sum(known))
+        def after(_: None) -> None:
+            entry.named = True
 
         job = self._begin(run, after, lambda: self._add_up(number, -len(rows), -size), grows=True)
         self._add_up(number, len(rows), size)
         return Enqueued(keys, job)
 
-    async def enqueue_outbound(self, peer: DomainName, rows: Sequence[OutboundRow]) -> list[int | None]:
-        """Store `rows`; their keys after the commit, None where this id is queued already (and durable).
-
-        Raises StorageError: nothing was stored.
-        """
+    async def enqueue_outbound(self, peer: DomainName, rows: Sequence[OutboundRow]) -> list[int]:
+        """Store `rows`; their keys after the commit. Raises StorageError: nothing was stored."""
         enqueued = self.begin_outbound(peer, rows)
-        return [key if new else None for key, new in zip(enqueued.rows, await enqueued.wait(), strict=True)]
+        await enqueued.wait()
+        return list(enqueued.rows)
 
     async def read_outbound(
         self,
@@ -140,16 +142,8 @@ class OutboundStore(StoreBase):
         entry = self._peers.get(peer)
         if entry is None:
             return []
-        bounds = (entry.number, urgency, after_row, limit)
-
-        def run(database: apsw.Connection) -> list[StoredEnvelope]:
-            query = (
-                "SELECT row, id, expiry, class, frame FROM outbound"
-                " WHERE peer = ? AND class = ? AND row > ? ORDER BY row LIMIT ?"
-            )
-            return list(within(fetch(database, query, bounds), max_bytes))
-
-        return await self._do(run)
+        bounds = (entry.number, urgency, after_row)
+        return await self._do(lambda database: read(database, OUTBOUND, _READ, bounds, limit, max_bytes))
 
     async def settle_outbound(self, rows: Iterable[int]) -> None:
         """Delete the rows the peer has acknowledged, when it fits; unknown keys are not an error (expired meanwhile).
@@ -162,20 +156,20 @@ class OutboundStore(StoreBase):
 
     def begin_settling(
         self, rows: list[int], *, done: Callable[[], None] | None = None, failed: Callable[[], None] | None = None
-    ) -> Job[_Deleted]:
+    ) -> Job[Sums]:
         """`settle_outbound` that is not waited for: `done` or `failed` is called on the loop.
 
         Raises StorageError if the store is closed.
         """
 
-        def after(deleted: _Deleted) -> None:
+        def after(deleted: Sums) -> None:
             self._count_deleted(deleted)
             if done is not None:
                 done()
 
-        return self._begin(lambda database: delete_rows(database, "outbound", rows), after, failed, patient=True)
+        return self._begin(lambda database: delete_envelopes(database, OUTBOUND, rows), after, failed, patient=True)
 
-    def _count_deleted(self, deleted: _Deleted) -> None:
+    def _count_deleted(self, deleted: Sums) -> None:
         for number, count, size in deleted:
             self._add_up(number, -count, -size)
 
@@ -183,9 +177,9 @@ class OutboundStore(StoreBase):
         """Every peer we owe something, by name."""
 
         def run(database: apsw.Connection) -> dict[int, int]:
-            query = "SELECT queued FROM outbound WHERE peer = ? AND class = ? ORDER BY row LIMIT 1"
+            query = "SELECT queued FROM outbound WHERE owner = ? AND class = ? ORDER BY row LIMIT 1"
             oldest: dict[int, int] = {}
-            for number, urgency in itertools.product(numbers, _CLASSES):
+            for number, urgency in product(numbers, _CLASSES):
                 for (queued,) in fetch(database, query, (number, urgency)):
                     oldest[number] = min(queued, oldest.get(number, queued))
             return oldest
@@ -208,12 +202,17 @@ class OutboundStore(StoreBase):
         return self._total.envelopes, self._total.bytes
 
     async def _expire_outbound(self, now: float) -> list[int]:
-        """Delete up to limits.STORE_SWEEP_ROWS expired rows; which they were."""
+        """Delete expired rows, limits.STORE_SWEEP_ROWS or few more; which they were."""
 
-        def run(database: apsw.Connection) -> tuple[list[int], list[tuple[int, int, int]]]:
-            query = "SELECT row FROM outbound WHERE expiry < ? LIMIT ?"
-            rows = [row for (row,) in fetch(database, query, (int(now), limits.STORE_SWEEP_ROWS))]
-            return rows, delete_rows(database, "outbound", rows)
+        def run(database: apsw.Connection) -> tuple[list[int], Sums]:
+            rows: list[int] = []
+            with closing(database.execute("SELECT row, last FROM outbound WHERE expiry < ?", (int(now),))) as chunks:
+                for row, last in chunks:
+                    gone = gone_between(database, OUTBOUND, row, last)
+                    rows += [key for key in range(row, last + 1) if key not in gone]
+                    if len(rows) >= limits.STORE_SWEEP_ROWS:
+                        break
+            return rows, delete_envelopes(database, OUTBOUND, rows)
 
         rows, _ = await self._do(run, lambda result: self._count_deleted(result[1]))
         return rows
@@ -228,29 +227,22 @@ class OutboundStore(StoreBase):
             await self._do(lambda database: database.executemany("DELETE FROM peer WHERE number = ?", numbers))
 
 
-def next_row(database: apsw.Connection, table: str) -> int:
-    """The first key after all rows of `table`."""
-    ((last,),) = fetch(database, _LAST_ROW[table])
-    return int(last) + 1
+def _runs(first: int, number: int, queued: int, rows: Sequence[OutboundRow]) -> Iterator[Run]:
+    """`rows`, those together that follow each other, are of one class, and expire in one minute: the latest counts."""
+    for (urgency, _), alike in groupby(rows, lambda row: (row.urgency, row.expiry // _MINUTE)):
+        run = list(alike)
+        yield first, (number, urgency, queued, max([row.expiry for row in run])), run
+        first += len(run)
 
 
+_MINUTE: Final = 60
+_READ: Final = """
+    SELECT row, last, heads, frames FROM outbound WHERE owner = ?1 AND class = ?2 AND last > ?3 AND row >= coalesce(
+        (SELECT row FROM outbound WHERE owner = ?1 AND class = ?2 AND row <= ?3 ORDER BY row DESC LIMIT 1), 0)
+        ORDER BY row
+"""
 _NAME: Final = """
     INSERT INTO peer VALUES(?, ?) ON CONFLICT(number) DO NOTHING
         ON CONFLICT(name) DO UPDATE SET number = excluded.number
 """
 """A name may have been left behind with a number that nothing is queued under, where it could not be deleted."""
-
-_LAST_ROW: Final = {
-    "outbound": "SELECT coalesce(max(row), 0) FROM outbound",
-    "inbound": "SELECT coalesce(max(row), 0) FROM inbound",
-}
-
-
-def within(rows: Iterable[tuple[int, bytes, int, int, bytes]], max_bytes: int) -> Iterable[StoredEnvelope]:
-    """`rows` as stored envelopes while they fit into `max_bytes`; the first one always does."""
-    total = 0
-    for row, identity, expiry, urgency, frame in rows:
-        total += len(frame)
-        if total > max_bytes and total > len(frame):
-            return
-        yield StoredEnvelope(row, identity, expiry, _CLASSES[urgency], frame)

@@ -7,11 +7,12 @@ Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_locking_mode.
 
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import apsw
 
 from volly_fed import limits
+from volly_fed.daemon.store.heads import Heads, pack_heads
 from volly_fed.errors import StorageError
 
 APPLICATION: Final = 0x566F6C46
@@ -63,15 +64,31 @@ MIGRATIONS: Final = (
     CREATE INDEX outbound_peer ON outbound(peer, class);
     """,
     """
-    DROP INDEX inbound_mailbox;
-    CREATE INDEX inbound_mailbox ON inbound(mailbox, class);
+    ALTER TABLE outbound RENAME TO old_outbound;
+    CREATE TABLE outbound(row INTEGER PRIMARY KEY, last INTEGER NOT NULL, owner INTEGER NOT NULL,
+        class INTEGER NOT NULL, queued INTEGER NOT NULL, expiry INTEGER NOT NULL, heads BLOB NOT NULL,
+        frames BLOB NOT NULL);
+    INSERT INTO outbound SELECT row, row, peer, class, queued, expiry, pack_heads(id, expiry, class, frame), frame
+        FROM old_outbound;
+    DROP TABLE old_outbound;
+    CREATE INDEX outbound_owner ON outbound(owner, class);
+    CREATE INDEX outbound_expiry ON outbound(expiry);
+    CREATE TABLE outbound_gone(row INTEGER PRIMARY KEY, last INTEGER NOT NULL, bytes INTEGER NOT NULL);
+
+    ALTER TABLE inbound RENAME TO old_inbound;
+    CREATE TABLE inbound(row INTEGER PRIMARY KEY, last INTEGER NOT NULL, owner INTEGER NOT NULL,
+        class INTEGER NOT NULL, heads BLOB NOT NULL, frames BLOB NOT NULL);
+    INSERT INTO inbound SELECT row, row, mailbox, class, pack_heads(id, expiry, class, frame), frame FROM old_inbound;
+    DROP TABLE old_inbound;
+    CREATE INDEX inbound_owner ON inbound(owner, class);
+    CREATE TABLE inbound_gone(row INTEGER PRIMARY KEY, last INTEGER NOT NULL, bytes INTEGER NOT NULL);
     """,
 )
 """Script n brings a file from version n to n + 1.
 
 Envelopes are appended, whomever they are for: keeping each peer's or mailbox's rows together would touch, and split, a
-page for each of them in every commit (measured: three times the cost). `outbound_once` and `seen` begin with the
-expiry, for random ids alone would do the same; and the sweep reads them."""
+page for each of them in every commit (measured: three times the cost). `seen` begins with the expiry, for random ids
+alone would do the same; and the sweep reads it. How envelopes lie in a row: `chunks`."""
 
 
 def open_database(path: Path, vfs: str = "") -> apsw.Connection:
@@ -121,6 +138,7 @@ def _configure(database: apsw.Connection) -> None:
 
 
 def _migrate(database: apsw.Connection, path: Path) -> None:
+    database.create_scalar_function("pack_heads", _pack_heads, 4)
     database.execute("BEGIN EXCLUSIVE")
     try:
         for script in MIGRATIONS[_version(database, path) :]:
@@ -131,6 +149,11 @@ def _migrate(database: apsw.Connection, path: Path) -> None:
         database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")
+
+
+def _pack_heads(*row: Any) -> bytes:
+    identity, expiry, urgency, frame = row
+    return pack_heads(Heads([identity], [expiry], [len(frame)], [urgency]))
 
 
 def _version(database: apsw.Connection, path: Path) -> int:

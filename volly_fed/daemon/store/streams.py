@@ -17,6 +17,9 @@ from volly_fed.names import DomainName
 from volly_fed.wire.messages import Refusal
 
 _CURSOR: Final = "SELECT cursor FROM stream WHERE peer = ? AND id = ?"
+_REFUSED: Final = """
+    SELECT sequence, code, text FROM refused WHERE peer = ? AND stream = ? AND sequence > ? ORDER BY sequence
+"""
 _FORGET: Final = "DELETE FROM refused WHERE peer = ? AND stream = ? AND sequence BETWEEN ? AND ?"
 
 
@@ -31,9 +34,9 @@ class StreamStore(StoreBase):
 
         def run(database: apsw.Connection) -> tuple[int, tuple[Refusal, ...]]:
             rows = fetch(database, _CURSOR, (peer, stream))
-            query = "SELECT sequence, code, text FROM refused WHERE peer = ? AND stream = ? ORDER BY sequence"
-            refused = fetch(database, query, (peer, stream))
-            return rows[0][0] if rows else 0, tuple((number, ErrorCode(code), text) for number, code, text in refused)
+            cursor = rows[0][0] if rows else 0
+            refused = fetch(database, _REFUSED, (peer, stream, cursor - limits.WINDOW_ENVELOPES))
+            return cursor, tuple((number, ErrorCode(code), text) for number, code, text in refused)
 
         return await self._do(run)
 
@@ -66,8 +69,9 @@ def put_position(database: apsw.Connection, at: Position, turn: int) -> None:
         _new_stream(database, at, turn)
     if cursor >= at.first:
         database.execute(_FORGET, (at.peer, at.stream, at.first, at.last))
-    # the sender has no more in flight than the largest window: it has heard of everything before
-    database.execute(_FORGET, (at.peer, at.stream, 0, reached - limits.WINDOW_ENVELOPES))
+    if cursor // limits.WINDOW_ENVELOPES != reached // limits.WINDOW_ENVELOPES:  # seldom: each statement has its price
+        # the sender has no more in flight than the largest window: it has heard of everything before
+        database.execute(_FORGET, (at.peer, at.stream, 0, reached - limits.WINDOW_ENVELOPES))
     if at.refusals:
         refused = [(at.peer, at.stream, number, int(code), text) for number, code, text in at.refusals]
         database.executemany("INSERT INTO refused VALUES(?, ?, ?, ?, ?)", refused)
