@@ -9,7 +9,7 @@ from typing import Any
 
 from volly_fed.codepoints import ErrorCode
 from volly_fed.crypto.secret import Secret
-from volly_fed.errors import BadMessage, RemoteError
+from volly_fed.errors import BadMessage, LocalProtocolError, RemoteError
 from volly_fed.presence import bounds
 from volly_fed.presence.delta import parse_delta
 from volly_fed.presence.filter import Filter
@@ -65,6 +65,8 @@ class View:
 
     def again(self) -> PresenceRequest:
         """The message that asks for a filter, whatever was before. Raises LocalProtocolError without a link."""
+        if self.state is Viewing.AWAY:
+            raise LocalProtocolError("there is no link to ask on")
         self.state = VIEWING.after(self.state, PresenceRequest, remote=False)
         self._assembly = None
         return PresenceRequest()
