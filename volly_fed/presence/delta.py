@@ -33,7 +33,8 @@ def size_class(size: int) -> int:
 def encode_delta(positions: Positions, bits: int) -> bytes | None:
     """Positions, sorted and each once, below `bits`. None: they take more than bounds.MAX_DELTA."""
     width = _width(len(positions), bits)
-    gaps = np.diff(positions, prepend=-1) - 1
+    gaps = positions.copy()
+    gaps[1:] -= positions[:-1] + 1
     ends = np.cumsum((gaps >> width) + 1)
     low_bits, high_bits = len(positions) * width, int(ends[-1]) if len(ends) else 0
     size = size_class(_HEAD + -(-(low_bits + high_bits) // 8))

@@ -42,9 +42,9 @@ def filter_bytes(size: FilterClass) -> int:
 
 def spread(block: bytes, width: int) -> list[int]:
     """The position within each slice of `width` bits that the encrypted block stands for."""
-    start = int.from_bytes(block[:_HALF], "little")
-    step = int.from_bytes(block[_HALF:], "little") | 1
     mask = width - 1
+    start = int.from_bytes(block[:_HALF], "little") & mask  # now, so that all numbers are small
+    step = (int.from_bytes(block[_HALF:], "little") | 1) & mask
     return [(start + i * step) & mask for i in range(bounds.SLICES)]
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from volly_fed.codepoints import FilterClass
-from volly_fed.crypto.block import Blocks
+from volly_fed.crypto.block import BLOCK, Blocks
 from volly_fed.crypto.secret import Secret
 from volly_fed.errors import BadMessage, LocalProtocolError
 from volly_fed.machine import RandomSource
@@ -74,6 +74,8 @@ class Dummies:
         return self._numbered(self.first - number, self.first)
 
     def _numbered(self, first: int, following: int) -> bytes:
+        if following - first <= bounds.ONE_BY_ONE:
+            return self._blocks.encrypt(b"".join([n.to_bytes(BLOCK, "little") for n in range(first, following)]))
         numbers = np.zeros((following - first, 2), dtype="<u8")
         numbers[:, 0] = np.arange(following - first, dtype=np.uint64) + np.uint64(first)
         return self._blocks.encrypt(numbers.tobytes())
