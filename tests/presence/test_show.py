@@ -259,6 +259,32 @@ def test_withdrawn_before_the_peer_has_said_anything() -> None:
     assert drain(show, 0.0) == []
 
 
+def test_withdrawn_while_the_peer_is_away() -> None:
+    show = following()
+    held = name(show)
+    show.lost()
+    show.withdraw()
+    show.connected()
+    show.receive(PresenceResume(filter=held, sequence=0), 0.0)
+    assert drain(show, 0.0) == [PresenceWithdraw()]
+    assert not show.wants_tags
+
+
+def test_an_epoch_that_is_over() -> None:
+    away, near = following(), following()
+    held = name(away)
+    away.lost()
+    for show in (away, near):
+        show.expire()
+        assert show.epoch is None
+        show.join(tag(1000), 1.0)
+    assert near.wants_tags
+    assert not away.wants_tags
+    away.connected()
+    away.receive(PresenceResume(filter=held, sequence=0), 1.0)
+    assert away.wants_tags
+
+
 # --- coming back ---------------------------------------------------------------------------------------------------
 
 

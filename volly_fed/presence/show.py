@@ -80,13 +80,19 @@ class Show:
         """Somebody no longer is, whose tag was there."""
         self._note(tag, self._joined, self._left, now)
 
+    def expire(self) -> None:
+        """The filter's epoch is over: it is spoken of no more. For a peer that follows, `begin` alone is enough."""
+        self._redraw(None)
+
     def withdraw(self) -> None:
-        """Nobody is shown to this peer any more, until the next `begin`: its level was lowered."""
+        """Nobody is shown to this peer any more, until the next `begin`: its level was lowered.
+
+        A peer that is away is told when it comes back to what it holds.
+        """
         self._redraw(None)
         self._withdrawn = True
         if self.state is not Showing.AWAY:
-            self.state = SHOWING.after(self.state, PresenceWithdraw, remote=False)
-            self._outbox.append(PresenceWithdraw())
+            self._say_withdrawn()
 
     # --- the link ---
 
@@ -104,7 +110,11 @@ class Show:
         if not isinstance(message, PresenceResume | PresenceRequest):
             raise RemoteError(f"{type(message).__name__} does not belong here", code=ErrorCode.UNEXPECTED)
         self.state = SHOWING.after(self.state, type(message), remote=True)
-        if isinstance(message, PresenceResume) and self._resume(message):
+        if isinstance(message, PresenceRequest):
+            return
+        if self._withdrawn:
+            self._say_withdrawn()
+        elif self._resume(message):
             self.state = SHOWING.after(self.state, PresenceDelta, remote=False)
             self._tick_at = max(self._tick_at, now)
 
@@ -192,6 +202,10 @@ class Show:
             self._changed_at = None
         elif self.state is not Showing.FOLLOWING and waiting > self._patience():
             self._redraw(None)
+
+    def _say_withdrawn(self) -> None:
+        self.state = SHOWING.after(self.state, PresenceWithdraw, remote=False)
+        self._outbox.append(PresenceWithdraw())
 
     def _patience(self) -> int:
         size = self._size or FilterClass.TAGS_4K
