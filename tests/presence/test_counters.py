@@ -80,6 +80,8 @@ def test_more_in_one_bit_than_a_counter_holds(number: int) -> None:
         if first:
             counters.change(b"", crowd(0) * first)
         assert not any(counters.bits())
+        assert not counters._beyond
+        assert len(counters.change(crowd(0) * number, b"")) == 8
 
 
 @pytest.mark.parametrize("number", [FEW, MANY])

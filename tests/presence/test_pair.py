@@ -19,6 +19,7 @@ from volly_fed.wire import Message, encode_message, parse_message
 from volly_fed.wire.messages import PresenceDelta, PresenceResume, PresenceSnapshot
 
 FIRST_EPOCH = 1000
+MEMBERS = st.sampled_from([0, 5, 3000, 3590, 15_000])
 FilterKey = tuple[bytes, int]
 """(filter id, sequence number)."""
 
@@ -26,7 +27,9 @@ FilterKey = tuple[bytes, int]
 class PresencePair(RuleBasedStateMachine):
     """`online` is what the showing side's devices say; everything else follows from the machines."""
 
-    @initialize(seed=st.integers(0, 1000), pace=st.sampled_from(Pace), members=st.sampled_from([0, 5, 3000, 3590]))
+    @initialize(
+        seed=st.integers(0, 1000), pace=st.sampled_from(Pace), members=st.sampled_from([0, 5, 3000, 3590, 15_000])
+    )
     def begin(self, seed: int, pace: Pace, members: int) -> None:
         self.random = random.Random(seed).randbytes
         self.pace = pace
@@ -41,6 +44,7 @@ class PresencePair(RuleBasedStateMachine):
         self.to_show: deque[bytes] = deque()
         self.states: dict[FilterKey, tuple[bytes, frozenset[bytes]]] = {}  # -> bits, and who was shown
         self.may_snapshot = True
+        self.room = 100
         self.connect()
 
     # --- the daemon's part ---
@@ -53,8 +57,8 @@ class PresencePair(RuleBasedStateMachine):
         return self.epoch * bounds.EPOCH + 900.0
 
     def write(self) -> None:
-        """All that the showing side wants to send now."""
-        while True:
+        """What the showing side wants to send now; at times the link has not room for all of it at once."""
+        for _ in range(self.room):
             if self.show.wants_tags:
                 self.may_snapshot |= len(self.online) > bounds.CAPACITY[FilterClass.TAGS_4K]  # it has grown
                 self.show.begin(self.epoch, sorted(self.online), self.now)
@@ -71,10 +75,8 @@ class PresencePair(RuleBasedStateMachine):
             assert self.may_snapshot
         if shown is None or not isinstance(message, PresenceSnapshot | PresenceDelta):
             return
-        waiting = self.show._joined or self.show._left
-        if shown.differs:  # after a restart: what is shown is still what was
-            return
-        members = frozenset() if waiting else frozenset(self.online)
+        sure = not (shown.differs or self.show._joined or self.show._left)  # else not all who are online are shown yet
+        members = frozenset(self.online) if sure else frozenset()
         self.states.setdefault((shown.filter_id, shown.sequence), (shown.bits, members))
 
     def deliver(self) -> None:
@@ -103,9 +105,10 @@ class PresencePair(RuleBasedStateMachine):
             self.online.add(one)
             self.show.join(one, self.now)
 
-    @rule(seconds=st.sampled_from([bounds.PROMPT, 0.5, bounds.TICK, bounds.SNAPSHOT_PAUSE]))
-    def pass_time(self, seconds: float) -> None:
+    @rule(seconds=st.sampled_from([bounds.PROMPT, 0.5, bounds.TICK, bounds.SNAPSHOT_PAUSE]), room=st.integers(0, 4))
+    def pass_time(self, seconds: float, room: int = 100) -> None:
         self.now += seconds
+        self.room = room or 100
         if self.linked:
             self.write()
 
@@ -186,6 +189,7 @@ class PresencePair(RuleBasedStateMachine):
     @rule()
     def withdraw(self) -> None:
         self.show.withdraw()
+        self.room = 100
         self.write()
         while self.to_view:
             self.deliver()
@@ -210,6 +214,9 @@ class PresencePair(RuleBasedStateMachine):
             self.pass_time(bounds.SNAPSHOT_PAUSE)
             while self.to_view:
                 self.deliver()
+            self.write()
+        while self.to_view:
+            self.deliver()
         assert self.view.state is Viewing.FOLLOWING
         assert self.view.filter is not None
         assert self.show._shown is not None

@@ -193,6 +193,37 @@ def test_a_new_epoch_is_a_new_key_and_nothing_of_the_old() -> None:
     assert only_delta(show, 1.5 + TICK).sequence == 1
 
 
+def test_nothing_of_the_old_filter_is_sent_after_a_new_one() -> None:
+    show = made(members=20_000)
+    show.connected()
+    show.receive(PresenceRequest(), 0.0)
+    old = show.next_message(0.0)
+    assert show.may_send
+    show.begin(8, tags(20_000), 0.0)
+    messages = drain(show, 0.0)
+    assert old not in messages
+    assert {message.epoch for message in messages if isinstance(message, PresenceSnapshot)} == {8}
+    only_delta(show, TICK)
+    show.begin(9, tags(5), TICK)
+    show.lost()
+    show.connected()
+    show.receive(PresenceResume(filter=name(show), sequence=0), TICK)
+    assert not show.may_send  # what has changed in the former filter is no change of this one
+
+
+def test_half_a_filter_does_not_wait_for_another_link() -> None:
+    show = made(members=20_000)
+    show.connected()
+    show.receive(PresenceRequest(), 0.0)
+    show.next_message(0.0)
+    assert show.may_send
+    show.lost()
+    show.connected()
+    assert not show.may_send
+    show.receive(PresenceRequest(), 1.0)
+    assert len(drain(show, bounds.SNAPSHOT_PAUSE)) == 2
+
+
 def test_when_it_is_full_a_larger_one_is_wanted() -> None:
     show = following()
     for number in range(4000):
@@ -207,16 +238,17 @@ def test_when_it_is_full_a_larger_one_is_wanted() -> None:
 
 def test_a_change_larger_than_the_filter_is_the_filter() -> None:
     show = following(members=3500)
+    only_delta(show, TICK)
     for number in range(3500):  # nearly everybody: half of the bits
-        show.leave(tag(number), 1.0)
-        show.join(tag(10_000 + number), 1.0)
-    (message,) = drain(show, TICK)
+        show.leave(tag(number), TICK)
+        show.join(tag(10_000 + number), TICK)
+    (message,) = drain(show, 2 * TICK)
     assert isinstance(message, PresenceSnapshot)
-    assert message.sequence == 1
-    assert only_delta(show, 2 * TICK).sequence == 2
+    assert message.sequence == 2
+    assert only_delta(show, 3 * TICK).sequence == 3
     show.lost()
     show.connected()
-    show.receive(PresenceResume(filter=name(show), sequence=0), 3 * TICK)
+    show.receive(PresenceResume(filter=name(show), sequence=1), 3 * TICK)
     assert not show.may_send  # what came before that filter is not known as changes
     assert [type(message) for message in drain(show, 20 * TICK)] == [PresenceSnapshot]
 

@@ -8,6 +8,7 @@ from tests.presence.helpers import placement, source, tag, tags
 from volly_fed.codepoints import FilterClass
 from volly_fed.errors import BadMessage, LocalProtocolError
 from volly_fed.presence import bounds
+from volly_fed.presence.counters import Counters
 from volly_fed.presence.filter import Filter
 from volly_fed.presence.shown import Shown, change_class, choose_class
 
@@ -45,7 +46,12 @@ def test_steps_are_of_few_sizes() -> None:
 
 
 @settings(deadline=None)
-@given(st.integers(0, CAPACITY), st.integers(0, 40), st.integers(0, 40), st.integers(0, 8))
+@given(
+    st.integers(0, CAPACITY) | st.integers(CAPACITY - 50, CAPACITY),
+    st.integers(0, 40),
+    st.integers(0, 40),
+    st.integers(0, 8),
+)
 def test_it_is_filled_to_its_capacity_and_as_many_come_as_go(members: int, joined: int, left: int, least: int) -> None:
     shown = Shown(
         placement(), epoch=1, sequence=0, tags=(), dummies=Shown.draw(1, (), None, source())._dummies
@@ -124,6 +130,7 @@ def test_after_a_restart_it_is_the_filter_that_the_peer_has(now: list[bytes]) ->
     assert not again.differs
     assert all(one in copy for one in now)
     assert sum(numbers(again)) == CAPACITY
+    assert Counters(SMALL, again.placement.encrypt(now) + again._dummies.present()).bits() == again.bits
     assert again.to_fields()[6] == copy.to_bytes()
 
 

@@ -153,6 +153,19 @@ def test_asking_anew() -> None:
         view.again()
 
 
+def test_asking_anew_while_a_filter_comes_in() -> None:
+    view, (first, second, *_) = asking(), pieces(filled(100_000))
+    view.receive(first, WALL)
+    view.again()
+    view.receive(second, WALL)  # was on its way
+    assert view.state is Viewing.ASKING
+    for piece in pieces(filled(seed=2)):
+        view.receive(piece, WALL)
+    assert view.filter is not None
+    view.events()
+    assert refused(view, second) is ErrorCode.OUT_OF_STEP
+
+
 def test_a_filter_may_begin_anew_before_it_is_complete() -> None:
     view = asking()
     view.receive(pieces(filled())[0], WALL)

@@ -52,12 +52,12 @@ def parse_delta(data: bytes, bits: int) -> Positions:
     Raises BadMessage, and nothing else, for anything that encode_delta does not make. Memory and time are in proportion
     to len(data), of which there may be bounds.MAX_DELTA.
     """
-    if not bounds.MIN_DELTA <= len(data) <= bounds.MAX_DELTA or size_class(len(data)) != len(data):
-        raise BadMessage("a delta has the size of a size class")
+    if not bounds.MIN_DELTA <= len(data) <= bounds.MAX_DELTA:
+        raise BadMessage("a delta is of no size that there is")
     count = int.from_bytes(data[:_HEAD], "little")
     width = _width(count, bits)
     room = (len(data) - _HEAD) * 8
-    if count > bits or count * (width + 1) > room:
+    if count * (width + 1) > room:  # before any work in proportion to it
         raise BadMessage("a delta names more positions than it has room for")
     stream = np.unpackbits(np.frombuffer(data, dtype=np.uint8, offset=_HEAD), bitorder="little")
     low_bits = count * width
@@ -66,7 +66,7 @@ def parse_delta(data: bytes, bits: int) -> Positions:
         raise BadMessage("a delta holds other than as many positions as it says")
     used = low_bits + (int(ends[-1]) + 1 if count else 0)
     if size_class(_HEAD + -(-used // 8)) != len(data):
-        raise BadMessage("a delta is padded further than it need be")
+        raise BadMessage("a delta has the smallest size class that it fits")
     high = np.diff(ends, prepend=-1) - 1
     positions = np.cumsum((high << width | _low(stream[:low_bits], count, width)) + 1) - 1
     if count and positions[-1] >= bits:

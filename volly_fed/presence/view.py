@@ -43,6 +43,7 @@ class View:
         self.sequence = 0
         self._filter_id = b""
         self._assembly: Assembly | None = None
+        self._unwanted = False
         self._taken = (0, 0)  # (epoch of ours, snapshots taken in it)
         self._events: list[Appeared | Changed | Gone] = []
 
@@ -62,11 +63,13 @@ class View:
         """There is none any more; the filter is kept."""
         self.state = Viewing.AWAY
         self._assembly = None
+        self._unwanted = False
 
     def again(self) -> PresenceRequest:
         """The message that asks for a filter, whatever was before. Raises LocalProtocolError without a link."""
         if self.state is Viewing.AWAY:
             raise LocalProtocolError("there is no link to ask on")
+        self._unwanted = self._unwanted or self.state is Viewing.RECEIVING
         self.state = VIEWING.after(self.state, PresenceRequest, remote=False)
         self._assembly = None
         return PresenceRequest()
@@ -78,6 +81,10 @@ class View:
         """
         if not isinstance(message, PresenceSnapshot | PresenceDelta | PresenceWithdraw):
             raise RemoteError(f"{type(message).__name__} does not belong here", code=ErrorCode.UNEXPECTED)
+        if self._unwanted and isinstance(message, PresenceSnapshot):
+            if message.offset:  # the rest of the filter that was coming in when we asked for another
+                return
+            self._unwanted = False
         assembly, self._assembly = self._assembly, None
         state = VIEWING.after(self.state, type(message), remote=True)
         if isinstance(message, PresenceSnapshot):
