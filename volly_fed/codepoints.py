@@ -74,6 +74,8 @@ class Label:
     CONTENT: Final = b"volly-fed content v1\0"
     CONTENT_CONTEXT: Final = b"volly-fed/content/v1"
     MESSAGE: Final = b"volly-fed message v1\0"
+    PRESENCE: Final = b"volly/presence/v1"
+    PRESENCE_FILTER: Final = b"volly-fed presence filter v1\0"
 
 
 class Role(enum.IntEnum):
@@ -91,7 +93,10 @@ class Extension(enum.IntEnum):
 
 
 class MessageType(enum.IntEnum):
-    """Field 0 of every message. 0x00-0x0f handshake, 0x10-0x1f session, 0x20-0x3f edge, 0x40-0x4f device."""
+    """Field 0 of every message.
+
+    0x00-0x0f handshake, 0x10-0x1f session, 0x20-0x3f edge, 0x40-0x4f device, 0x50-0x5f presence.
+    """
 
     HELLO = 0x01
     AUTH = 0x02
@@ -114,6 +119,11 @@ class MessageType(enum.IntEnum):
     SUBMIT = 0x41
     SUBMITTED = 0x42
     DELIVER = 0x43
+    PRESENCE_RESUME = 0x50
+    PRESENCE_REQUEST = 0x51
+    PRESENCE_SNAPSHOT = 0x52
+    PRESENCE_DELTA = 0x53
+    PRESENCE_WITHDRAW = 0x54
 
 
 class ErrorCode(enum.IntEnum):
@@ -143,6 +153,12 @@ class ErrorCode(enum.IntEnum):
     """Not stored; hand it over again later."""
     UNKNOWN_DOMAIN = 35
     BAD_PROOF = 36
+    BAD_FILTER = 64
+    """A presence filter of no known class, of another size than its class has, or too full."""
+    WRONG_EPOCH = 65
+    """A presence filter of an epoch that is over, or that is far from beginning."""
+    OUT_OF_STEP = 66
+    """A presence message that does not follow the one before it: repeated, left out, or of another filter."""
 
 
 class EnvelopeClass(enum.IntEnum):
@@ -151,6 +167,16 @@ class EnvelopeClass(enum.IntEnum):
     RING = 0
     SIGNAL = 1
     BULK = 2
+
+
+class FilterClass(enum.IntEnum):
+    """The sizes of presence filters, by the tags that fit; bits and slices follow from it and are never sent."""
+
+    TAGS_4K = 0
+    TAGS_16K = 1
+    TAGS_64K = 2
+    TAGS_256K = 3
+    TAGS_1M = 4
 
 
 class TrustLevel(enum.StrEnum):

@@ -48,6 +48,11 @@ SAMPLES: dict[MessageType, dict[int, Any]] = {
     MessageType.SUBMIT: {1: [b"e"]},
     MessageType.SUBMITTED: {1: [ID], 2: [[ID, 34, ""]]},
     MessageType.DELIVER: {1: [b"e"]},
+    MessageType.PRESENCE_RESUME: {1: bytes(8), 2: 7},
+    MessageType.PRESENCE_REQUEST: {},
+    MessageType.PRESENCE_SNAPSHOT: {1: 9, 2: D32, 3: 4, 4: 7, 5: 65536, 6: b"bits"},
+    MessageType.PRESENCE_DELTA: {1: bytes(8), 2: 8, 3: b"changes"},
+    MessageType.PRESENCE_WITHDRAW: {},
 }
 TYPES = list(MessageType)
 
@@ -180,6 +185,10 @@ OVER: list[tuple[MessageType, dict[int, Any]]] = [
     (MessageType.WELCOME, {1: "a..example"}),
     (MessageType.WELCOME, {1: "bücher.example"}),
     (MessageType.WELCOME, {1: b"a.example"}),
+    (MessageType.PRESENCE_RESUME, {1: bytes(7)}),
+    (MessageType.PRESENCE_SNAPSHOT, {2: bytes(31)}),
+    (MessageType.PRESENCE_SNAPSHOT, {3: True}),
+    (MessageType.PRESENCE_DELTA, {3: "text"}),
 ]
 
 

@@ -1,0 +1,28 @@
+"""Who is online, told to peers without naming anybody: Bloom filters of tags that only contacts can compute.
+
+tags       a tag, an epoch                              scope     the gates show and hear; which tag a peer sees
+placement  where a tag's bits are                       delta     the bits that change, as bytes
+filter     a filter as its reader has it                snapshot  a filter in pieces
+counters   how many tags want each bit                  shown     the filter one peer is shown: tags and dummies
+show       the showing side's machine                   view      the viewing side's machine
+state      both as tables, and the viewing events       bounds    sizes, maxima and timers
+"""
+
+from volly_fed.presence.scope import hear, tag_to_show
+from volly_fed.presence.show import Show
+from volly_fed.presence.state import Appeared, Changed, Gone, Pace
+from volly_fed.presence.tags import epoch_of, presence_tag
+from volly_fed.presence.view import View
+
+__all__ = [
+    "Appeared",
+    "Changed",
+    "Gone",
+    "Pace",
+    "Show",
+    "View",
+    "epoch_of",
+    "hear",
+    "presence_tag",
+    "tag_to_show",
+]
