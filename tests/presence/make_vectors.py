@@ -59,8 +59,16 @@ def rice(positions: list[int], bits: int) -> bytes:
     return n.to_bytes(4, "little") + stream.to_bytes(size - 4, "little")
 
 
-def vectors(kind: str, notes: dict[str, str], cases: list[Vectors]) -> Vectors:
-    return {"spec": "presence v1", "kind": kind, "notes": notes, "cases": cases}
+def vectors(kind: str, cases: list[Vectors]) -> Vectors:
+    return {"spec": "presence v1", "kind": kind, "notes": {}, "cases": cases}
+
+
+def case(identity: str, given: Vectors, **expect: Vectors) -> Vectors:
+    return {"id": identity, "flags": [], "given": given, "expect": expect}
+
+
+def rejected(name: str) -> Vectors:
+    return {"class": "BadMessage", "code": name}
 
 
 def tags() -> Vectors:
@@ -74,10 +82,10 @@ def tags() -> Vectors:
         ("largest-epoch", KEY, 2**64 - 1, "xn--bcher-kva.example"),
     ]
     cases = [
-        {"id": i, "given": {"key": k.hex(), "epoch": str(e), "scope": s}, "expect": {"tag": tag(k, e, s).hex()}}
+        case(i, {"key": k.hex(), "epoch": str(e), "scope": s}, accept={"tag": tag(k, e, s).hex()})
         for i, k, e, s in rows
     ]
-    return vectors("function", {"epoch": "unsigned 64-bit integer, as a string"}, cases)
+    return vectors("presence-tag", cases)
 
 
 def placements() -> Vectors:
@@ -87,10 +95,8 @@ def placements() -> Vectors:
         size = number % 5
         block, positions = place(KEY, size, member)
         given = {"key": KEY.hex(), "class": size, "tag": member.hex()}
-        cases.append(
-            {"id": f"{name}-class-{size}", "given": given, "expect": {"block": block.hex(), "positions": positions}}
-        )
-    return vectors("function", {"positions": "within slice 0, 1, … 7"}, cases)
+        cases.append(case(f"{name}-class-{size}", given, accept={"block": block.hex(), "positions": positions}))
+    return vectors("presence-placement", cases)
 
 
 def filters() -> Vectors:
@@ -99,7 +105,6 @@ def filters() -> Vectors:
         members = [expand(f"member {number}", 16) for number in range(count)]
         data = filter_of(KEY, size, members).to_bytes(2 * CAPACITIES[size], "little")
         expect = {
-            "result": "accept",
             "size": len(data),
             "ones": sum(byte.bit_count() for byte in data),
             "sha256": hashlib.sha256(data).hexdigest(),
@@ -107,8 +112,7 @@ def filters() -> Vectors:
             "filter_id": hashlib.sha256(b"volly-fed presence filter v1\0" + KEY).digest()[:8].hex(),
         }
         given = {"key": KEY.hex(), "class": size, "members": count}
-        cases.append({"id": f"class-{size}-with-{count}", "given": given, "expect": expect})
-    reject = {"result": "reject", "code": 64}
+        cases.append(case(f"class-{size}-with-{count}", given, accept=expect))
     for name, size, repeated, length in (
         ("half-full", 0, "55", 8192),
         ("short", 0, "00", 8191),
@@ -117,13 +121,8 @@ def filters() -> Vectors:
         ("no-such-class", 5, "00", 8388608),
     ):
         given = {"key": KEY.hex(), "class": size, "byte": repeated, "size": length}
-        cases.append({"id": name, "given": given, "expect": reject})
-    notes = {
-        "members": "so many tags: number n is SHAKE-256('member n'), 16 bytes",
-        "byte": "the filter is this byte, `size` times",
-        "code": "64 is BAD_FILTER",
-    }
-    return vectors("function", notes, cases)
+        cases.append(case(name, given, reject=rejected("BAD_FILTER")))
+    return vectors("presence-filter", cases)
 
 
 def deltas() -> Vectors:
@@ -139,7 +138,7 @@ def deltas() -> Vectors:
         ("two-hundred", 2, spread),
     ):
         given: Vectors = {"class": size, "data": rice(positions, bits[size]).hex()}
-        cases.append({"id": name, "given": given, "expect": {"result": "accept", "positions": positions}})
+        cases.append(case(name, given, accept={"positions": positions}))
     good = rice([5, 40_000], bits[0])
     for name, data in (
         ("empty", b""),
@@ -151,8 +150,8 @@ def deltas() -> Vectors:
         ("padding-not-zero", good[:-1] + b"\x80"),
         ("beyond-the-filter", b"\1\0\0\0" + (1 << (15 + 2)).to_bytes(60, "little")),
     ):
-        cases.append({"id": name, "given": {"class": 0, "data": data.hex()}, "expect": {"result": "reject", "code": 1}})
-    return vectors("codec", {"code": "1 is MALFORMED"}, cases)
+        cases.append(case(name, {"class": 0, "data": data.hex()}, reject=rejected("MALFORMED")))
+    return vectors("presence-delta", cases)
 
 
 ALL = {"tag": tags, "placement": placements, "filter": filters, "delta": deltas}
