@@ -14,6 +14,7 @@ from functools import partial
 
 import attrs
 
+from volly_fed import limits
 from volly_fed.client import DeviceKeys
 from volly_fed.codepoints import EnvelopeClass
 from volly_fed.crypto.secret import Secret
@@ -155,6 +156,7 @@ def edge_up(clock: Clock, size: int, total: int) -> None:
     registry.connect(1)
     outbound: Outbound[int] = Outbound(os.urandom)
     outbound.attach(registry)
+    outbound.grant(limits.WINDOW_ENVELOPES, limits.WINDOW_BYTES)
     rows = frames_for([MailboxId(os.urandom(32))], total, FAR)
     accepted = sent = 0
     for batch in batches(rows, size):
