@@ -31,3 +31,17 @@ VIEW_RETRY: Final = 60.0
 """Before a domain is asked for again whose filter could not be used."""
 REFUSED_RETRY: Final = 60
 """Seconds that a device is asked to wait where one of these is used up."""
+
+# --- devices -------------------------------------------------------------------------------------------------------
+HOME_LOOK: Final = 5.0
+"""Between two looks at the device's folder, which other commands change: keys that came, contacts that went."""
+HAND_OVER_RETRY: Final = 600.0
+"""Before a presence key is sent again to a contact whose homeserver did not take it."""
+HAND_OVER_LINGER: Final = 5.0
+"""How long a refusal by the contact's homeserver is waited for, before the key counts as handed over."""
+ASK_AGAIN: Final = 86400
+"""Before a contact is asked once more for the key that we do not have."""
+ANNOUNCE_SPREAD: Final = 900.0
+"""After an epoch's beginning, at most, the tags of the next one are announced: not by all devices at once."""
+WATCH_AGAIN: Final = 60.0
+"""Before a domain is asked for again that was refused, or whose filter could not be used."""

@@ -1,4 +1,4 @@
-"""What connections watch: one copy of each domain's filter, from which every device can make its own, at its own pace."""
+"""What connections watch: one copy of each domain's filter, from which each device makes its own, at its pace."""
 
 import os
 

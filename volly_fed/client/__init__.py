@@ -6,6 +6,10 @@ mailbox    a device's own keys, and whom its mailbox lets in
 seal       content <-> sealed envelope
 receiver   a connection that claims the mailbox and receives       machine
 submitter  a connection that submits                               machine
+presence   presence keys: our own, contacts', and who has been given which
+announcer  which tags are due to be announced
+sightings  which contacts are online, by what their domains show
+talk       a connection that announces, or one that watches    machine
 keepalive  when a silent connection is asked, and given up         part of both
 inbox      exactly once: what a message is known by, and what its store promises
 
