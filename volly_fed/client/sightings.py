@@ -1,9 +1,9 @@
 """Who of one's contacts is online, as far as their domains show it: the watching device's own look into the filters.
 
 in: contacts' domains and presence keys, SHOWN and UNWATCH of the edge, time; out: what has changed for whom.
-A contact is looked for under two tags, that of our own domain and that of "*", in the epoch of the filter. Each is
-found by chance in 5.7 of 10 000 filters in which it is not, so a contact who is away looks online in one epoch of 880,
-having two tags, until the filter's bits change or the epoch ends.
+A contact is looked for under two tags of the filter's epoch, that of our own domain and that of "*". Each is found by
+chance in 5.7 of 10 000 filters in which it is not: at any moment one in 880 contacts who are away looks online, until
+those bits of the filter change, or the epoch ends.
 Never: asks anybody about a contact, or says "offline" where nothing is known.
 """
 
@@ -98,7 +98,7 @@ class Sightings:
         self._lost_at = self._lost_at if self._lost_at is not None else wall
 
     def shown(self, domain: DomainName, encoded: bytes, wall: float) -> bool:
-        """Take the message in a SHOWN. False: it does not follow the last one, or is no good; ask for `domain` again."""
+        """Take the message in a SHOWN. False: it does not follow the last one, or is useless: ask again."""
         known = self._domains.get(domain)
         if known is None:
             return True  # no longer looked for
