@@ -64,7 +64,7 @@ class _Talking:
         Raises RemoteError WRONG_EPOCH whenever the edge says so: then our clock is wrong, and trying again is no use.
         """
         while True:
-            stay_away = 0
+            stay_away, began = 0, trio.current_time()
             try:
                 await with_socket(self._way, partial(self._converse, task_status), self._choice)
             except (RemoteError, DiscoveryError, trio.TooSlowError) as error:
@@ -75,6 +75,8 @@ class _Talking:
                     stay_away = min(error.retry_after, limits.DEVICE_RETRY_CAP)
             self._choice.leave()
             self._lost()
+            if trio.current_time() - began > limits.DEVICE_BACKOFF_CAP:
+                self._failures = 0  # a greeting alone is no success: the edge may not like what we say
             self._failures += 1
             await trio.sleep(max(pause(self._failures, limits.DEVICE_BACKOFF_CAP) * _jitter(), stay_away))
 
@@ -92,7 +94,6 @@ class _Talking:
             for event in machine.events():
                 match event:
                     case Welcomed():
-                        self._failures = 0
                         await self._begin(say)
                         nursery.start_soon(self._look, say)
                         if not self._started:
