@@ -405,6 +405,19 @@ def test_a_removal_that_was_cut_off_is_made_good_by_whoever_comes_next(alice: De
 # --- commands
 
 
+async def claimed_once(world: DeviceWorld, home: DeviceHome) -> None:
+    """Its mailbox is known to the homeserver."""
+    store = home.messages()
+
+    async def deliver(_: InboxMessage) -> None:
+        pass
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(Receiving(home.keys, store, world.way, deliver).run)
+        nursery.cancel_scope.cancel()
+    store.close()
+
+
 def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
@@ -418,9 +431,9 @@ async def test_the_commands_from_two_cards_to_online(
     device = {home: ["device", "--home", str(home), *edge] for home in cards}
     for home, card in cards.items():
         assert run([*device[home], "contacts", "add", card]) == failure.OK
-        assert await command(*device[home], "listen", "--timeout", "0.3") == failure.OK  # the mailbox is there now
-    assert await command(*device[alice], "online", "--timeout", "1") == failure.OK
-    assert await command(*device[bob], "listen", "--timeout", "0.5") == failure.OK
+        await claimed_once(world, DeviceHome.open(home))
+    assert await command(*device[alice], "online", "--timeout", "2") == failure.OK
+    assert await command(*device[bob], "listen", "--timeout", "1") == failure.OK
     printed = capsys.readouterr()
     assert "online for contacts of all domains" in printed.err
     assert "the presence key of Alice has come" in printed.err
@@ -428,7 +441,7 @@ async def test_the_commands_from_two_cards_to_online(
     watched: list[int] = []
 
     async def watch() -> None:
-        watched.append(await command(*device[bob], "watch", "--json", "--timeout", "3"))
+        watched.append(await command(*device[bob], "watch", "--json", "--timeout", "5"))
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch)
