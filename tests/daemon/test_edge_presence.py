@@ -20,7 +20,7 @@ from volly_fed.client.contact import ContactBook
 from volly_fed.client.sightings import Presence
 from volly_fed.daemon.device.home import DeviceHome
 from volly_fed.daemon.device.presence import Announcing, Watching
-from volly_fed.daemon.edges import EdgeLinks, _EdgeLink
+from volly_fed.daemon.edges import _EdgeLink
 from volly_fed.wire import Message
 from volly_fed.wire.presence import Announce, Retract, Unwatch, Watch
 
@@ -43,7 +43,7 @@ class Homeserver:
     heard: list[Message] = attrs.field(factory=list)
     changed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def receive(self, _links: EdgeLinks, edge: _EdgeLink, message: Message) -> None:
+    async def receive(self, edge: _EdgeLink, message: Message) -> None:
         hub = self.hubs.setdefault(edge.number, Hub(A))
         self.heard.append(message)
         for shown in hub.receive(message, time.time()):
@@ -69,10 +69,10 @@ class Homeserver:
 def homeserver(monkeypatch: pytest.MonkeyPatch) -> Homeserver:
     made = Homeserver()
 
-    async def receive(links: EdgeLinks, edge: _EdgeLink, message: Message) -> None:
-        await made.receive(links, edge, message)
+    async def other(edge: _EdgeLink, message: Message) -> None:
+        await made.receive(edge, message)
 
-    monkeypatch.setattr(EdgeLinks, "receive", receive)
+    monkeypatch.setattr(_EdgeLink, "other", other)
     return made
 
 
