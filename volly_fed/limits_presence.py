@@ -43,5 +43,7 @@ ASK_AGAIN: Final = 86400
 """Before a contact is asked once more for the key that we do not have."""
 ANNOUNCE_SPREAD: Final = 900.0
 """After an epoch's beginning, at most, the tags of the next one are announced: not by all devices at once."""
+VIEW_WAIT: Final = 10.0
+"""Without a word about a domain, before its contacts are called unknown."""
 WATCH_AGAIN: Final = 60.0
 """Before a domain is asked for again that was refused, or whose filter could not be used."""

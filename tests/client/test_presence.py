@@ -117,6 +117,13 @@ def test_who_asks_is_answered_once_and_two_do_not_ask_each_other_for_ever(alice:
     assert books[two].person(one).key == books[one].key
 
 
+def test_who_has_lost_our_key_is_given_it_again(book: PresenceBook, alice: DeviceKeys) -> None:
+    book = book.with_told(alice.fingerprint, book.serial, NOW)
+    for serial, wants in ((1, False), (2, True)):
+        book = book.received(alice.fingerprint, Handed(serial=serial, key=KEY, wants=wants))
+        assert bool(book.owed(contacts(alice), NOW)) is wants
+
+
 def test_an_older_key_does_not_take_a_newer_ones_place(book: PresenceBook, alice: DeviceKeys) -> None:
     book = book.received(alice.fingerprint, Handed(serial=5, key=KEY, wants=False))
     assert book.received(alice.fingerprint, Handed(serial=5, key=OTHER, wants=False)) is book

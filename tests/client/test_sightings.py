@@ -89,6 +89,19 @@ def test_a_domain_that_shows_nothing_from_the_beginning_is_unknown(sightings: Si
     assert feed(sightings, [showing.withdraw()]) == {BOB: UNKNOWN, CAROL: UNKNOWN}
 
 
+def test_a_domain_of_which_nobody_says_anything_is_unknown_after_a_while(
+    sightings: Sightings, showing: Showing
+) -> None:
+    for wall in (WALL, WALL + limits_presence.VIEW_WAIT - 1):
+        sightings.tick(wall)
+        assert said(sightings) == {}
+    sightings.tick(WALL + limits_presence.VIEW_WAIT)
+    assert said(sightings) == {BOB: UNKNOWN, CAROL: UNKNOWN}
+    assert feed(sightings, showing.watched()) == {BOB: OFFLINE, CAROL: OFFLINE}
+    sightings.tick(WALL + 2 * limits_presence.VIEW_WAIT)
+    assert said(sightings) == {}
+
+
 def test_a_gap_is_to_be_asked_about_and_the_answer_is_taken(sightings: Sightings, showing: Showing) -> None:
     showing.tags.add(tag(BOB))
     feed(sightings, showing.watched())

@@ -19,6 +19,7 @@ from volly_fed import limits, limits_presence
 from volly_fed.cli import failure
 from volly_fed.cli.app import run
 from volly_fed.client import DeviceKeys
+from volly_fed.client.card import Card
 from volly_fed.client.contact import ContactBook
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.presence import Handed, PresenceBook
@@ -26,8 +27,10 @@ from volly_fed.client.seal import Content
 from volly_fed.client.sightings import Presence, Sighting
 from volly_fed.codepoints import ErrorCode
 from volly_fed.crypto.secret import Secret
+from volly_fed.daemon.device import presence
+from volly_fed.daemon.device.device import Sent
 from volly_fed.daemon.device.home import DeviceHome
-from volly_fed.daemon.device.link import PlainEdge
+from volly_fed.daemon.device.link import GivenEdge, PlainEdge
 from volly_fed.daemon.device.presence import Announcing, Contacts, HandingOut, Watching, take_key
 from volly_fed.daemon.device.receiving import Receiving
 from volly_fed.errors import ChannelError, LocalError, RemoteError
@@ -343,6 +346,28 @@ async def test_the_key_is_handed_out_in_envelopes_until_it_was_taken(
     book = keys_of(bob).person(alice.keys.fingerprint)
     assert (book.key, book.told) == (keys_of(alice).key, 0)
     store.close()
+
+
+async def test_who_is_removed_while_keys_are_handed_out_gets_none(
+    alice: DeviceHome, bob: DeviceHome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    carol = DeviceHome.create(tmp_path / "carol", HOME, os.urandom)
+    introduce(alice, bob, carol)
+    given: list[tuple[bytes, Secret]] = []
+
+    async def send(_keys: DeviceKeys, _way: object, card: Card, content: Content, **_: object) -> Sent:
+        assert content.presence is not None
+        given.append((card.identity, content.presence.key))
+        others = tuple(known for known in alice.contacts().cards if known.identity == card.identity)
+        alice.put_contacts(ContactBook(cards=others))
+        return Sent(id=bytes(16), accepted=True)
+
+    monkeypatch.setattr(presence, "send", send)
+    handing = HandingOut(alice, GivenEdge(None))  # type: ignore[arg-type] # nobody calls it
+    await handing.hand_out()
+    assert [identity for identity, _ in given] == [bob.keys.fingerprint]
+    await handing.hand_out()
+    assert len(given) == 1
 
 
 def test_a_strangers_key_is_not_kept(alice: DeviceHome, bob: DeviceHome) -> None:

@@ -82,6 +82,15 @@ def test_everything_is_told_again_on_the_next_link(announcers: Announcers) -> No
     assert owed(announcers) == [announce(2, number=2), announce(3, number=3)]
 
 
+def test_who_was_told_of_on_a_former_link_only_is_not_retracted(announcers: Announcers) -> None:
+    announcers.take(1, announce(1), WALL_MIDDLE)
+    owed(announcers)
+    announcers.link_down()
+    announcers.link_up()
+    announcers.gone(1)
+    assert owed(announcers) == []
+
+
 @pytest.mark.parametrize("wall", [NOW * bounds.EPOCH + limits.CLOCK_SKEW - 1, (NOW + 1) * bounds.EPOCH - 1])
 def test_epochs_that_are_over_or_far_are_refused_with_the_reason(wall: float) -> None:
     announcers = Announcers()

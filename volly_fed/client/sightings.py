@@ -51,6 +51,8 @@ class _Domain:
     tags: dict[Fingerprint, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
     seen: dict[Fingerprint, Presence] = attrs.field(factory=dict)
     """What was said last."""
+    asked_at: float | None = None
+    """When `tick` saw first that nothing had been said."""
 
     def begin(self) -> None:
         """Nothing has come since we asked. What was said stays said until something comes, or too much time passes."""
@@ -88,7 +90,7 @@ class Sightings:
                     self._look(domain)
 
     def connected(self) -> None:
-        """There is a connection on which everything has been asked for."""
+        """There is a connection, and everything will be asked for on it."""
         self._lost_at = None
         for known in self._domains.values():
             known.begin()
@@ -126,7 +128,10 @@ class Sightings:
         stale = self._lost_at is not None and wall >= self._lost_at + limits_presence.VIEW_STALE
         for domain, known in self._domains.items():
             known.view.tick(wall)
-            if stale or known.view.events():
+            if not known.seen and known.asked_at is None:
+                known.asked_at = wall
+            silent = known.asked_at is not None and wall >= known.asked_at + limits_presence.VIEW_WAIT
+            if stale or known.view.events() or (silent and not known.seen):
                 self._say_unknown(domain, "")
 
     def events(self) -> list[Sighting]:

@@ -101,7 +101,7 @@ class _Talking:
                             task_status.started()
                     case Heard(message):
                         assert isinstance(message, Shown | Unwatch)  # by the table
-                        await self._hear(message, say)
+                        self._hear(message)
                     case Quiet():
                         await say(AskAlive())
                     case Dead():
@@ -121,7 +121,7 @@ class _Talking:
         """Time has passed."""
         raise NotImplementedError
 
-    async def _hear(self, message: Shown | Unwatch, say: Callable[[Say], Awaitable[None]]) -> None:
+    def _hear(self, message: Shown | Unwatch) -> None:
         """The edge says something."""
         raise NotImplementedError
 
@@ -198,26 +198,21 @@ class Watching(_Talking):
         for domain in sorted(left):
             self._asked.pop(domain, None)
             await say(Say(Unwatch(domain=domain)))
-        await self._ask(say)
-        self._report()
-
-    async def _ask(self, say: Callable[[Say], Awaitable[None]]) -> None:
-        """Ask for the domains that were not asked for yet, and those for which it is time again."""
         now = trio.current_time()
-        for domain in sorted(self._watched):
+        for domain in sorted(wanted):
             if domain not in self._asked or self._again.get(domain, math.inf) <= now:
                 self._asked[domain] = now
                 self._again.pop(domain, None)
                 await say(Say(Watch(domain=domain)))
+        self._report()
 
-    async def _hear(self, message: Shown | Unwatch, say: Callable[[Say], Awaitable[None]]) -> None:
+    def _hear(self, message: Shown | Unwatch) -> None:
         domain, now = message.domain, trio.current_time()
         if isinstance(message, Unwatch):
             self._sightings.refused(domain, f"{message.text} ({message.code.name})")
             self._again[domain] = now + limits_presence.WATCH_AGAIN
         elif not self._sightings.shown(domain, message.message, self._clock()):
             self._again.setdefault(domain, self._asked.get(domain, now) + limits_presence.WATCH_AGAIN)
-            await self._ask(say)
         self._report()
 
     def _lost(self) -> None:
@@ -246,23 +241,28 @@ class HandingOut:
 
     async def hand_out(self) -> None:
         """One round: whoever is owed the key and was not tried lately."""
-        for card in await trio.to_thread.run_sync(self._owed):
-            serial = await self._give(card)
-            if serial is not None:
-                await trio.to_thread.run_sync(self._note, card.identity, serial)
+        while (found := await trio.to_thread.run_sync(self._next)) is not None:
+            book, card = found
+            if await self._give(book, card):
+                await trio.to_thread.run_sync(self._note, card.identity, book.serial)
 
-    def _owed(self) -> list[Card]:
-        book = _unchanged(self._home, self._clock())
-        now = self._clock()
-        owed = book.owed(self._home.contacts(), now)
-        return [card for card in owed if self._not_before.get((card.identity, book.serial), 0.0) <= now]
+    def _next(self) -> tuple[PresenceBook, Card] | None:
+        """Whose turn it is, and the keys as they are now.
 
-    async def _give(self, card: Card) -> int | None:
-        """The serial of the key that this contact's homeserver has now, or None."""
-        book = await trio.to_thread.run_sync(_unchanged, self._home, self._clock())
+        The keys are read before the contacts, and both anew for each: who is removed meanwhile gets no newer key.
+        """
+        book, now = _unchanged(self._home, self._clock()), self._clock()
+        for card in book.owed(self._home.contacts(), now):
+            if self._not_before.get((card.identity, book.serial), 0.0) <= now:
+                self._not_before[card.identity, book.serial] = now + limits_presence.HAND_OVER_RETRY
+                return book, card
+        return None
+
+    async def _give(self, book: PresenceBook, card: Card) -> bool:
+        """Whether this contact's homeserver has the key, as far as we know."""
         keys, now = self._home.keys, self._clock()
-        self._not_before[card.identity, book.serial] = now + limits_presence.HAND_OVER_RETRY
         content = Content(sent_at=int(now), presence=book.handed(card.identity), reply=keys.card())
+        known = book.person(card.identity).told  # then there is a mailbox, and no refusal to wait for
         try:
             sent = await send(
                 keys,
@@ -271,12 +271,12 @@ class HandingOut:
                 content,
                 urgency=EnvelopeClass.BULK,
                 lifetime=_LIFETIME,
-                linger=limits_presence.HAND_OVER_LINGER,
+                linger=0.0 if known else limits_presence.HAND_OVER_LINGER,
                 clock=self._clock,
             )
         except (RemoteError, BadMessage, DiscoveryError, trio.TooSlowError):
-            return None
-        return book.serial if sent.accepted else None
+            return False
+        return sent.accepted
 
     def _note(self, identity: Fingerprint, serial: int) -> None:
         now = self._clock()
