@@ -131,6 +131,18 @@ def test_each_watcher_gets_the_filter_and_then_what_changes(edge: Edge) -> None:
         assert edge.viewers[connection, FAR].sees(1, 2, 3) == [False, True, True]
 
 
+def test_a_large_filter_goes_in_pieces_and_changes_meanwhile_come_after_it(edge: Edge) -> None:
+    showing = edge.shows[FAR]
+    showing.tags |= {os.urandom(16) for _ in range(20_000)}
+    edge.watch(1)
+    assert edge.read(1, 1) == 1
+    assert edge.viewers[1, FAR].view.filter is None
+    edge.say(showing.join(tag(3)))
+    assert edge.read(1) == 2
+    assert edge.viewers[1, FAR].sees(1, 3) == [True, True]
+    assert edge.viewers[1, FAR].view.filter.to_bytes() == edge.watches._watched[FAR].view.filter.to_bytes()  # type: ignore[union-attr] # both have one
+
+
 def test_domains_take_turns_and_do_not_mix(edge: Edge) -> None:
     for domain in (FAR, OTHER):
         edge.watch(1, domain)
