@@ -12,6 +12,7 @@ import attrs
 import trio
 
 from tests.edge.net import by_mailbox
+from tests.edge.shows import Hub
 from volly_fed.channel import DEVICE
 from volly_fed.client import DeviceKeys
 from volly_fed.client.seal import Content, seal
@@ -32,6 +33,7 @@ from volly_fed.names import DomainName, Fingerprint, MailboxId
 from volly_fed.relay.envelope import encode_envelope, parse_envelope
 from volly_fed.wire import Message, encode_message, parse_message
 from volly_fed.wire.messages import Receipt
+from volly_fed.wire.presence import Shown, Unwatch
 
 EDGE = Fingerprint(b"e" * 32)
 LINK = 1
@@ -43,6 +45,7 @@ class DeviceWorld:
 
     domain: DomainName
     tls: TlsContext | None = None
+    hub: Hub = attrs.field(init=False)
     claims: Claims = attrs.field(init=False)
     registry: Registry = attrs.field(init=False)
     rows: list[tuple[MailboxId, Row]] = attrs.field(factory=list)
@@ -60,6 +63,7 @@ class DeviceWorld:
     _last_row: int = 0
 
     def __attrs_post_init__(self) -> None:
+        self.hub = Hub(self.domain)
         self.claims = Claims(self.domain)
         self.claims.add_link(LINK, EDGE)
         self.registry = Registry(domain=self.domain, edge=EDGE)
@@ -136,7 +140,28 @@ class DeviceWorld:
                     self.at_homeserver(self.claims.receive(LINK, action.message, now=now, random=os.urandom))
                 case node.Offer():
                     self._commit(action.items)
+                case node.Feed():
+                    self._feed(action.connection)
+                case node.Speak():
+                    self._speak()
         self._deliver()
+
+    def _feed(self, connection: int) -> None:
+        while (frame := self.registry.presence.next_shown(connection)) is not None:
+            self.wire.append(("down", parse_message(frame)))
+            if connection in self._outbox:
+                self._outbox[connection].send_nowait(frame)
+
+    def _speak(self) -> None:
+        while (message := self.registry.presence.next_owed()) is not None:
+            self.wire.append(("owed", message))
+            self.note("owed")
+            self.show(self.hub.receive(message, time.time()))
+
+    def show(self, messages: list[Shown | Unwatch]) -> None:
+        """The homeserver hands these on."""
+        for message in messages:
+            self.at_edge(self.registry.receive_homeserver(message, time.time()))
 
     # --- homeserver glue
 

@@ -15,6 +15,7 @@ from volly_fed.errors import BadMessage
 from volly_fed.names import DomainName
 from volly_fed.wire import Message, codec, encode_message, parse_message
 from volly_fed.wire.messages import MESSAGES, Ack, Acknowledge, Batch, Hello, Ping, Refuse, Submit, Submitted, Welcome
+from volly_fed.wire.presence import ANNOUNCED_SCOPES
 
 D32, ID = bytes(32), bytes(16)
 HELLO = Hello(
@@ -53,6 +54,11 @@ SAMPLES: dict[MessageType, dict[int, Any]] = {
     MessageType.PRESENCE_SNAPSHOT: {1: 9, 2: D32, 3: 4, 4: 7, 5: 65536, 6: b"bits"},
     MessageType.PRESENCE_DELTA: {1: bytes(8), 2: 8, 3: b"changes"},
     MessageType.PRESENCE_WITHDRAW: {},
+    MessageType.ANNOUNCE: {1: 7, 2: 9, 3: [["*", ID], ["b.example", ID]]},
+    MessageType.RETRACT: {1: 7},
+    MessageType.WATCH: {1: "b.example"},
+    MessageType.UNWATCH: {1: "b.example", 2: 5, 3: "no"},
+    MessageType.SHOWN: {1: "b.example", 2: b"message"},
 }
 TYPES = list(MessageType)
 
@@ -110,7 +116,7 @@ def test_wrong_kinds_of_value_are_bad_message_or_mean_something(kind: MessageTyp
                 continue
             back: Any = codec.decode(encode_message(message))
             known = isinstance(value, int) and value > 2**16 and back.get(number) == ErrorCode.UNEXPECTED
-            default = value if value in (b"", 0) else []
+            default = value if value in (b"", 0, "") else []
             assert known or back.get(number, default) == value, (number, value)
 
 
@@ -124,7 +130,7 @@ def test_fields_with_defaults_are_left_out_and_may_be_absent() -> None:
 # --- type field ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [0, 4, 0x0F, 0x28, 0xFF, 2**64 - 1])
+@pytest.mark.parametrize("kind", [0, 4, 0x0F, 0x2D, 0xFF, 2**64 - 1])
 def test_unknown_types(kind: int) -> None:
     with pytest.raises(BadMessage, match="unknown message type") as caught:
         parse_message(spell(kind, {1: 1}))
@@ -189,6 +195,10 @@ OVER: list[tuple[MessageType, dict[int, Any]]] = [
     (MessageType.PRESENCE_SNAPSHOT, {2: bytes(31)}),
     (MessageType.PRESENCE_SNAPSHOT, {3: True}),
     (MessageType.PRESENCE_DELTA, {3: "text"}),
+    (MessageType.ANNOUNCE, {3: [["*", bytes(15)]]}),
+    (MessageType.ANNOUNCE, {3: [["*"]]}),
+    (MessageType.ANNOUNCE, {3: [["*", ID]] * (ANNOUNCED_SCOPES + 1)}),
+    (MessageType.WATCH, {1: "B.example"}),
 ]
 
 

@@ -41,7 +41,7 @@ COMMANDS = {
     "cache": Command("cache", "cache", "The DNS cache of the running homeserver."),
     "reload": Command("reload", "reload", "Let the running homeserver read policy, enrolments and keys again."),
     "config": Command("config", "config", "The annotated configuration; all problems of yours."),
-    "device": Command("device", "device", "A command-line device: card, contacts, send, listen."),
+    "device": Command("device", "device", "A command-line device: card, contacts, send, listen, presence."),
     "testnet": Command("testnet", "testnet", "A whole federation on loopback."),
 }
 

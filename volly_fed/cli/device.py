@@ -1,4 +1,4 @@
-"""`volly-fed device`: a device on the command line: its card, its contacts, sending, listening.
+"""`volly-fed device`: a device on the command line: its card, its contacts, sending, listening (presence beside it).
 
 in: a folder with the device's keys (made by the first `card --domain`), a way to an edge of its domain.
 out: a card, what became of a message, one line per received message.
@@ -9,6 +9,7 @@ import base64
 import datetime
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,48 +20,24 @@ import trio
 
 from volly_fed import limits
 from volly_fed.cli import failure
-from volly_fed.cli.device_output import print_line, print_message, print_qr, print_sent
-from volly_fed.cli.options import DOMAIN, PATH, Parsed, json_option
+from volly_fed.cli.device_options import RESOLVER, Options
+from volly_fed.cli.device_output import called, print_line, print_message, print_qr, print_sent
+from volly_fed.cli.device_presence import online, watch
+from volly_fed.cli.options import DOMAIN, PATH, json_option
 from volly_fed.client.card import SCHEME, Card, check_name, encode_card, parse_card
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.mailbox import EVERYBODY
 from volly_fed.client.seal import Content
 from volly_fed.codepoints import EnvelopeClass
-from volly_fed.config.values import Server, read_resolver
 from volly_fed.daemon.device.device import DEFAULT_LIFETIME, send
 from volly_fed.daemon.device.home import DeviceHome
-from volly_fed.daemon.device.link import FoundEdge, Way, parse_edge
+from volly_fed.daemon.device.presence import take_key
 from volly_fed.daemon.device.receiving import Receiving
-from volly_fed.daemon.files import read_text
 from volly_fed.errors import BadMessage, LocalError
 from volly_fed.names import DomainName, fingerprint_text, parse_domain
 
 F = TypeVar("F", bound=Callable[..., Any])
-RESOLVER: Parsed[Server] = Parsed("ADDRESS[:PORT][#NAME]", read_resolver)
 _LABEL = "Whom the card is for; a card of its own can be revoked without the others noticing."
-
-
-@attrs.define
-class Options:
-    """What stands before the command's name."""
-
-    home: Path
-    edge: str | None = None
-    resolvers: tuple[Server, ...] = ()
-    anchors: Path | None = None
-    roots: Path | None = None
-    allow_private: bool = False
-
-    def way(self, domain: DomainName) -> Way:
-        """How to reach an edge of `domain`: the one that was named, or what DNS says. Raises LocalError."""
-        if self.edge is not None:
-            return parse_edge(self.edge, self.roots)
-        # imported here: validating DNS is the heaviest thing a device may need, and only this way needs it
-        from volly_fed.daemon.dns.resolver import Resolver, system_resolvers, trust_anchors
-
-        anchors = trust_anchors(read_text(self.anchors, "trust anchors"), str(self.anchors)) if self.anchors else None
-        servers = list(self.resolvers) or system_resolvers()
-        return FoundEdge(domain, Resolver(servers, anchors, allow_private=self.allow_private), self.roots)
 
 
 @click.group()
@@ -78,8 +55,12 @@ class Options:
 @click.option("--allow-private-addresses", "allow_private", is_flag=True, help="Believe DNS about private addresses.")
 @click.pass_context
 def device(context: click.Context, /, **options: Any) -> None:
-    """A command-line device: card, contacts, send, listen."""
+    """A command-line device: card, contacts, send, listen, online, watch."""
     context.obj = Options(**options)
+
+
+device.add_command(online)
+device.add_command(watch)
 
 
 @device.command()
@@ -192,7 +173,10 @@ def contacts() -> None:
 @click.option("--name", help="What you call them.")
 @click.pass_obj
 def add_contact(options: Options, text: str, name: str | None) -> None:
-    """Put a card into the contact book; a newer card of the same person takes the older one's place."""
+    """Put a card into the contact book; a newer card of the same person takes the older one's place.
+
+    `volly-fed device online` gives contacts your presence key; theirs comes with `volly-fed device listen`.
+    """
     home = DeviceHome.open(options.home)
     found = _parse(text)
     if name is not None:
@@ -216,10 +200,20 @@ def list_contacts(options: Options, as_json: bool) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove_contact(options: Options, name: str) -> None:
-    """Remove a contact, by name or identity. They keep your card: see `card --revoke`."""
+    """Remove a contact, by name or identity. They keep your card: see `card --revoke`.
+
+    If they have your presence key, it is replaced: they do not see you online any more. A running `online` changes to
+    the new key within seconds, and gives it to the other contacts.
+    """
     home = DeviceHome.open(options.home)
     book = home.contacts()
     home.put_contacts(book.without(book.find(name).identity))
+    before = home.presence()
+    if before is None:
+        return
+    after = home.change_presence(lambda kept: kept, os.urandom, time.time())  # after the book: see there
+    if after.serial != before.serial:
+        click.echo("note: your presence key was replaced; `volly-fed device online` gives others the new one", err=True)
 
 
 async def _listen(home: DeviceHome, options: Options, count: int | None, timeout: float | None, as_json: bool) -> int:  # noqa: ASYNC109 - the user's wish, not an API
@@ -231,6 +225,9 @@ async def _listen(home: DeviceHome, options: Options, count: int | None, timeout
             async def deliver(message: InboxMessage) -> None:
                 nonlocal left
                 await trio.lowlevel.checkpoint()  # nothing more once there were enough
+                if message.content.presence is not None:
+                    await trio.to_thread.run_sync(_take_key, home, message)
+                    return
                 print_message(message, book.sender(message.sender), as_json=as_json)
                 if left is not None:
                     left -= 1
@@ -244,6 +241,12 @@ async def _listen(home: DeviceHome, options: Options, count: int | None, timeout
     finally:
         store.close()
     return failure.UNKNOWN if left else failure.OK
+
+
+def _take_key(home: DeviceHome, message: InboxMessage) -> None:
+    sender = home.contacts().sender(message.sender)
+    if take_key(home, message, time.time()) and sender is not None:
+        click.echo(f"note: the presence key of {called(sender)} has come: `volly-fed device watch`", err=True)
 
 
 def _open_or_create(path: Path, domain: DomainName | None, name: str | None) -> DeviceHome:

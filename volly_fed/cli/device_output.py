@@ -14,6 +14,7 @@ import segno
 
 from volly_fed.client.card import Card, encode_card
 from volly_fed.client.inbox import InboxMessage
+from volly_fed.client.sightings import Sighting
 from volly_fed.daemon.device.device import Sent
 from volly_fed.names import fingerprint_text
 
@@ -66,6 +67,30 @@ def print_message(message: InboxMessage, sender: Card | None, *, as_json: bool) 
     who = sender.name if sender is not None and sender.name else f"unknown {fingerprint_text(message.sender)[:_SHORT]}…"
     text = content.text if content.text is not None else f"({len(content.data)} bytes of data; see --json)"
     print(f"{_time(content.sent_at)} {who}: {shown(text)}", flush=True)
+
+
+def print_sighting(sighting: Sighting, contact: Card, now: float, *, as_json: bool) -> None:
+    """A contact has come, gone, or got out of sight."""
+    if as_json:
+        print_line(
+            {
+                "at": int(now),
+                "contact": contact.name,
+                "identity": fingerprint_text(contact.identity),
+                "domain": contact.domain,
+                "presence": sighting.presence.value,
+                "reason": sighting.reason,
+            }
+        )
+        return
+    reason = f": {shown(sighting.reason)}" if sighting.reason else ""
+    who = f"{called(contact)} ({contact.domain})"
+    print(f"{_time(int(now))} {sighting.presence.value:<7} {who}{reason}", flush=True)
+
+
+def called(contact: Card) -> str:
+    """What to call a contact."""
+    return shown(contact.name) or f"{fingerprint_text(contact.identity)[:_SHORT]}…"
 
 
 def print_qr(text: str) -> None:

@@ -1,14 +1,12 @@
 """The device's side: keys, cards, sealed content, and what is said to an edge. Used by the CLI, tests and examples.
 
-card       what one person gives another, to be reached
-contact    the cards one has been given
+card       what one person gives another, to be reached; contact: the cards one has been given
 mailbox    a device's own keys, and whom its mailbox lets in
 seal       content <-> sealed envelope
-receiver   a connection that claims the mailbox and receives       machine
-submitter  a connection that submits                               machine
-keepalive  when a silent connection is asked, and given up         part of both
+receiver   a connection that claims the mailbox and receives; submitter: one that submits     machines
+talk       a connection that announces, or one that watches; keepalive: part of all of them   machine
 inbox      exactly once: what a message is known by, and what its store promises
-
+presence   who has which presence key; announcer: tags that are due; sightings: who is online
 The trio side, with sockets and files, is volly_fed.daemon.device.
 """
 

@@ -12,6 +12,7 @@ import attrs
 
 from volly_fed import limits
 from volly_fed.client.card import Card, card_bytes, card_from_bytes
+from volly_fed.client.presence import Handed, handed_bytes, parse_handed
 from volly_fed.codepoints import EnvelopeClass, Label
 from volly_fed.crypto import sizes
 from volly_fed.crypto.kdf import framed
@@ -24,17 +25,22 @@ from volly_fed.wire import codec, fields
 
 BODY_VERSION = b"\x01"
 CONTENT_VERSION = 1
+_DATA, _TEXT, _PRESENCE = range(3)
 _LENGTH_BYTES = 4
 _OVERHEAD = len(BODY_VERSION) + sizes.HPKE_OVERHEAD + _LENGTH_BYTES
 
 
 @attrs.frozen(kw_only=True)
 class Content:
-    """What one person tells another: text or data, when (Unix seconds, by the sender's clock), how to answer."""
+    """What one person tells another: text or data, when (Unix seconds, by the sender's clock), how to answer.
+
+    Or what one device tells another, without a word to people: a presence key.
+    """
 
     sent_at: int
     text: str | None = attrs.field(default=None, repr=False)
     data: bytes = attrs.field(default=b"", repr=False)
+    presence: Handed | None = None
     reply: Card | None = None
 
 
@@ -110,24 +116,43 @@ def open_envelope(envelope: Envelope, key: MailboxKey, domain: DomainName) -> Op
 
 def encode_content(content: Content) -> bytes:
     """The bytes that are signed and sealed. Raises LocalError when there is too much."""
-    payload = content.data if content.text is None else content.text.encode("utf-8")
+    kind, payload = content_payload(content)
     if len(payload) > limits.MAX_CONTENT:
         raise LocalError(f"{len(payload)} bytes are too much; note: an envelope carries {limits.MAX_CONTENT} at most")
     reply = card_bytes(content.reply) if content.reply is not None else b""
-    return codec.encode([CONTENT_VERSION, content.sent_at, reply, int(content.text is not None), payload])
+    return codec.encode([CONTENT_VERSION, content.sent_at, reply, kind, payload])
 
 
 def parse_content(data: bytes) -> Content:
     """The inverse of `encode_content`; raises BadMessage, and nothing else."""
-    version, sent_at, reply, is_text, payload = _check_content(codec.decode(data, limit=limits.MAX_BODY))
-    if version != CONTENT_VERSION or is_text > 1:
-        raise BadMessage("content of an unknown version or kind")
+    version, sent_at, reply, kind, payload = _check_content(codec.decode(data, limit=limits.MAX_BODY))
+    if version != CONTENT_VERSION:
+        raise BadMessage("content of an unknown version")
+    return content_from_payload(kind, payload, sent_at=sent_at, reply=card_from_bytes(reply) if reply else None)
+
+
+def content_payload(content: Content) -> tuple[int, bytes]:
+    """The kind of `content` (_DATA, _TEXT, _PRESENCE), and its bytes."""
+    if content.presence is not None:
+        return _PRESENCE, handed_bytes(content.presence)
+    if content.text is not None:
+        return _TEXT, content.text.encode("utf-8")
+    return _DATA, content.data
+
+
+def content_from_payload(kind: int, payload: bytes, *, sent_at: int, reply: Card | None) -> Content:
+    """The inverse of `content_payload`; raises BadMessage, and nothing else."""
+    made = Content(sent_at=sent_at, reply=reply)
+    if kind == _DATA:
+        return attrs.evolve(made, data=payload)
+    if kind == _PRESENCE:
+        return attrs.evolve(made, presence=parse_handed(payload))
+    if kind != _TEXT:
+        raise BadMessage("content of an unknown kind")
     try:
-        text = payload.decode("utf-8") if is_text else None
+        return attrs.evolve(made, text=payload.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise BadMessage("text that is not UTF-8") from error
-    card = card_from_bytes(reply) if reply else None
-    return Content(sent_at=sent_at, text=text, data=b"" if is_text else payload, reply=card)
 
 
 def _signed(mailbox: MailboxId, domain: DomainName, envelope_id: bytes, content: bytes) -> bytes:

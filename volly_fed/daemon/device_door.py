@@ -7,6 +7,7 @@ Never: reads a device faster than the homeserver takes its messages, or lets a s
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import attrs
 import trio
@@ -94,6 +95,12 @@ class DeviceDoor:
                 device.leave(RemoteError(_TOO_SLOW, code=ErrorCode.OVERLOADED))
             device.work.set()
 
+    def feed(self, connection: int) -> None:
+        """`Registry.next_shown` has something for this device; its writer asks for it when nothing else waits."""
+        device = self._connections.get(connection)
+        if device is not None:
+            device.work.set()
+
     def hang_up(self, connection: int, why: RemoteError) -> None:
         """End a connection, and tell the device why."""
         device = self._connections.get(connection)
@@ -160,7 +167,8 @@ class DeviceDoor:
             self.log.device_up(address=address)
             self.send(number, welcome)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_write, device, socket, nursery.cancel_scope)
+                shown = partial(self.registry.presence.next_shown, number)
+                nursery.start_soon(_write, device, shown, socket, nursery.cancel_scope)
                 nursery.start_soon(_cut_off, device, nursery.cancel_scope)
                 code = await self._read(number, device, socket, metered)
                 nursery.cancel_scope.cancel()
@@ -195,10 +203,14 @@ class DeviceDoor:
         raise AssertionError("sleeps for ever")
 
 
-async def _write(device: _Device, socket: Socket, connection: trio.CancelScope) -> None:
+async def _write(
+    device: _Device, shown: Callable[[], bytes | None], socket: Socket, connection: trio.CancelScope
+) -> None:
     try:
         while device.farewell is None or device.farewell.code is not ErrorCode.OVERLOADED:
             data = device.outbox.next()
+            if data is None and device.farewell is None:
+                data = shown()
             if data is not None:
                 with trio.fail_after(limits.SEND):
                     await socket.send(data)

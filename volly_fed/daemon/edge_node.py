@@ -27,13 +27,16 @@ from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
 from volly_fed.daemon.tls import TlsContext, make_context
-from volly_fed.edge.registry import Action, HangUp, Offer, Registry, ToDevice, ToHomeserver
+from volly_fed.edge.registry import Action, Feed, HangUp, Offer, Registry, Speak, ToDevice, ToHomeserver
 from volly_fed.errors import LocalError, RemoteError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message
+
+_SPARE = limits.EXTRA_MESSAGES // 2
+"""Of the link's room for messages, what presence leaves to claims and acknowledgements."""
 
 
 def run(config_path: Path) -> None:
@@ -62,6 +65,8 @@ class EdgeNode:
     _link: Link[int] | None = attrs.field(default=None, init=False)
     _linked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _unlinked: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _owing: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """There is something about presence that the homeserver has not been told."""
 
     @classmethod
     def load(cls, config: EdgeConfig, log: Log, path: Path) -> "EdgeNode":
@@ -144,6 +149,10 @@ class EdgeNode:
                     self._outbound.offer(items)
                     if self._link is not None:
                         self._link.wake()
+                case Feed(connection):
+                    self.door.feed(connection)
+                case Speak():
+                    self._owing.set()
 
     # --- the link to the homeserver --------------------------------------------------------------------------------
 
@@ -195,17 +204,32 @@ class EdgeNode:
 
     async def _converse(self, connection: Connection) -> str:
         session = Session(self._outbound, now=trio.current_time(), extra=EXTRA)
-        self._link = Link(connection.socket, session, _HomeserverHandler(self))
+        self._link = link = Link(connection.socket, session, _HomeserverHandler(self))
         self.registry.link_up()
         self._linked.set()
         self._unlinked = trio.Event()
         try:
-            end = await self._link.run()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._speak, link)
+                end = await link.run()
+                nursery.cancel_scope.cancel()
         finally:
             self._link = None
             self._unlinked.set()
             self.perform(self.registry.link_down())
         return end.reason
+
+    async def _speak(self, link: Link[int]) -> None:
+        """Tell the homeserver what presence has for it, everything at first, no faster than it takes it."""
+        presence = self.registry.presence
+        while True:
+            self._owing = trio.Event()
+            while presence.owes:
+                await link.wait_extra_room(_SPARE)
+                message = presence.next_owed()
+                if message is None or not link.send(message):
+                    break  # it is over, and everything is owed on the next one
+            await self._owing.wait()
 
     async def _room(self) -> None:
         """Wait while the link's queue is full: a device is not read faster than the homeserver is."""
@@ -246,7 +270,7 @@ class _HomeserverHandler:
         self.node.perform(self.node.registry.settled(event.keys, event.refused + later))
 
     async def other(self, message: Message) -> None:
-        self.node.perform(self.node.registry.receive_homeserver(message))
+        self.node.perform(self.node.registry.receive_homeserver(message, time.time()))
 
 
 def _identities(edge: Edge) -> frozenset[Fingerprint]:

@@ -45,6 +45,11 @@ EXTRA: frozenset[type[Message]] = frozenset(
         wire.Release,
         wire.Receipt,
         wire.Deliver,
+        wire.Announce,
+        wire.Retract,
+        wire.Watch,
+        wire.Unwatch,
+        wire.Shown,
     }
 )
 """What passes on an edge link beside the stream of submissions."""

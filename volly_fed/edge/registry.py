@@ -1,18 +1,19 @@
 """An edge node's devices: what each connection may do, which mailboxes it holds, where answers go.
 
 in: messages of devices and of the homeserver, settled submissions, connections that end; out: actions for the daemon.
-A connection receives (claims mailboxes) or submits (claims nothing), never both.
+A connection receives (claims mailboxes), submits (claims nothing), announces or watches, never two of these.
 Never: keeps anything durable, opens anything, or tells the homeserver which connection submitted.
 """
 
 import enum
-from typing import NamedTuple, TypeAlias
 
 import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.crypto.kem import mailbox_id
+from volly_fed.edge.actions import Action, Feed, HangUp, Offer, Speak, ToDevice, ToHomeserver
+from volly_fed.edge.presence import Presence
 from volly_fed.edge.submissions import Submissions
 from volly_fed.errors import RemoteError
 from volly_fed.names import DomainName, Fingerprint, MailboxId
@@ -34,42 +35,15 @@ from volly_fed.wire.messages import (
     Submitted,
     Welcome,
 )
+from volly_fed.wire.presence import Announce, Retract, Shown, Unwatch, Watch
+
+__all__ = ["Action", "Feed", "HangUp", "Offer", "Registry", "Role", "Speak", "ToDevice", "ToHomeserver"]
 
 _MAILBOX = slice(4, 36)
 """Where relay.envelope puts the mailbox: after the array's head, the version and the byte string's head."""
 _LINK_DOWN = "the homeserver is not reachable; claim again later"
-_IDLE = "nothing was claimed or submitted on this connection; connect again when there is a reason"
+_IDLE = "nothing was asked for on this connection; connect again when there is a reason"
 _UNPROVED = "the challenge was not answered in time; claim again"
-
-
-class ToDevice(NamedTuple):
-    """Send `message` on this connection."""
-
-    connection: int
-    message: Message
-
-
-class ToHomeserver(NamedTuple):
-    """Send `message` on the link to the homeserver."""
-
-    message: Message
-
-
-class HangUp(NamedTuple):
-    """End this connection, and tell the device why (`Registry.disconnect` is called as for any end)."""
-
-    connection: int
-    code: ErrorCode
-    text: str
-
-
-class Offer(NamedTuple):
-    """Offer these to the session's outbound stream: (key, envelope); later call `Registry.settled` with the keys."""
-
-    items: list[tuple[int, bytes]]
-
-
-Action: TypeAlias = ToDevice | ToHomeserver | HangUp | Offer
 
 
 class Role(enum.Enum):
@@ -78,6 +52,8 @@ class Role(enum.Enum):
     NEW = "welcomed, has asked for nothing"
     RECEIVES = "has claimed mailboxes"
     SUBMITS = "has handed over envelopes"
+    ANNOUNCES = "has announced that somebody is online"
+    WATCHES = "has asked who of a domain is online"
 
 
 @attrs.define(eq=False)
@@ -102,7 +78,7 @@ class _Connection:
     claims: dict[int, _Claim] = attrs.field(factory=dict, repr=False)
     """By the device's request number."""
     idle_since: float | None = None
-    """When `tick` saw first that it neither claims nor submits."""
+    """When `tick` saw first that it neither claims nor does anything else."""
 
 
 class Registry:
@@ -118,6 +94,7 @@ class Registry:
         self._last = 0
         self._link_up = False
         self.submissions = Submissions()
+        self.presence = Presence()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -142,7 +119,7 @@ class Registry:
     def disconnect(self, connection: int) -> list[Action]:
         """It is gone. The homeserver is told for each mailbox, unless another connection is about to hold it."""
         gone = self._connections.pop(connection, None)
-        actions: list[Action] = []
+        actions: list[Action] = self.presence.disconnect(connection)
         for claim in gone.claims.values() if gone else ():
             if claim.proved and not claim.held:
                 continue  # its answer is under way and decides what the homeserver is told
@@ -156,9 +133,9 @@ class Registry:
 
         Connections that have asked for nothing, claims without a proof. What is late is late by up to two calls.
         """
-        actions: list[Action] = []
+        actions: list[Action] = self.presence.tick(now)
         for number, state in self._connections.items():
-            if state.claims or state.role is Role.SUBMITS:
+            if state.claims or state.role is Role.SUBMITS or number in self.presence:
                 state.idle_since = None
             elif state.idle_since is None:
                 state.idle_since = now
@@ -175,12 +152,14 @@ class Registry:
         return actions
 
     def link_up(self) -> None:
-        """The session with the homeserver is established: claims can be passed on."""
+        """The session with the homeserver is established: claims can be passed on, and there is `next_owed`."""
         self._link_up = True
+        self.presence.link_up()
 
     def link_down(self) -> list[Action]:
         """It is lost, and every claim with it: devices are told to claim again. Submissions wait for the next one."""
         self._link_up = False
+        self.presence.link_down()
         ended = list(self._claims.values())
         for claim in ended:
             self._end(claim)
@@ -205,13 +184,19 @@ class Registry:
                 items, refused = self.submissions.take(connection, message.envelopes, now)
                 offer: list[Action] = [Offer(items)] if items else []
                 return offer + _submitted(connection, [], refused)
+            case Announce() | Retract():
+                _play(state, Role.ANNOUNCES)
+                return self.presence.receive_device(connection, message, now)
+            case Watch() | Unwatch():
+                _play(state, Role.WATCHES)
+                return self.presence.receive_device(connection, message, now)
             case Ping():
                 return [ToDevice(connection, Pong(token=message.token))]
             case _:
                 raise RemoteError(f"a device does not send {type(message).__name__}")
 
-    def receive_homeserver(self, message: Message) -> list[Action]:
-        """What follows from a message on the link that is not the session's own.
+    def receive_homeserver(self, message: Message, now: float = 0.0) -> list[Action]:
+        """What follows from a message on the link that is not the session's own; `now` is the wall clock.
 
         Raises RemoteError when the homeserver broke the protocol.
         """
@@ -224,6 +209,8 @@ class Registry:
                 return self._deliver(message)
             case Receipt():
                 return self._receipt(message)
+            case Shown() | Unwatch():
+                return self.presence.receive_homeserver(message, now)
             case _:
                 raise RemoteError(f"a homeserver does not send {type(message).__name__} to an edge")
 
@@ -350,7 +337,7 @@ class Registry:
 
 def _play(state: _Connection, role: Role) -> None:
     if state.role not in (Role.NEW, role):
-        raise RemoteError("a connection either receives or submits; note: open another one for the other")
+        raise RemoteError("a connection does one thing; note: open another one for each other thing")
     state.role = role
 
 

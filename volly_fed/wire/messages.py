@@ -5,7 +5,7 @@ Field 0 is the type. Unknown fields are ignored (receivers MUST), unknown types 
 Envelopes inside a batch stay byte strings: relaying never decodes and re-encodes them.
 """
 
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -26,6 +26,39 @@ from volly_fed.wire.fields import (
     text,
     uint,
 )
+from volly_fed.wire.message import Message
+from volly_fed.wire.presence import (
+    FILTER_ID_BYTES,
+    FILTER_KEY_BYTES,
+    TAG_BYTES,
+    Announce,
+    PresenceDelta,
+    PresenceRequest,
+    PresenceResume,
+    PresenceSnapshot,
+    PresenceWithdraw,
+    Retract,
+    Shown,
+    Unwatch,
+    Watch,
+)
+
+__all__ = [  # of other modules; they are messages like those that follow here
+    "FILTER_ID_BYTES",
+    "FILTER_KEY_BYTES",
+    "TAG_BYTES",
+    "Announce",
+    "Message",
+    "PresenceDelta",
+    "PresenceRequest",
+    "PresenceResume",
+    "PresenceSnapshot",
+    "PresenceWithdraw",
+    "Retract",
+    "Shown",
+    "Unwatch",
+    "Watch",
+]
 
 IDENTITY_KEY_BYTES = 1984
 IDENTITY_SIGNATURE_BYTES = 3373
@@ -35,8 +68,6 @@ STREAM_BYTES = 8
 ENVELOPE_ID_BYTES = 16
 DIGEST_BYTES = 32
 NONCE_BYTES = 32
-FILTER_KEY_BYTES = 32
-FILTER_ID_BYTES = 8
 
 Refusal: TypeAlias = tuple[int, ErrorCode, str]
 """(sequence number, code, text)."""
@@ -46,13 +77,6 @@ Outcome: TypeAlias = tuple[bytes, ErrorCode, str]
 _envelope_list = bstr_array(limit=limits.BATCH_ENVELOPES, item_limit=limits.MAX_ENVELOPE)
 _id_list = bstr_array(limit=limits.ACK_IDS, item_limit=ENVELOPE_ID_BYTES, size=ENVELOPE_ID_BYTES)
 _outcomes = array(record(bstr(size=ENVELOPE_ID_BYTES), error_code, text), limit=limits.REFUSALS_PER_ACK)
-
-
-@attrs.frozen
-class Message:
-    """What all message classes share."""
-
-    TYPE: ClassVar[MessageType]
 
 
 # --- handshake -----------------------------------------------------------------------------------------------------
@@ -277,58 +301,6 @@ class Deliver(Message):
 
     TYPE = MessageType.DELIVER
     envelopes: list[bytes] = field(1, _envelope_list)
-
-
-# --- presence ------------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class PresenceResume(Message):
-    """Says "I hold this filter of yours up to `sequence`"; answered by what came after it, or by another filter."""
-
-    TYPE = MessageType.PRESENCE_RESUME
-    filter: bytes = field(1, bstr(size=FILTER_ID_BYTES))
-    sequence: int = field(2, uint)
-
-
-@attrs.frozen(kw_only=True)
-class PresenceRequest(Message):
-    """Says "I hold no filter of yours, show me one"."""
-
-    TYPE = MessageType.PRESENCE_REQUEST
-
-
-@attrs.frozen(kw_only=True)
-class PresenceSnapshot(Message):
-    """A piece of a filter, its bytes from `offset` on, as it is at `sequence`; pieces come in order, none is left out.
-
-    `key` places tags in it, `size` is a FilterClass, from which follows how many bytes there are in all.
-    """
-
-    TYPE = MessageType.PRESENCE_SNAPSHOT
-    epoch: int = field(1, uint)
-    key: bytes = field(2, bstr(size=FILTER_KEY_BYTES), repr=False)
-    size: int = field(3, uint)
-    sequence: int = field(4, uint)
-    offset: int = field(5, uint)
-    bits: bytes = field(6, bstr(), repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class PresenceDelta(Message):
-    """The bits of a filter that change from `sequence` - 1 to `sequence` (presence.delta)."""
-
-    TYPE = MessageType.PRESENCE_DELTA
-    filter: bytes = field(1, bstr(size=FILTER_ID_BYTES))
-    sequence: int = field(2, uint)
-    changes: bytes = field(3, bstr(), repr=False)
-
-
-@attrs.frozen(kw_only=True)
-class PresenceWithdraw(Message):
-    """Says "forget what I have shown": nothing is shown any more."""
-
-    TYPE = MessageType.PRESENCE_WITHDRAW
 
 
 MESSAGES: dict[int, type[Message]] = {kind.TYPE: kind for kind in Message.__subclasses__()}

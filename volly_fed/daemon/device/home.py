@@ -1,15 +1,18 @@
-"""A device's folder: its keys, its contacts, its messages.
+"""A device's folder: its keys, its contacts, its messages, the presence keys.
 
-in: a path; out: a DeviceHome. Files: device.toml (keys), contacts (cards, one a line), device.db (messages), all 0600.
+in: a path; out: a DeviceHome. Files: device.toml (keys), contacts (cards, one a line), device.db (messages),
+presence.toml (our presence key and those of contacts), all 0600.
 Never: replaces keys that are there, or reads ones that others can read.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
 from volly_fed.client.contact import ContactBook, encode_contacts, parse_contacts
 from volly_fed.client.mailbox import DeviceKeys, encode_device, parse_device
+from volly_fed.client.presence import PresenceBook, encode_presence, parse_presence
 from volly_fed.daemon.device.store import DeviceStore
 from volly_fed.daemon.files import Creation, locked, read_private_text, write_text
 from volly_fed.errors import BadMessage, LocalError
@@ -19,6 +22,7 @@ from volly_fed.names import DomainName
 KEYS = "device.toml"
 CONTACTS = "contacts"
 MESSAGES = "device.db"
+PRESENCE = "presence.toml"
 _MISSING = "make a device first: `volly-fed device --home DIR card --domain DOMAIN`"
 
 
@@ -74,6 +78,33 @@ class DeviceHome:
         """Replace the contact book. Raises LocalError; the old one is then intact."""
         with locked(self.path):
             write_text(self.path / CONTACTS, encode_contacts(book))
+
+    def presence(self) -> PresenceBook | None:
+        """The presence keys; None when none were made. Raises LocalError."""
+        path = self.path / PRESENCE
+        if not path.exists():
+            return None
+        try:
+            return parse_presence(read_private_text(path, "file of presence keys"))
+        except BadMessage as error:
+            raise LocalError(f"{path}: {error}") from error
+
+    def change_presence(
+        self, change: Callable[[PresenceBook], PresenceBook], random: RandomSource, now: float
+    ) -> PresenceBook:
+        """Read the presence keys (made at first use), change them, store them: one process at a time.
+
+        Who is no contact any more is forgotten, and our key replaced if they have it, whatever `change` does; so a
+        crash between the two steps of a removal is made good by whoever comes next. Raises LocalError; the old file is
+        then intact.
+        """
+        with locked(self.path):
+            before = self.presence()
+            book = before or PresenceBook.generate(random, now)
+            after = change(book.kept_to(self.contacts(), random, now))
+            if after != before:
+                write_text(self.path / PRESENCE, encode_presence(after))
+        return after
 
     def messages(self) -> DeviceStore:
         """The store of messages, opened; the caller closes it. Raises StorageError."""

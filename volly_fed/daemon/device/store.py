@@ -15,11 +15,12 @@ import apsw
 from volly_fed import limits
 from volly_fed.client.card import card_bytes, card_from_bytes
 from volly_fed.client.inbox import InboxMessage
-from volly_fed.client.seal import Content
+from volly_fed.client.seal import content_from_payload, content_payload
 from volly_fed.errors import StorageError
 from volly_fed.names import Fingerprint
 
 _VERSION: Final = 1
+# `is_text` is the kind of content (client.seal); it was only that once, and its name is in files that exist
 _SCHEMA: Final = """
 CREATE TABLE known(key BLOB PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX known_since ON known(since);
@@ -102,21 +103,17 @@ class DeviceStore:
         if self._number("SELECT count(*) FROM inbox") >= limits.INBOX_MESSAGES:
             raise StorageError("too many messages wait to be taken; note: run `volly-fed device listen`")
         content = message.content
-        payload = content.data if content.text is None else content.text.encode()
+        kind, payload = content_payload(content)
         reply = card_bytes(content.reply) if content.reply is not None else b""
         database.execute(
             "INSERT INTO inbox(key, id, sender, sent_at, is_text, payload, reply) VALUES(?, ?, ?, ?, ?, ?, ?)",
-            (message.key, message.id, message.sender, content.sent_at, content.text is not None, payload, reply),
+            (message.key, message.id, message.sender, content.sent_at, kind, payload, reply),
         )
         return True
 
 
 def _message(row: tuple[Any, ...]) -> tuple[int, InboxMessage]:
-    number, key, envelope_id, sender, sent_at, is_text, payload, reply = row
-    content = Content(
-        sent_at=sent_at,
-        text=payload.decode() if is_text else None,
-        data=b"" if is_text else payload,
-        reply=card_from_bytes(reply) if reply else None,
-    )
+    number, key, envelope_id, sender, sent_at, kind, payload, reply = row
+    card = card_from_bytes(reply) if reply else None
+    content = content_from_payload(kind, payload, sent_at=sent_at, reply=card)
     return number, InboxMessage(key=key, id=envelope_id, sender=Fingerprint(sender), content=content)
