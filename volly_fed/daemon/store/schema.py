@@ -62,6 +62,9 @@ MIGRATIONS: Final = (
     DROP INDEX outbound_peer;
     CREATE INDEX outbound_peer ON outbound(peer, class);
     """,
+    """
+    CREATE TABLE presence(peer TEXT PRIMARY KEY, saved REAL NOT NULL, shown BLOB, viewed BLOB);
+    """,
 )
 """Script n brings a file from version n to n + 1.
 
