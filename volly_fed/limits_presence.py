@@ -20,14 +20,17 @@ RESTORE_HOLD: Final = 10.0
 # --- who watches ---------------------------------------------------------------------------------------------------
 WATCHED_PER_EDGE: Final = 4096
 """Domains; further ones are not answered."""
-WATCHED: Final = 8192
-"""Domains in all."""
 VIEW_BYTES: Final = 512 << 20
 """Filters of peers in memory; what a peer shows beyond it is not taken."""
 UNWATCHED_LINGER: Final = 10.0
 """So long a domain that nobody watches any more counts as watched: devices move from connection to connection."""
 STEPS_WAITING: Final = 64
 """Changes of one domain that wait for an edge; beyond it the whole filter is sent instead."""
+
+PROMPTS_PER_SECOND: Final = 1000
+"""Changes that leave at once, for all peers together; some 0.2 ms each. Beyond it they wait, and more go into one."""
+PROMPTS_AT_ONCE: Final = 200
+"""So many peers hear of a change with no wait at all, the last having been some time ago."""
 
 # --- the hub -------------------------------------------------------------------------------------------------------
 PRESENCE_SWEEP: Final = 10.0

@@ -42,9 +42,11 @@ async def test_a_record_lives_as_long_as_a_filter_and_is_deleted_then(tmp_path: 
         clock.now += 2
         assert await store.presence(B) == PresenceRecords()
         store.begin_keep_presence(C, PresenceRecords(b"shown"))
+        store.begin_forget_presence()
         assert await store._do(lambda d: d.execute("SELECT peer FROM presence").fetchall()) == [(C,)]
         clock.now -= 10 * LIFE  # what a clock that was set back left is no better
         store.begin_keep_presence(A, PresenceRecords(b"shown"))
+        store.begin_forget_presence()
         assert await store._do(lambda d: d.execute("SELECT peer FROM presence").fetchall()) == [(A,)]
 
 
@@ -55,5 +57,6 @@ async def test_there_are_no_more_records_than_peers(tmp_path: Path, monkeypatch:
         for name in (A, B, C):
             clock.now += 1
             store.begin_keep_presence(name, PresenceRecords(b"shown"))
+        store.begin_forget_presence()
         found = await store._do(lambda d: d.execute("SELECT peer FROM presence ORDER BY saved").fetchall())
         assert found == [(B,), (C,)]

@@ -40,6 +40,7 @@ from volly_fed.daemon.judge import Judge
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener, Plan
 from volly_fed.daemon.peers import Peers
+from volly_fed.daemon.presence_hub import PresenceHub
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
@@ -79,6 +80,7 @@ class Homeserver:
     judge: Judge = attrs.field(init=False)
     peers: Peers = attrs.field(init=False)
     edges: EdgeLinks = attrs.field(init=False)
+    presence: PresenceHub = attrs.field(init=False)
     intake: Intake = attrs.field(init=False)
     edge_door: EdgeDoor = attrs.field(init=False)
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
@@ -123,6 +125,7 @@ class Homeserver:
             nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
+            nursery.start_soon(self.presence.run)
             await nursery.start(self.peers.run)
             async with trio.open_nursery() as inbound:
                 await inbound.start(to_peers.serve, federation)
@@ -157,7 +160,10 @@ class Homeserver:
             cool_off=config.trust.cool_off,
             refusals=self.refusals,
         )
-        self.edges = EdgeLinks(domain=domain, enrolled=self._enrolled, store=store, log=self.log)
+        self.presence = PresenceHub(own=domain, store=store, policy=lambda: self.judge.policy)
+        self.edges = EdgeLinks(
+            domain=domain, enrolled=self._enrolled, store=store, log=self.log, presence=self.presence
+        )
         self.edge_door = EdgeDoor(self.edges)
         self.peers = Peers(
             own=domain,
@@ -166,7 +172,9 @@ class Homeserver:
             log=self.log,
             attempts=Attempts(store=store, cap=config.limits.backoff_cap),
             on_refused=self._refused,
+            presence=self.presence,
         )
+        self.presence.want_link = self.peers.want
         self.judge.accepted = self.peers.hold_to
         self.intake = Intake(
             domain=domain,
@@ -267,6 +275,7 @@ class Homeserver:
                 )
                 raise LocalError(f"nothing was reloaded: {error}{note}") from error
             self.judge.policy = self.intake.policy = files.policy
+            self.presence.judge_again()
             self._renew(files.credentials)
             ended = self.peers.judge_again(lambda domain: files.policy.level_of(domain)[0])
             ended += self.edges.revoke(files.enrolled)

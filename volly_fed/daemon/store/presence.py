@@ -37,7 +37,7 @@ class PresenceStore(StoreBase):
 
     async def presence(self, peer: DomainName) -> PresenceRecords:
         """What was kept last about `peer`, if it may still be of use. Raises StorageError."""
-        oldest = self._clock() - _LIFE
+        oldest = int(self._clock() - _LIFE)
 
         def run(database: apsw.Connection) -> PresenceRecords:
             rows = fetch(
@@ -49,13 +49,22 @@ class PresenceStore(StoreBase):
 
     def begin_keep_presence(self, peer: DomainName, records: PresenceRecords) -> None:
         """Have `records` take the place of what is kept about `peer`. Raises StorageError: the store is closed."""
-        now = self._clock()
+        now, nothing = self._clock(), records == PresenceRecords()
 
         def run(database: apsw.Connection) -> None:
-            if records == PresenceRecords():
+            if nothing:
                 database.execute("DELETE FROM presence WHERE peer = ?", (peer,))
             else:
                 database.execute(_KEEP, (peer, now, *records))
-                database.execute(_FORGET_SOME, (now - _LIFE, now + _LIFE, limits_presence.PRESENCE_RECORDS))
 
-        self._begin(run, grows=records != PresenceRecords())
+        self._begin(run, grows=not nothing)
+
+    def begin_forget_presence(self) -> None:
+        """Delete what is of no use any more. Raises StorageError: the store is closed."""
+        now = self._clock()
+        bindings = (now - _LIFE, now + _LIFE, limits_presence.PRESENCE_RECORDS)
+        self._begin(lambda database: _execute(database, _FORGET_SOME, bindings))
+
+
+def _execute(database: apsw.Connection, statement: str, bindings: tuple[float, ...]) -> None:
+    database.execute(statement, bindings)
