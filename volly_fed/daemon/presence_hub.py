@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import attrs
 import trio
@@ -20,7 +21,6 @@ from volly_fed.codepoints import TrustLevel
 from volly_fed.daemon.presence_peer import PresencePeer, Shared, Terms, Way
 from volly_fed.daemon.presence_watchers import EdgeWay, Watcher
 from volly_fed.daemon.store.presence import PresenceRecords
-from volly_fed.daemon.store.store import Store
 from volly_fed.errors import StorageError
 from volly_fed.names import DomainName
 from volly_fed.presence import Appeared, Changed, Gone, Pace, bounds, epoch_of
@@ -49,6 +49,22 @@ FROM_EDGES: frozenset[type[Message]] = frozenset({Announce, Retract, Watch, Unwa
 _RETRACT_EVERY = limits_presence.RETRACTED_AT_ONCE
 
 
+class Records(Protocol):
+    """What of the store is used (daemon.store.presence)."""
+
+    async def presence(self, peer: DomainName) -> PresenceRecords:
+        """What was kept last about `peer`."""
+        ...
+
+    def begin_keep_presence(self, peer: DomainName, records: PresenceRecords) -> None:
+        """Keep these instead."""
+        ...
+
+    def begin_forget_presence(self) -> None:
+        """Delete what is of no use any more."""
+        ...
+
+
 @attrs.frozen(kw_only=True)
 class PresenceStanding:
     """Numbers only: how it stands with one domain."""
@@ -67,7 +83,7 @@ class PresenceHub:
     """One per homeserver. `policy` gives the one that holds now, `clock` unix time."""
 
     own: DomainName
-    store: Store
+    store: Records
     policy: Callable[[], Policy]
     clock: Callable[[], float] = time.time
     want_link: Callable[[DomainName], None] = attrs.field(default=lambda _: None)

@@ -55,7 +55,7 @@ class Pacer:
     """When changes may leave that want to leave at once, all peers together."""
 
     def __init__(self) -> None:
-        self._full_at = 0.0
+        self._full_at = -math.inf
 
     def reserve(self, now: float) -> float:
         """The time of one more."""
@@ -98,7 +98,7 @@ class PresencePeer:
         self._shared = shared
         self._jitter = jitter
         self._scopes = self._reach()
-        self.show = self._new_show()
+        self.show = Show(pace=terms.pace, random=os.urandom, now=trio.current_time())
         self._record: bytes | None = None  # of what it was shown in the last run
         self._resume: PresenceResume | None = None  # waits until that record may be used
         self._question: Message | None = None
@@ -133,10 +133,7 @@ class PresencePeer:
 
     def _show_anew(self) -> None:
         if self.show.state in _ASLEEP:  # it is told nothing, and has no filter that it could go on with
-            connected = self.show.state is Showing.SILENT
-            self.show = self._new_show()
-            if connected:
-                self.show.connected()
+            self.show.expire()
         elif self._scopes:
             self._begin(trio.current_time())
         else:
@@ -263,7 +260,7 @@ class PresencePeer:
                 self._begin(now)
         elif self.show.epoch is not None and self._shared.clock() >= self._epoch_ends():
             if self.show.state in _ASLEEP:
-                self._show_anew()
+                self.show.expire()
             else:
                 self._begin(now)
 
@@ -288,9 +285,6 @@ class PresencePeer:
         if self.show.epoch is not None:
             times.append(now + max(0.0, self._epoch_ends() - self._shared.clock()))
         return min(times)
-
-    def _new_show(self) -> Show:
-        return Show(pace=self.terms.pace, random=os.urandom, now=trio.current_time())
 
     # --- the disk ---
 
