@@ -3,6 +3,7 @@
 Unix time is trio's, so that epochs pass as fast as a test wants them to.
 """
 
+import random
 from collections import Counter, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from volly_fed.daemon.presence_hub import FROM_PEERS, PresenceHub
 from volly_fed.daemon.presence_peer import PresencePeer
 from volly_fed.daemon.store.presence import PresenceRecords
 from volly_fed.errors import RemoteError
+from volly_fed.machine import RandomSource
 from volly_fed.names import DomainName
 from volly_fed.presence import View, bounds, epoch_of, presence_tag
 from volly_fed.trust.policy import Policy
@@ -64,10 +66,14 @@ class Side:
     wanted: list[DomainName] = attrs.field(factory=list)
     hub: PresenceHub = attrs.field(init=False)
     edges: int = 0
+    random: RandomSource = attrs.field(factory=lambda: random.Random(1).randbytes)
+    """Known, so that no stranger looks like somebody who is online in one run and not in the next."""
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["Side"]:
-        self.hub = PresenceHub(own=self.name, store=self.shelf, policy=lambda: self.policy, clock=clock)
+        self.hub = PresenceHub(
+            own=self.name, store=self.shelf, policy=lambda: self.policy, clock=clock, random=self.random
+        )
         self.hub.want_link = self.wanted.append
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self.hub.run)
@@ -86,12 +92,12 @@ class Side:
     @asynccontextmanager
     async def edge(self) -> AsyncIterator["Edge"]:
         self.edges += 1
-        edge = Edge(self, self.edges)
+        edge = Edge(self, self.hub, self.edges)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.hub.edge_up(edge.number, edge.way).run)
+            nursery.start_soon(edge.hub.edge_up(edge.number, edge.way).run)
             yield edge
             edge.way.over = True
-            self.hub.edge_down(edge.number)
+            edge.hub.edge_down(edge.number)
             nursery.cancel_scope.cancel()
 
 
@@ -126,13 +132,14 @@ class Edge:
     """An edge's link, and what its devices can see."""
 
     side: Side
+    hub: PresenceHub
     number: int
     way: EdgeEnd = attrs.field(factory=EdgeEnd)
     seen: int = 0
     views: dict[DomainName, View] = attrs.field(factory=dict)
 
     async def say(self, message: Message) -> None:
-        await self.side.hub.from_edge(self.number, parse_message(encode_message(message)))
+        await self.hub.from_edge(self.number, parse_message(encode_message(message)))
 
     async def watch(self, domain: DomainName) -> None:
         self.views[domain] = View()
@@ -241,22 +248,22 @@ class Wire:
 async def linked(a: Side, b: Side) -> AsyncIterator[Wire]:
     """A link between two running sides; at the end, or when a side does wrong, it is cut."""
     wire = Wire({a.name: End(), b.name: End()})
+    ways = ((a.name, a.hub, b.name, b.hub), (b.name, b.hub, a.name, a.hub))
     async with trio.open_nursery() as nursery:
-        for near, far in ((a, b), (b, a)):
-            level = near.policy.level_of(far.name).level
-            near.hub.connected(far.name, level, wire.ends[near.name])
-        for near, far in ((a, b), (b, a)):
-            nursery.start_soon(near.hub.serve, far.name, wire.ends[near.name])
-            nursery.start_soon(_carry, wire, near, far)
+        for name, hub, other, _ in ways:
+            hub.connected(other, hub.policy().level_of(other).level, wire.ends[name])
+        for name, hub, other, other_hub in ways:
+            nursery.start_soon(hub.serve, other, wire.ends[name])
+            nursery.start_soon(_carry, wire, name, other, other_hub)
         yield wire
-        for near, far in ((a, b), (b, a)):
-            wire.ends[near.name].over = True
-            near.hub.lost(far.name, wire.ends[near.name])
+        for name, hub, other, _ in ways:
+            wire.ends[name].over = True
+            hub.lost(other, wire.ends[name])
         nursery.cancel_scope.cancel()
 
 
-async def _carry(wire: Wire, near: Side, far: Side) -> None:
-    end = wire.ends[near.name]
+async def _carry(wire: Wire, name: DomainName, other: DomainName, hub: PresenceHub) -> None:
+    end = wire.ends[name]
     while True:
         while not end.out or end.held:
             await end.changed.wait()
@@ -264,7 +271,7 @@ async def _carry(wire: Wire, near: Side, far: Side) -> None:
         assert type(message) in FROM_PEERS
         await trio.lowlevel.checkpoint()
         try:
-            await far.hub.from_peer(near.name, wire.ends[far.name], parse_message(encode_message(message)))
+            await hub.from_peer(name, wire.ends[other], parse_message(encode_message(message)))
         except RemoteError as error:
             wire.ended.append(error.code)
             wire.cut.set()

@@ -7,6 +7,7 @@ link that is lost for a moment look like everybody going and coming.
 Our own domain is a peer like any other, over no link at all: its messages come back to us.
 """
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,7 @@ from volly_fed.daemon.presence_peer import PresencePeer, Shared, Terms, Way
 from volly_fed.daemon.presence_watchers import EdgeWay, Watcher
 from volly_fed.daemon.store.presence import PresenceRecords
 from volly_fed.errors import StorageError
+from volly_fed.machine import RandomSource
 from volly_fed.names import DomainName
 from volly_fed.presence import Appeared, Changed, Gone, Pace, bounds, epoch_of
 from volly_fed.presence.placement import filter_bytes, parse_class
@@ -86,6 +88,7 @@ class PresenceHub:
     store: Records
     policy: Callable[[], Policy]
     clock: Callable[[], float] = time.time
+    random: RandomSource = os.urandom
     want_link: Callable[[DomainName], None] = attrs.field(default=lambda _: None)
     """Is told that somebody watches a peer that has no link."""
     _roster: Roster = attrs.field(factory=Roster, init=False)
@@ -98,7 +101,7 @@ class PresenceHub:
 
     def __attrs_post_init__(self) -> None:
         restore_at = trio.current_time() + limits_presence.RESTORE_HOLD
-        self._shared = Shared(roster=self._roster, clock=self.clock, restore_at=restore_at)
+        self._shared = Shared(roster=self._roster, clock=self.clock, random=self.random, restore_at=restore_at)
 
     async def run(self) -> None:
         """Whatever time brings, and showing ourselves to our own edges; until cancelled."""
@@ -257,11 +260,11 @@ class PresenceHub:
                         watcher.show(peer.domain, PresenceWithdraw())
 
     def lost(self, domain: DomainName, way: Way) -> bool:
-        """The link is over. Whether it has brought what was asked for, and has done so for a while."""
+        """The link is over. Whether we have followed the peer on it for a while, as we wished to."""
         peer = self._peers.get(domain)
         if peer is None or peer.way is not way:
             return False
-        proved = peer.heard and trio.current_time() - peer.linked_at > limits_presence.PRESENCE_PROVED
+        proved = peer.follows and trio.current_time() - peer.linked_at > limits_presence.PRESENCE_PROVED
         peer.lost()
         self._keep(peer)
         return proved
@@ -279,7 +282,8 @@ class PresenceHub:
         """The policy has changed: what it takes away is gone at once."""
         for peer in self._peers.values():
             self._judge(peer, self._terms(peer.domain))
-            self._ask(peer)
+            if self._watched(peer):
+                self._ask(peer)
 
     def _judge(self, peer: PresencePeer, terms: Terms) -> None:
         if terms != peer.terms:

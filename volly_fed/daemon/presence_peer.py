@@ -6,7 +6,6 @@ on with a filter of the last run before devices have had time to come back.
 """
 
 import math
-import os
 import random
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from volly_fed import limits, limits_presence
 from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.daemon.store.presence import PresenceRecords
 from volly_fed.errors import BadMessage, RemoteError
+from volly_fed.machine import RandomSource
 from volly_fed.names import DomainName
 from volly_fed.presence import Appeared, Changed, Gone, Pace, Show, View, bounds, epoch_of, hear
 from volly_fed.presence.roster import Change, Reach, Roster, reach
@@ -70,6 +70,7 @@ class Shared:
 
     roster: Roster
     clock: Callable[[], float]
+    random: RandomSource
     restore_at: float
     pacer: Pacer = attrs.field(factory=Pacer)
 
@@ -90,15 +91,13 @@ class PresencePeer:
         self.loaded = False
         """Whether the records of the last run were read."""
         self.loading = trio.Lock()
-        self.heard = False
-        """On this link we were shown what we had asked for."""
         self.deaf = False
         """On this link we take nothing any more: there is no room for what it shows."""
         self.kept_at = trio.current_time()
         self._shared = shared
         self._jitter = jitter
         self._scopes = self._reach()
-        self.show = Show(pace=terms.pace, random=os.urandom, now=trio.current_time())
+        self.show = Show(pace=terms.pace, random=shared.random, now=trio.current_time())
         self._record: bytes | None = None  # of what it was shown in the last run
         self._resume: PresenceResume | None = None  # waits until that record may be used
         self._question: Message | None = None
@@ -113,6 +112,11 @@ class PresencePeer:
     def hears(self) -> bool:
         """The gate `hear`."""
         return hear(self.terms.level, self.domain).allowed
+
+    @property
+    def follows(self) -> bool:
+        """Whether we hold what the peer shows, and it tells us what changes."""
+        return self.view.state is Viewing.FOLLOWING
 
     def _reach(self) -> Reach:
         return reach(self.terms.level, self.domain)
@@ -153,7 +157,7 @@ class PresencePeer:
         """There is none any more."""
         if self.way is not None:
             self.away_since = trio.current_time()
-        self.way, self._resume, self._question, self.heard, self.deaf = None, None, None, False, False
+        self.way, self._resume, self._question, self.deaf = None, None, None, False
         self.show.lost()
         self.view.lost()
         self.wake()
@@ -171,9 +175,7 @@ class PresencePeer:
             self.wake()
         elif self.hears and not self.deaf:  # else it was on its way when that ended
             self.view.receive(message, self._shared.clock())
-        events = self.view.events()
-        self.heard = self.heard or bool(events)
-        return events
+        return self.view.events()
 
     def _requested(self, message: PresenceResume | PresenceRequest) -> None:
         if self._resume is not None and isinstance(message, PresenceResume):
@@ -181,8 +183,8 @@ class PresencePeer:
         self._resume = None
         if isinstance(message, PresenceRequest):
             self._record = None
-        if self._record is not None:
-            self._resume = message if isinstance(message, PresenceResume) else None
+        if self._record is not None and isinstance(message, PresenceResume):
+            self._resume = message
         else:
             self.show.receive(message, trio.current_time())
 
@@ -244,13 +246,14 @@ class PresencePeer:
 
     def _restore(self, now: float) -> None:
         """Go on with the filter of the last run, once devices have had time to come back."""
-        if self._record is None or self._resume is None or now < self._shared.restore_at:
+        if self._resume is None or (self._record is not None and now < self._shared.restore_at):
             return
         record, self._record = self._record, None
         resume, self._resume = self._resume, None
-        epoch = self._epoch()
-        with suppress(BadMessage):  # then it is sent another filter
-            self.show.restore(record, epoch, self._shared.roster.tags(epoch, self.domain, self._scopes))
+        if record is not None:
+            epoch = self._epoch()
+            with suppress(BadMessage):  # then it is sent another filter
+                self.show.restore(record, epoch, self._shared.roster.tags(epoch, self.domain, self._scopes))
         self.show.receive(resume, now)
 
     def _follow_epoch(self, now: float) -> None:
