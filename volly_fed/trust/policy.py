@@ -35,15 +35,15 @@ deny = []
 # With this list, everybody who is not in it is `none`; an empty list means nobody.
 # allow = ["friend.example", "*.corp.example"]
 
-[levels]
-# "friend.example" = "full"
-# "*.corp.example" = "metadata"
-
 # When a peer hears that somebody has come or gone: at once ("prompt"), by which it learns when, or
 # every two seconds, whether anybody has or not ("tick").
 # Unless it is named here, or below a suffix, "prompt" where its level is full, else "tick".
 [presence]
 # "friend.example" = "tick"
+
+[levels]
+# "friend.example" = "full"
+# "*.corp.example" = "metadata"
 """
 
 _KEYS = ("default", "deny", "allow", "levels", "presence")
