@@ -206,6 +206,7 @@ async def test_another_level_holds_at_once(
         filters = wire.ends[A].kinds()["PresenceSnapshot"]
         began = trio.current_time()
         a.use(after)
+        assert (wire.ends[A].sent[-1] == PresenceWithdraw()) is (after is NONE), "before the link can end"
         await quiet()
         assert {user.name for user in (ANN, bob) if at_b.sees(A, user)} == {user.name for user in seen}
         assert trio.current_time() == began

@@ -229,10 +229,10 @@ class PresenceHub:
     async def from_peer(self, domain: DomainName, way: Way, message: Message) -> None:
         """Take a message of FROM_PEERS. Raises RemoteError: the link is to end, and what the peer shows stays."""
         peer = self._peers.get(domain)
-        if peer is None or peer.way is not way:
-            return  # another link has taken over
+        if peer is None:
+            return
         await self._load(peer)
-        if peer.way is way:
+        if peer.way is way:  # else another link has taken over
             self.take(peer, message)
 
     def take(self, peer: PresencePeer, message: Message) -> None:
