@@ -105,7 +105,7 @@ async def home(site: Site, *names: DomainName) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def edge(port: int, name: DomainName = E1) -> AsyncIterator[Edge]:
+async def edge(port: int, name: DomainName = E1, *, wanted: DomainName = A) -> AsyncIterator[Edge]:
     linked, done = trio.Event(), trio.Event()
     found: list[Edge] = []
 
@@ -124,8 +124,8 @@ async def edge(port: int, name: DomainName = E1) -> AsyncIterator[Edge]:
         context=context(name),
         party=Party(name=name, key=material(name).identity),
         host="127.0.0.1",
-        wanted=A,
-        expected=frozenset({material(A).fingerprint}),
+        wanted=wanted,
+        expected=frozenset({material(wanted).fingerprint}),
         check_key=any_key,
         confirm=confirm,
         use=use,

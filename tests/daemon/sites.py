@@ -195,6 +195,7 @@ class Site:
                 nursery.start_soon(self.server.refusals.run)
                 await nursery.start(self.server.peers.run)
                 nursery.start_soon(self.server.edges.run)
+                nursery.start_soon(self.server.presence.run)
                 if listening:
                     nursery.start_soon(self.listener.serve, await self.open_port())
                 yield self

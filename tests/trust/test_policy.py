@@ -178,3 +178,39 @@ def test_the_last_rule_that_is_asked_is_the_one_that_decides(policy: Policy, dom
     keys = [rule.key for rule in asked]
     patterns = [f'levels."{pattern}"' for pattern in policy_module._patterns_for(domain)]
     assert keys == ["deny", "allow", *patterns, "default"][: len(keys)]
+
+
+@pytest.mark.parametrize(
+    ("domain", "pace"),
+    [
+        ("friend.example", "prompt"),  # by its level
+        ("other.example", "tick"),
+        ("a.corp.example", "prompt"),  # by the suffix, which says more than the level
+        ("x.corp.example", "tick"),  # by its name
+        ("shy.example", "tick"),
+        ("bad.example", "tick"),
+    ],
+)
+def test_when_a_peer_is_told_who_is_online(domain: str, pace: str) -> None:
+    policy = parse_policy(
+        {
+            "deny": ["bad.example"],
+            "levels": {"friend.example": "full", "shy.example": "full", "bad.example": "full"},
+            "presence": {"Shy.example.": "tick", "*.corp.example": "prompt", "x.corp.example": "tick"},
+        }
+    )
+    assert policy.pace_of(DomainName(domain)) == pace
+    assert parse_policy(tomllib.loads(policy_toml(policy))) == policy
+
+
+def test_mistakes_about_presence_are_all_told_with_their_keys() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_policy({"presence": {"a.example": "soon", "b.example": 2, "*": "tick", "A.example": "tick"}})
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        'presence."a.example"',
+        'presence."b.example"',
+        'presence."*"',
+        'presence."A.example"',
+    ]
+    with pytest.raises(ConfigError, match="presence: a table"):
+        parse_policy({"presence": "prompt"})

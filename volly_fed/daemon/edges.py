@@ -19,6 +19,7 @@ from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.edge_streams import EdgeStreams
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
+from volly_fed.daemon.presence_hub import FROM_EDGES, PresenceHub
 from volly_fed.daemon.store.store import Store
 from volly_fed.edge.claim import ClaimedMailbox
 from volly_fed.edge.claims import Action, Claims, Delete, Read, Register, Rejected, ToEdge
@@ -45,11 +46,8 @@ EXTRA: frozenset[type[Message]] = frozenset(
         wire.Release,
         wire.Receipt,
         wire.Deliver,
-        wire.Announce,
-        wire.Retract,
-        wire.Watch,
-        wire.Unwatch,
         wire.Shown,
+        *FROM_EDGES,
     }
 )
 """What passes on an edge link beside the stream of submissions."""
@@ -65,6 +63,7 @@ class EdgeLinks:
     enrolled: Callable[[], Iterable[tuple[DomainName, Fingerprint]]]
     store: Store
     log: Log
+    presence: PresenceHub
     intake: Intake = attrs.field(init=False)
     streams: EdgeStreams = attrs.field(factory=EdgeStreams, init=False)
     _claims: Claims = attrs.field(init=False)
@@ -110,17 +109,20 @@ class EdgeLinks:
                 former.link.drain(ErrorCode.REPLACED, "another link has taken over")
         self._claims.add_link(edge.number, connection.outcome.fingerprint)
         self._links[edge.number] = edge
+        watcher = self.presence.edge_up(edge.number, edge.link)
         self.log.edge_up(edge=name)
         end = End(ErrorCode.UNEXPECTED, "stopped")
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._dispatch, edge)
                 nursery.start_soon(self._read, edge)
+                nursery.start_soon(watcher.run)
                 end = await edge.link.run()
                 nursery.cancel_scope.cancel()
         finally:
             del self._links[edge.number]
             self._claims.remove_link(edge.number)
+            self.presence.edge_down(edge.number)
             self.log.edge_down(edge=name, code=end.code.name, reason=end.reason)
 
     async def run(self) -> None:
@@ -291,4 +293,7 @@ class _EdgeLink:
         """Never called: the stream to edges is empty."""
 
     async def other(self, message: Message) -> None:
-        await self.links.receive(self, message)
+        if type(message) in FROM_EDGES:
+            await self.links.presence.from_edge(self.number, message)
+        else:
+            await self.links.receive(self, message)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import trio
@@ -40,6 +40,7 @@ from volly_fed.daemon.judge import Judge
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener, Plan
 from volly_fed.daemon.peers import Peers
+from volly_fed.daemon.presence_hub import PresenceHub
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
@@ -54,7 +55,6 @@ from volly_fed.trust.continuity import parse_statement
 from volly_fed.trust.policy import Policy
 
 STORE = "store.db"
-LevelChanged: TypeAlias = Callable[[DomainName, TrustLevel, TrustLevel], None]
 
 
 def run(config_path: Path) -> None:
@@ -80,11 +80,10 @@ class Homeserver:
     judge: Judge = attrs.field(init=False)
     peers: Peers = attrs.field(init=False)
     edges: EdgeLinks = attrs.field(init=False)
+    presence: PresenceHub = attrs.field(init=False)
     intake: Intake = attrs.field(init=False)
     edge_door: EdgeDoor = attrs.field(init=False)
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
-    on_level_changed: LevelChanged = attrs.field(default=lambda *_: None, init=False)
-    """(domain, old, new) for each peer of late whose level a reload has changed: links have the new one already."""
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -126,6 +125,7 @@ class Homeserver:
             nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
+            nursery.start_soon(self.presence.run)
             await nursery.start(self.peers.run)
             async with trio.open_nursery() as inbound:
                 await inbound.start(to_peers.serve, federation)
@@ -160,7 +160,10 @@ class Homeserver:
             cool_off=config.trust.cool_off,
             refusals=self.refusals,
         )
-        self.edges = EdgeLinks(domain=domain, enrolled=self._enrolled, store=store, log=self.log)
+        self.presence = PresenceHub(own=domain, store=store, policy=lambda: self.judge.policy)
+        self.edges = EdgeLinks(
+            domain=domain, enrolled=self._enrolled, store=store, log=self.log, presence=self.presence
+        )
         self.edge_door = EdgeDoor(self.edges)
         self.peers = Peers(
             own=domain,
@@ -169,7 +172,9 @@ class Homeserver:
             log=self.log,
             attempts=Attempts(store=store, cap=config.limits.backoff_cap),
             on_refused=self._refused,
+            presence=self.presence,
         )
+        self.presence.want_link = self.peers.want
         self.judge.accepted = self.peers.hold_to
         self.intake = Intake(
             domain=domain,
@@ -288,13 +293,13 @@ class Homeserver:
     def _use_policy(self, policy: Policy) -> tuple[int, list[tuple[DomainName, TrustLevel, TrustLevel]]]:
         """Let `policy` hold everywhere, without a pause in between: how many links end, whose levels changed."""
         before, self.judge.policy, self.intake.policy = self.judge.policy, policy, policy
+        self.presence.judge_again()
         domains = self.peers.domains()
         ended = self.peers.judge_again(lambda domain: policy.level_of(domain).level)
         judged = [(domain, before.level_of(domain).level, policy.level_of(domain).level) for domain in domains]
         changed = [(domain, old, new) for domain, old, new in judged if old is not new]
         for domain, old, new in changed:
             self.log.level_changed(peer=domain, before=old, trust=new)
-            self.on_level_changed(domain, old, new)
         return ended, changed
 
     def _read_again(self) -> "_Files":

@@ -19,6 +19,7 @@ from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.daemon.peer import Peer
+from volly_fed.daemon.presence_hub import FROM_PEERS, PresenceHub
 from volly_fed.daemon.ration import Ration
 from volly_fed.daemon.renewal import Renewal
 from volly_fed.daemon.store.store import OutboundRow, Store
@@ -46,6 +47,7 @@ class Peers:
     on_refused: Callable[[list[int], list[tuple[int, ErrorCode, str]]], None]
     """(settled rows, refused ones with code and text)."""
     intake: Intake = attrs.field(init=False)
+    presence: PresenceHub
     _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
     _renewal: Renewal = attrs.field(init=False)
@@ -82,6 +84,11 @@ class Peers:
         peer.stored(keys, rows)
         peer.more_work()
 
+    def want(self, domain: DomainName) -> None:
+        """Somebody wants to hear of `domain` who is online there."""
+        if self.takes(domain):
+            self._want(self._peer(domain))
+
     async def converse(self, connection: Connection, level: TrustLevel) -> End | None:
         """Run the link over `connection`, whoever dialled it, until it ends; how it did, if there was one.
 
@@ -100,22 +107,26 @@ class Peers:
         if session is None:
             return None
         handler = _PeerHandler(peers=self, peer=peer)
-        link = peer.link = Link(connection.socket, session, handler)
+        link = peer.link = handler.link = Link(connection.socket, session, handler)
         peer.judged(level)
         peer.dialled_by_us = connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
         peer.renew_at, peer.renewing = self._renewal.first(peer, link, connection.took), False
         peer.changed()
         peer.ration.begin(link)
+        self.presence.connected(peer.domain, level, link)
         self._log_up(connection, level)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
                 nursery.start_soon(self._renewal.keep, peer, link)
                 nursery.start_soon(peer.ration.keep, link)
+                nursery.start_soon(self.presence.serve, peer.domain, link)
                 end = await link.run()
                 nursery.cancel_scope.cancel()
         finally:
+            if self.presence.lost(peer.domain, link):
+                peer.settle([])  # it has done what was wanted of it, which ends a back-off
             if peer.link is link:
                 peer.link = None
                 self._want(peer)
@@ -241,7 +252,7 @@ class Peers:
 
     def _owes(self, peer: Peer) -> bool:
         envelopes, _ = self.store.outbound_depth(peer.domain)
-        return bool(peer.unsettled) or envelopes > peer.deleting
+        return bool(peer.unsettled) or envelopes > peer.deleting or self.presence.wants(peer.domain)
 
     async def _is_due(self, peer: Peer) -> bool:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
@@ -270,7 +281,7 @@ class Peers:
             if simultaneous and by_us is not (self.own < peer.domain):
                 return None
             old.drain(ErrorCode.REPLACED, "another link has taken over")
-        return Session(peer.outbound, now=trio.current_time(), extra=frozenset({Refuse}))
+        return Session(peer.outbound, now=trio.current_time(), extra=FROM_PEERS | {Refuse})
 
     async def _feed(self, peer: Peer) -> None:
         """Offer what lies on the disk as the stream has room for it."""
@@ -338,12 +349,13 @@ class Peers:
         )
 
 
-@attrs.frozen(kw_only=True)
+@attrs.define(kw_only=True)
 class _PeerHandler:
     """What comes in on a peer's link; see `link.Handler`."""
 
     peers: Peers
     peer: Peer
+    link: Link[int] = attrs.field(init=False)
 
     async def opened(self, stream: bytes) -> Resumption:
         return await self.peers.store.cursor(self.peer.domain, stream)
@@ -361,4 +373,4 @@ class _PeerHandler:
     async def other(self, message: Message) -> None:
         if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
             raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
-        raise RemoteError(f"{type(message).__name__} does not belong on this link")
+        await self.peers.presence.from_peer(self.peer.domain, self.link, message)

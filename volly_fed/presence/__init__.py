@@ -1,6 +1,6 @@
 """Who is online, told to peers without naming anybody: Bloom filters of tags that only contacts can compute.
 
-tags       a tag, an epoch                              scope     the gates show and hear; which tag a peer sees
+tags       a tag, an epoch                              roster    who is online, and what each peer sees of it
 placement  where a tag's bits are                       delta     the bits that change, as bytes
 filter     a filter as its reader has it                snapshot  a filter in pieces
 counters   how many tags want each bit                  shown     the filter one peer is shown: tags and dummies
@@ -8,7 +8,6 @@ show       the showing side's machine                   view      the viewing si
 state      both as tables, and the viewing events       bounds    sizes, maxima and timers
 """
 
-from volly_fed.presence.scope import hear, tag_to_show
 from volly_fed.presence.show import Show
 from volly_fed.presence.state import Appeared, Changed, Gone, Pace
 from volly_fed.presence.tags import epoch_of, presence_tag
@@ -22,7 +21,5 @@ __all__ = [
     "Show",
     "View",
     "epoch_of",
-    "hear",
     "presence_tag",
-    "tag_to_show",
 ]

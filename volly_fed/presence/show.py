@@ -1,6 +1,6 @@
 """Showing our users to one peer: a filter when it asks, then what changes, paced.
 
-in: tags that come and go (who is shown is for the caller to decide: presence.scope), the peer's messages, time.
+in: tags that come and go (who is shown is for the caller to decide: trust.gates), the peer's messages, time.
 out: messages, one at a time; whether all tags are wanted; a record for the disk.
 Never: sends anything unasked, draws a filter for a peer that does not ask, or keeps tags: when another filter is needed
 (`wants_tags`), the caller gives all of them with `begin`.

@@ -28,6 +28,7 @@ from volly_fed.daemon.edges import EdgeLinks
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.metered import Metered
 from volly_fed.daemon.peers import Peers
+from volly_fed.daemon.presence_hub import PresenceHub
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.store.store import Store
 from volly_fed.daemon.websocket import Socket
@@ -93,7 +94,9 @@ class Server:
         domain = DOMAINS[name]
         self.store = store
         self._submitters = Submitters()
-        self.edges = EdgeLinks(domain=domain, enrolled=dict, store=store, log=log)
+        policy = Policy(default=TrustLevel.FULL)
+        presence = PresenceHub(own=domain, store=store, policy=lambda: policy)
+        self.edges = EdgeLinks(domain=domain, enrolled=dict, store=store, log=log, presence=presence)
         self.peers = Peers(
             own=domain,
             dialer=_WireDialer(name, dial),
@@ -101,11 +104,12 @@ class Server:
             log=log,
             attempts=Attempts(store=store, cap=_BACKOFF_CAP),
             on_refused=self._refused,
+            presence=presence,
         )
         self.peers.intake = self.edges.intake = Intake(
             domain=domain,
             store=store,
-            policy=Policy(default=TrustLevel.FULL),
+            policy=policy,
             limits=Limits(),
             may_queue=self.peers.takes,
             on_outbound=self.peers.enqueue,

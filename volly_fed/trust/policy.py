@@ -5,9 +5,9 @@ Order: deny, allow (where there is such a list), exact name, longest *.suffix, d
 Never: reads a file, or treats a name of ours differently from others.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import attrs
 
@@ -35,13 +35,23 @@ deny = []
 # With this list, everybody who is not in it is `none`; an empty list means nobody.
 # allow = ["friend.example", "*.corp.example"]
 
+# When a peer hears that somebody has come or gone: at once ("prompt"), by which it learns when, or
+# every two seconds, whether anybody has or not ("tick").
+# Unless it is named here, or below a suffix, "prompt" where its level is full, else "tick".
+[presence]
+# "friend.example" = "tick"
+
 [levels]
 # "friend.example" = "full"
 # "*.corp.example" = "metadata"
 """
 
-_KEYS = ("default", "deny", "allow", "levels")
+_KEYS = ("default", "deny", "allow", "levels", "presence")
+PACES = ("prompt", "tick")
 _LEVELS = ", ".join(f'"{level}"' for level in TrustLevel)
+
+
+T = TypeVar("T")
 
 
 class Ruling(NamedTuple):
@@ -63,6 +73,10 @@ def _read_only(levels: Mapping[str, TrustLevel]) -> Mapping[str, TrustLevel]:
     return MappingProxyType(dict(levels))
 
 
+def _read_only_paces(paces: Mapping[str, str]) -> Mapping[str, str]:
+    return MappingProxyType(dict(paces))
+
+
 @attrs.frozen(kw_only=True)
 class Policy:
     """Who is trusted how far. Patterns are canonical: a domain name, or `*.` and a domain name."""
@@ -71,6 +85,8 @@ class Policy:
     deny: frozenset[str] = frozenset()
     allow: frozenset[str] | None = None
     levels: Mapping[str, TrustLevel] = attrs.field(factory=dict, converter=_read_only)
+    presence: Mapping[str, str] = attrs.field(factory=dict, converter=_read_only_paces)
+    """Pattern -> one of PACES."""
 
     def level_of(self, domain: DomainName) -> Ruling:
         """The level of `domain` and the rule it follows from. Every domain has one; nothing is raised."""
@@ -109,6 +125,11 @@ class Policy:
             yield Consideration(f'levels."{pattern}"', level is not None, why)
         yield Consideration("default", True, f'= "{self.default}"')
 
+    def pace_of(self, domain: DomainName) -> str:
+        """When `domain` is told who has come or gone, one of PACES: by exact name, longest suffix, or level."""
+        named = next((self.presence[pattern] for pattern in _patterns_for(domain) if pattern in self.presence), None)
+        return named or ("prompt" if self.level_of(domain).level is TrustLevel.FULL else "tick")
+
 
 def parse_pattern(text: str) -> str:
     """`text` as a canonical pattern: a domain name, or `*.` and a domain name. Raises BadName."""
@@ -130,7 +151,8 @@ def parse_policy(tables: Mapping[str, object]) -> Policy:
         default=_level("default", tables.get("default", TrustLevel.SELECTIVE), problems),
         deny=_names("deny", tables.get("deny", []), problems),
         allow=_names("allow", tables["allow"], problems) if "allow" in tables else None,
-        levels=_level_table(tables.get("levels", {}), problems),
+        levels=_table("levels", tables.get("levels", {}), _level, problems),
+        presence=_table("presence", tables.get("presence", {}), _pace, problems),
     )
     if problems:
         raise ConfigError(problems)
@@ -142,7 +164,8 @@ def policy_toml(policy: Policy) -> str:
     lines = [f'default = "{policy.default}"', f"deny = {_toml_list(policy.deny)}"]
     if policy.allow is not None:
         lines.append(f"allow = {_toml_list(policy.allow)}")
-    lines += ["", "[levels]", *(f'"{name}" = "{level}"' for name, level in sorted(policy.levels.items()))]
+    for key, table in (("levels", policy.levels), ("presence", policy.presence)):
+        lines += ["", f"[{key}]", *(f'"{name}" = "{value}"' for name, value in sorted(table.items()))]
     return "\n".join(lines) + "\n"
 
 
@@ -191,16 +214,22 @@ def _names(key: str, value: object, problems: list[str]) -> frozenset[str]:
     return frozenset(pattern for pattern in found if pattern is not None)
 
 
-def _level_table(value: object, problems: list[str]) -> dict[str, TrustLevel]:
+def _pace(key: str, value: object, problems: list[str]) -> str:
+    if value not in PACES:
+        problems.append(f'{key}: when presence is told is "prompt" or "tick"')
+    return str(value)
+
+
+def _table(name: str, value: object, parse: Callable[[str, object, list[str]], T], problems: list[str]) -> dict[str, T]:
     if not isinstance(value, Mapping):
-        problems.append('levels: a table is wanted, with lines such as "friend.example" = "full"')
+        problems.append(f'{name}: a table is wanted, with lines such as "friend.example" = …')
         return {}
-    table: dict[str, TrustLevel] = {}
-    for text, level in value.items():
-        key = f'levels."{text}"'
+    table: dict[str, T] = {}
+    for text, item in value.items():
+        key = f'{name}."{text}"'
         pattern = _pattern(key, text, problems)
         if pattern in table:
             problems.append(f"{key}: this name stands here twice, in different spellings")
         elif pattern is not None:
-            table[pattern] = _level(key, level, problems)
+            table[pattern] = parse(key, item, problems)
     return table

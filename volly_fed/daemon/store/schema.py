@@ -83,6 +83,9 @@ MIGRATIONS: Final = (
     CREATE INDEX inbound_owner ON inbound(owner, class);
     CREATE TABLE inbound_gone(row INTEGER PRIMARY KEY, last INTEGER NOT NULL, bytes INTEGER NOT NULL);
     """,
+    """
+    CREATE TABLE presence(peer TEXT PRIMARY KEY, saved REAL NOT NULL, shown BLOB, viewed BLOB);
+    """,
 )
 """Script n brings a file from version n to n + 1.
 
