@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-import apsw
 import pytest
 
+from volly_fed.daemon.store.store import InboundRow, OutboundRow, Store
+from volly_fed.names import DomainName, MailboxId
 from volly_fed.testing.process_sample import Sample
 from volly_fed.testnet.chaos import Held, _more, left_over
 from volly_fed.testnet.chaos_net import _moved
@@ -28,14 +29,17 @@ def test_a_leak_is_found(now: Held, leaks: bool) -> None:
     assert bool(_more({"a.test": REST, "b.test": REST}, {"a.test": now, "b.test": REST})) is leaks
 
 
-def test_what_is_left_in_a_store_is_found(tmp_path: Path) -> None:
-    database = apsw.Connection(str(tmp_path / "store.db"))
-    for table in ("outbound", "inbound"):
-        database.execute(f"CREATE TABLE {table}(expiry INTEGER)")
-    database.execute("INSERT INTO outbound VALUES(50), (150), (250)")
-    database.close()
-    assert left_over(tmp_path / "store.db", 100.0) == {"outbound": 2}
-    assert left_over(tmp_path / "store.db", 300.0) == {}
+async def test_what_is_left_in_a_store_is_found(tmp_path: Path) -> None:
+    path, box = tmp_path / "store.db", MailboxId(bytes(32))
+    rows = [OutboundRow(bytes([expiry]) * 16, expiry, 1, b"frame") for expiry in (50, 150, 250)]
+    async with Store.open(path, clock=lambda: 10.0) as store:
+        await store.enqueue_outbound(DomainName("b.test"), rows)
+        await store.put_mailbox(box, b"", 10.0)
+        keys = await store.store_inbound([InboundRow(box, *row) for row in rows])
+        await store.delete_inbound([key for key in keys[1:2] if key is not None])
+    assert left_over(path, 40.0) == {"outbound": 3, "inbound": 2}
+    assert left_over(path, 200.0) == {"outbound": 1, "inbound": 1}
+    assert left_over(path, 300.0) == {}
 
 
 def growing(*, kib: int = 0, files: int = 0) -> list[tuple[float, Sample]]:

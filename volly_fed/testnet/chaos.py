@@ -7,6 +7,7 @@ Never: leaves a process or a folder behind.
 """
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ import apsw
 import attrs
 import trio
 
+from volly_fed.daemon.store.chunks import INBOUND, OUTBOUND, read
 from volly_fed.testing.chaos_ledger import Ledger, Violation
 from volly_fed.testing.chaos_plan import CLOCK_WRONG, make_plan
 from volly_fed.testing.log_watch import unexpected
@@ -250,14 +252,14 @@ def _samples(net: ChaosNet) -> dict[str, Sample]:
 
 
 def left_over(store: Path, now: float) -> dict[str, int]:
-    """Rows of envelopes that are not expired at `now`, by table, of a database that no process has open."""
+    """Envelopes that are not expired at `now`, by table, of a database that no process has open."""
     database = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         found = {}
-        for table in ("outbound", "inbound"):
-            query = f"SELECT count(*) FROM {table} WHERE expiry > ?"  # noqa: S608 - one of two words
-            ((count,),) = list(database.execute(query, (int(now),)))
-            found[table] = int(count)
+        for name, table in (("outbound", OUTBOUND), ("inbound", INBOUND)):
+            query = f"SELECT row, last, heads, frames FROM {name} WHERE last > ? ORDER BY row"  # noqa: S608 - one of two words
+            stored = read(database, table, query, (0,), sys.maxsize, sys.maxsize)
+            found[name] = sum(one.expiry > now for one in stored)
     finally:
         database.close()
-    return {table: count for table, count in found.items() if count}
+    return {name: count for name, count in found.items() if count}

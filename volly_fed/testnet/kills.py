@@ -9,6 +9,7 @@ Never: leaves a process or a folder behind.
 import shutil
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -126,7 +127,13 @@ class Kills:
             while recipients and all(x.last_heard <= since for x in recipients):  # noqa: ASYNC110 - the same
                 await trio.sleep(LOOK)
             return bool(recipients)
-        self.ledger.note("stuck", f"nothing was delivered for {DELIVERS_WITHIN:.0f} s after {since:.1f} s")
+        waiting = Counter(letter.recipient for letter in self.ledger.waiting(self.now()))
+        who = ", ".join(
+            f"{x.name} at its edge {x.edge}, last heard of at {x.last_heard:.1f} s, {waiting[x.name]} letters wait"
+            for x in recipients
+        )
+        self.ledger.note("stuck", f"nothing was delivered for {DELIVERS_WITHIN:.0f} s after {since:.1f} s: {who}")
+        self.tell(str(self.ledger.found[-1]))
         return False
 
     async def _drain(self, load: Load) -> None:
