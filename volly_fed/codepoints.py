@@ -115,6 +115,11 @@ class MessageType(enum.IntEnum):
     ACKNOWLEDGE = 0x25
     RELEASE = 0x26
     RECEIPT = 0x27
+    ANNOUNCE = 0x28
+    RETRACT = 0x29
+    WATCH = 0x2A
+    UNWATCH = 0x2B
+    SHOWN = 0x2C
     WELCOME = 0x40
     SUBMIT = 0x41
     SUBMITTED = 0x42

@@ -37,6 +37,9 @@ DIGEST_BYTES = 32
 NONCE_BYTES = 32
 FILTER_KEY_BYTES = 32
 FILTER_ID_BYTES = 8
+TAG_BYTES = 16
+ANNOUNCED_SCOPES = 64
+"""Scopes of one user: contacts beyond them are reached by "*"."""
 
 Refusal: TypeAlias = tuple[int, ErrorCode, str]
 """(sequence number, code, text)."""
@@ -329,6 +332,58 @@ class PresenceWithdraw(Message):
     """Says "forget what I have shown": nothing is shown any more."""
 
     TYPE = MessageType.PRESENCE_WITHDRAW
+
+
+# --- presence, between device, edge and homeserver -----------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Announce(Message):
+    """Says "this user is online, with these tags in `epoch`": (scope, tag) each, a domain or "*" as the scope.
+
+    `number` is the edge's for the connection it comes from, or 0 on that connection. What the same number has announced
+    for the same epoch before is replaced; of two epochs, this one and the next, all is kept.
+    """
+
+    TYPE = MessageType.ANNOUNCE
+    number: int = field(1, uint, default=0)
+    epoch: int = field(2, uint)
+    tags: tuple[tuple[str, bytes], ...] = field(
+        3, array(record(text, bstr(size=TAG_BYTES)), limit=ANNOUNCED_SCOPES), repr=False
+    )
+
+
+@attrs.frozen(kw_only=True)
+class Retract(Message):
+    """Says "what `number` has announced holds no longer"."""
+
+    TYPE = MessageType.RETRACT
+    number: int = field(1, uint, default=0)
+
+
+@attrs.frozen(kw_only=True)
+class Watch(Message):
+    """Asks for what `domain` shows, now and as it changes; answered by Shown, at once or when there is something."""
+
+    TYPE = MessageType.WATCH
+    domain: DomainName = field(1, domain)
+
+
+@attrs.frozen(kw_only=True)
+class Unwatch(Message):
+    """Says "no more of that"."""
+
+    TYPE = MessageType.UNWATCH
+    domain: DomainName = field(1, domain)
+
+
+@attrs.frozen(kw_only=True)
+class Shown(Message):
+    """What `domain` shows: `message` is an encoded PresenceSnapshot, PresenceDelta or PresenceWithdraw, in order."""
+
+    TYPE = MessageType.SHOWN
+    domain: DomainName = field(1, domain)
+    message: bytes = field(2, bstr(), repr=False)
 
 
 MESSAGES: dict[int, type[Message]] = {kind.TYPE: kind for kind in Message.__subclasses__()}
