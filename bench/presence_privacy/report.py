@@ -1,0 +1,71 @@
+"""Figures with their intervals and goals, as a table and as JSON.
+
+in: estimates; out: a verdict for each that has a goal, and text.
+"""
+
+import enum
+from typing import Any
+
+import attrs
+
+from bench.presence_privacy.chance import CONFIDENCE, Estimate
+
+
+class Goal(enum.StrEnum):
+    """What an estimate is held to."""
+
+    NOTHING = "nothing"
+    """An advantage or a correlation of 0 lies within the interval, and the interval within the bound."""
+    SUCCESS = "≥ 95 %"
+    """The attack on unkeyed filters must succeed."""
+    EVERYBODY = "all"
+    """It must find everybody."""
+    SAID = "-"
+    """There is none: the figure is to be read."""
+
+
+@attrs.frozen
+class Figure:
+    """One line."""
+
+    group: str
+    name: str
+    estimate: Estimate
+    goal: Goal
+    bound: float = 0.1
+    """Wider than that, an interval around 0 would say only that there were too few samples."""
+
+    @property
+    def met(self) -> bool:
+        """Whether the goal is, if there is one."""
+        found = self.estimate
+        if self.goal is Goal.NOTHING:
+            return bool(-self.bound <= found.low <= 0 <= found.high <= self.bound)
+        if self.goal is Goal.SUCCESS:
+            return bool(found.value >= 0.95)
+        return self.goal is not Goal.EVERYBODY or bool(found.value == 1.0)
+
+
+def table(figures: list[Figure]) -> str:
+    """For people."""
+    lines, group = [], ""
+    for figure in figures:
+        if figure.group != group:
+            group = figure.group
+            lines += ["", f"{group:60} {'value':>8}   {CONFIDENCE:.1%} interval    samples  goal"]
+        found = figure.estimate
+        verdict = "" if figure.goal is Goal.SAID else f"{figure.goal.value}: {'met' if figure.met else 'MISSED'}"
+        span = f"{found.low:+8.4f} … {found.high:+8.4f}"
+        lines.append(f"  {figure.name:58} {found.value:+8.4f}  {span} {found.samples:9,}  {verdict or '-'}")
+    return "\n".join(lines[1:])
+
+
+def as_json(figures: list[Figure], settings: dict[str, Any]) -> dict[str, Any]:
+    """For programs."""
+    return {
+        "settings": settings | {"confidence": CONFIDENCE},
+        "figures": [
+            {"group": f.group, "name": f.name, "goal": f.goal.value, "met": f.met} | attrs.asdict(f.estimate)
+            for f in figures
+        ],
+    }
