@@ -87,9 +87,10 @@ def crowds(number: int, chance: Chance) -> tuple[Floats, list[Epoch]]:
 def after_absence(world: World, peer: Peer) -> Estimate:
     """How many came and went while the peer was away on purpose, from the first delta when it is back."""
     truth, told = [], []
-    for (_, _, changes), epoch in zip(world.by_epoch(), peer.epochs, strict=True):
-        since, until = epoch.began + AWAY_FROM, epoch.began + AWAY_TO
-        first = next((step for step in epoch.steps if step.when >= until), None)
+    for number, _, changes in world.by_epoch():
+        since, until = number * bounds.EPOCH + AWAY_FROM, number * bounds.EPOCH + AWAY_TO
+        later = [step for epoch in peer.epochs if epoch.number == number for step in epoch.steps if step.when >= until]
+        first = later[0] if later else None
         truth.append(sum(since <= when < until for when, _, _ in changes))
         told.append(len(first.risen) + first.fallen if first else 0)
     return correlation(np.array(told, dtype=float), np.array(truth, dtype=float))

@@ -78,7 +78,11 @@ class Peer:
     def _appeared(self, event: Appeared, now: float) -> None:
         assert self.view.filter is not None
         placement: Placement = self.view.filter.placement
-        self._bits = np.unpackbits(np.frombuffer(event.bits, dtype=np.uint8), bitorder="little").astype(np.bool_)
+        bits = np.unpackbits(np.frombuffer(event.bits, dtype=np.uint8), bitorder="little").astype(np.bool_)
+        if self.epochs and self.epochs[-1].first.placement.key == placement.key:  # then it is the former, and changes
+            self._flip(np.flatnonzero(bits != self._bits), len(event.bits), now)
+            return
+        self._bits = bits
         self._first = self._bits.copy()
         self._since = np.full(len(self._bits), -1)
         self.epochs.append(Epoch(event.epoch, now, Filter.from_bytes(placement, event.bits)))
@@ -89,7 +93,10 @@ class Peer:
 
     def _changed(self, event: Changed, now: float) -> None:
         epoch = self.epochs[-1]
-        places = parse_delta(event.changes, filter_bits(epoch.first.placement.size))
+        self._flip(parse_delta(event.changes, filter_bits(epoch.first.placement.size)), len(event.changes), now)
+
+    def _flip(self, places: Positions, size: int, now: float) -> None:
+        epoch = self.epochs[-1]
         was = self._bits[places]
         risen, fallen = places[~was], places[was]
         self._bits[places] = ~was
@@ -100,7 +107,7 @@ class Peer:
             epoch.visits += [(epoch.steps[n].when, now) for n in numbers[counts > 1].tolist()]
         self._first[fallen] = False
         epoch.lasting = float(np.count_nonzero(self._first)) / epoch.first.ones
-        epoch.steps.append(Step(now, len(event.changes), risen, len(fallen), int(np.count_nonzero(births < 0))))
+        epoch.steps.append(Step(now, size, risen, len(fallen), int(np.count_nonzero(births < 0))))
         self._look(now)
 
     def _look(self, now: float) -> None:
