@@ -103,7 +103,8 @@ def against(
     """Our filters. What may not be known though changes leave at once: who; what then shows: that something happens."""
     timing = Goal.NOTHING if pace is Pace.TICK else Goal.SAID
     learnt = moments.learn(other, known)
-    seen = moments.evidence(peer, learnt, pace)
+    seen, other_seen = (moments.evidence(each, learnt, pace) for each in (peer, known))
+    counted = moments.counted(world, peer, seen, other, known, other_seen, chance)
     online, others = names.dictionary(world, peer)
     by_bits, by_stay = names.linked(world, peer, moments.weigh(peer, learnt), chance)
     crowd = numbers.population(
@@ -117,7 +118,7 @@ def against(
         Figure(group, "which of two came before, by the bits", by_bits, Goal.NOTHING),
         Figure(group, "which of two came before, by their stay", by_stay, timing),
         Figure(group, "visits within an epoch found and dated", moments.found_visits(world, seen, chance), timing),
-        Figure(group, "how many come and go in five minutes", moments.counted(world, seen, chance), timing, 0.5),
+        Figure(group, "how many come and go in five minutes", counted, timing, 0.5),
         Figure(group, "which of two came, their habits being known", moments.who_came(world, seen, chance), timing),
     ]
 

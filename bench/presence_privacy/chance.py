@@ -1,6 +1,7 @@
-"""Confidence intervals for what an attacker achieves. All of them have CONFIDENCE, so that a run has few false alarms.
+"""Confidence intervals for what an attacker achieves, and how it learns from another day.
 
-in: counts, pairs of samples, a source of chance; out: estimate and interval.
+in: counts, pairs of samples, a source of chance; out: estimates with intervals, and fits. Intervals have CONFIDENCE:
+enough that a run has few false alarms.
 """
 
 import math
@@ -15,6 +16,8 @@ _Z = 3.2905
 """Standard deviations for it, both sides."""
 _RESAMPLES = 10_000
 _HALVINGS = 40
+_STEADY = 1.0
+"""Ridge: keeps a feature that says nothing from being believed."""
 
 
 @attrs.frozen
@@ -80,6 +83,16 @@ def block_correlation(one: Floats, other: Floats, chance: np.random.Generator) -
     half = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, (half, 1 - half)).tolist()
     return Estimate(_pearson(one.ravel(), other.ravel()), low, high, one.size, "bootstrap of epochs")
+
+
+def fit(known: Floats, truth: Floats, asked: Floats) -> Floats:
+    """What the truth would be for the features `asked`, by a linear fit to those of which it is known."""
+    middle, width = known.mean(axis=0), known.std(axis=0)
+    width[width == 0] = np.inf
+    scaled = (known - middle) / width
+    slope = np.linalg.solve(scaled.T @ scaled + _STEADY * np.eye(scaled.shape[1]), scaled.T @ (truth - truth.mean()))
+    found: Floats = truth.mean() + (asked - middle) / width @ slope
+    return found
 
 
 def _pearson(one: Floats, other: Floats) -> float:

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.presence_privacy.chance import Estimate, Floats, block_correlation, share
+from bench.presence_privacy.chance import Estimate, Floats, block_correlation, fit, share
 from bench.presence_privacy.seen import Peer
 from bench.presence_privacy.world import LATE, LONGER, Chance, World
 from volly_fed.presence import Pace, bounds
@@ -107,13 +107,41 @@ def found_visits(world: World, seen: Evidence, chance: Chance) -> Estimate:
     return share(int(found.sum()), len(sessions)).minus(float(by_chance.mean()) if len(sessions) else 0.0)
 
 
-def counted(world: World, seen: Evidence, chance: Chance) -> Estimate:
-    """How many come and go in each five minutes."""
-    edges = np.arange(world.begin, world.end + 1, WINDOW)
-    truth, _ = np.histogram([when for when, user, _ in world.changes if not world.contact[user]], edges)
-    told, _ = np.histogram(seen.moments, edges, weights=seen.sure)
-    rows = (len(world.epochs), -1)
-    return block_correlation(told.reshape(rows).astype(float), truth.reshape(rows).astype(float), chance)
+def counted(
+    world: World, peer: Peer, seen: Evidence, other: World, other_peer: Peer, other_seen: Evidence, chance: Chance
+) -> Estimate:
+    """How many come and go in each five minutes: what a fit to the other day makes of this one."""
+    asked, known = (_by_window(*day) for day in ((world, peer, seen), (other, other_peer, other_seen)))
+    truth, learnt = (_changes(each) for each in (world, other))
+    told = fit(known, learnt.ravel(), asked).reshape(truth.shape)
+    return block_correlation(told, truth, chance)
+
+
+def _windows(world: World) -> Floats:
+    return np.arange(world.begin, world.end + 1, WINDOW)
+
+
+def _changes(world: World) -> Floats:
+    """Of users it does not know; a row for each epoch."""
+    moments = [when for when, user, _ in world.changes if not world.contact[user]]
+    found: Floats = np.histogram(moments, _windows(world))[0].reshape(len(world.epochs), -1).astype(float)
+    return found
+
+
+def _by_window(world: World, peer: Peer, seen: Evidence) -> Floats:
+    """What could depend on it: moments, visits by their length as they begin and end, old bits, all bits."""
+    edges, few = _windows(world), _AGES[::3]
+    steps = [step for epoch in peer.epochs for step in epoch.steps]
+    times = np.array([step.when for step in steps])
+    old = np.array([step.fallen_old for step in steps])
+    both = np.array([len(step.risen) + step.fallen for step in steps])
+    stay = seen.visits[:, 1] - seen.visits[:, 0]
+    parts = [np.histogram(seen.moments, edges, weights=seen.sure)[0][:, None]]
+    parts += [np.histogram2d(seen.visits[:, end], stay, (edges, few))[0] for end in (0, 1)]
+    parts += [np.histogram(times, edges, weights=bits)[0][:, None] for bits in (old, both)]
+    found: Floats = np.concatenate(parts, axis=1).reshape(len(world.epochs), -1, 2 * len(few) + 1)
+    found -= found.mean(axis=0)  # what an epoch's age does, everybody knows
+    return found.reshape(len(edges) - 1, -1)
 
 
 def who_came(world: World, seen: Evidence, chance: Chance) -> Estimate:

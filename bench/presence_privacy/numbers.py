@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.presence_privacy.chance import Estimate, Floats, correlation
+from bench.presence_privacy.chance import Estimate, Floats, correlation, fit
 from bench.presence_privacy.seen import AWAY_FROM, AWAY_TO, Epoch, Peer, connect, pump
 from bench.presence_privacy.world import FIRST_EPOCH, Chance, World
 from volly_fed.codepoints import FilterClass
@@ -16,8 +16,6 @@ from volly_fed.presence import Pace, Show, bounds
 from volly_fed.presence.shown import Shown
 from volly_fed.presence.tags import TAG_BYTES
 
-_STEADY = 1.0
-"""Ridge: keeps a feature that says nothing from being believed."""
 _LONG = 1200.0
 """Seconds: visits this long are few users' and may be dummies that have had their time."""
 _LARGEST = int(bounds.ROOM * bounds.CAPACITY[FilterClass.TAGS_4K])
@@ -50,12 +48,7 @@ def features(epoch: Epoch) -> list[float]:
 def population(online: Floats, seen: Sequence[Epoch], other_online: Floats, other_seen: Sequence[Epoch]) -> Estimate:
     """What a fit to the other day makes of this one, against the truth."""
     rows, others = np.array([features(e) for e in seen]), np.array([features(e) for e in other_seen])
-    middle, width = others.mean(axis=0), others.std(axis=0)
-    width[width == 0] = np.inf
-    known, asked = (others - middle) / width, (rows - middle) / width
-    square = known.T @ known + _STEADY * np.eye(known.shape[1])
-    slope = np.linalg.solve(square, known.T @ (other_online - other_online.mean()))
-    return correlation(asked @ slope, online)
+    return correlation(fit(others, other_online, rows), online)
 
 
 def online_at_first(world: World) -> Floats:

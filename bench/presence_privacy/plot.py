@@ -16,6 +16,7 @@ _COLOURS = ("#b3261e", "#1f5fa8", "#c77700", "#2e7d32", "#6a3d9a")
 def draw(figures: list[Figure], path: Path) -> None:
     """One line for each figure, with its interval; group by group."""
     mpl.rcParams["svg.hashsalt"] = "volly-fed"  # the same figures make the same file
+    mpl.rcParams["svg.fonttype"] = "none"  # text stays text: a fifth of the size
     canvas = Canvas(figsize=(9, 1.2 + 0.3 * len(figures)), layout="constrained")
     axes = canvas.add_subplot()
     groups = list(dict.fromkeys(figure.group for figure in figures))
