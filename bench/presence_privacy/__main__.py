@@ -1,6 +1,7 @@
 """What a curious peer learns from a day of presence, attack by attack; exit 1 if it is more than it may.
 
 python -m bench.presence_privacy [--quick] [--seed N] [--users N] [--json FILE] [--plot FILE]
+                                [--markdown FILE]
 
 The peer keeps every filter and every change of a simulated day, knows all names, everybody's habits, the program, and
 the presence keys of one user in ten. Of all others every figure is an advantage over guessing (0: it may as well guess;
@@ -24,8 +25,8 @@ from bench.presence_privacy.world import World, make_world
 from volly_fed.presence import Pace
 
 SEED = 20260
-TICK, PROMPT = "shown with each tick (2 s)", "shown at once (prompt)"
-UNKEYED, CONTACTS = "unkeyed pybloom_live filter of names, with each tick", "the peer's own contacts"
+TICK, PROMPT = "`tick`: changes leave every 2 s", "`prompt`: they leave at once"
+UNKEYED, CONTACTS = "unkeyed filter of names, every 2 s", "its own contacts"
 FEW = 0.8
 """The bound of a correlation over 48 epochs, whose interval is wide."""
 
@@ -67,11 +68,11 @@ def against_plain(world: World) -> list[Figure]:
     """Filters of names."""
     found = plain.attack(world)
     return [
-        Figure(UNKEYED, "of those online: found", found.online, Goal.EVERYBODY),
-        Figure(UNKEYED, "of the others: taken for online", found.false, Goal.SAID),
-        Figure(UNKEYED, "of those who come: named", found.joiners, Goal.SUCCESS),
-        Figure(UNKEYED, "of those who come again: recognised", found.linked, Goal.SUCCESS),
-        Figure(UNKEYED, "how many are online, from popcount", found.population, Goal.SUCCESS),
+        Figure(UNKEYED, "users online who are found by name", found.online, Goal.EVERYBODY),
+        Figure(UNKEYED, "others who are taken for online", found.false, Goal.SAID),
+        Figure(UNKEYED, "joiners who are named, every 2 s", found.joiners, Goal.SUCCESS),
+        Figure(UNKEYED, "joiners who are recognised in a later epoch", found.linked, Goal.SUCCESS),
+        Figure(UNKEYED, "how many are online, from a filter's bits", found.population, Goal.SUCCESS),
     ]
 
 
@@ -79,8 +80,8 @@ def about_contacts(world: World, peer: Peer) -> list[Figure]:
     """It has their keys: that is what contacts are for."""
     there, dated = names.contacts(world, peer)
     return [
-        Figure(CONTACTS, "known to be online or not, at an epoch's beginning", there, Goal.SAID),
-        Figure(CONTACTS, "coming and going known to the tick", dated, Goal.SAID),
+        Figure(CONTACTS, "contacts of whom it knows whether they are online", there, Goal.SAID),
+        Figure(CONTACTS, "contacts' comings and goings known within 2 s", dated, Goal.SAID),
     ]
 
 
@@ -92,7 +93,11 @@ def about_crowds(options: Options, chance: np.random.Generator) -> list[Figure]:
             TICK, "how many are online, from a filter's bits", numbers.popcounts(options.filters, chance), Goal.NOTHING
         ),
         Figure(
-            TICK, "  from an epoch in which nobody comes or goes", numbers.population(*crowds, *known), Goal.NOTHING, 1
+            TICK,
+            "how many are online, from an epoch in which nobody moves",
+            numbers.population(*crowds, *known),
+            Goal.NOTHING,
+            1,
         ),
     ]
 
@@ -110,17 +115,23 @@ def against(
     crowd = numbers.population(
         numbers.online_at_first(world), peer.epochs, numbers.online_at_first(other), known.epochs
     )
-    return [
-        Figure(group, "  from everything but names, over the day", crowd, timing, FEW),
-        Figure(group, "names of users online found in a filter", online, Goal.NOTHING, 0.01),
-        Figure(group, "names of others found in it", others, Goal.NOTHING, 0.01),
-        Figure(group, "which of two has come, by the bits of a delta", names.named(world, peer, chance), Goal.NOTHING),
-        Figure(group, "which of two came before, by the bits", by_bits, Goal.NOTHING),
-        Figure(group, "which of two came before, by their stay", by_stay, timing),
+    night = moments.who_came(world, seen, chance, night=True)
+    figures = [
+        Figure(group, "how many are online, from all epochs of the day", crowd, timing, FEW),
+        Figure(group, "users online who are found by name", online, Goal.NOTHING, 0.01),
+        Figure(group, "others who are taken for online", others, Goal.NOTHING, 0.01),
+        Figure(
+            group, "which of two has joined, by the bits of a delta", names.named(world, peer, chance), Goal.NOTHING
+        ),
+        Figure(group, "which of two joined in an earlier epoch, by the bits", by_bits, Goal.NOTHING),
+        Figure(group, "which of two joined in an earlier epoch, by their stay", by_stay, timing),
         Figure(group, "visits within an epoch found and dated", moments.found_visits(world, seen, chance), timing),
         Figure(group, "how many come and go in five minutes", counted, timing, 0.5),
         Figure(group, "which of two came, their habits being known", moments.who_came(world, seen, chance), timing),
     ]
+    if night.samples:
+        figures.append(Figure(group, "which of two came before six in the morning", night, timing, 0.5))
+    return figures
 
 
 def main() -> int:
@@ -132,6 +143,7 @@ def main() -> int:
     parser.add_argument("--users", type=int)
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="SVG; needs the extra `bench`")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="put the figures into it: README.md")
     chosen = parser.parse_args()
     options = attrs.evolve(QUICK if chosen.quick else Options(), seed=chosen.seed)
     options = attrs.evolve(options, users=chosen.users or options.users)
@@ -146,6 +158,9 @@ def main() -> int:
         from bench.presence_privacy import plot  # the only one that needs the extra
 
         plot.draw(figures, chosen.plot)
+    if chosen.markdown:
+        command = f"python -m bench.presence_privacy --seed {options.seed}"
+        report.put_markdown(chosen.markdown, report.markdown(figures, command))
     missed = [figure for figure in figures if not figure.met]
     judged = sum(figure.goal is not Goal.SAID for figure in figures)
     print(f"{len(missed)} of {judged} goals missed; {time.monotonic() - began:.0f} s", file=sys.stderr)

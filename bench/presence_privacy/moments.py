@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.presence_privacy.chance import Estimate, Floats, block_correlation, fit, share
 from bench.presence_privacy.seen import Peer
-from bench.presence_privacy.world import LATE, LONGER, Chance, World
+from bench.presence_privacy.world import DAY, LATE, LONGER, NIGHT, Chance, World
 from volly_fed.presence import Pace, bounds
 
 WINDOW = 300.0
@@ -144,9 +144,14 @@ def _by_window(world: World, peer: Peer, seen: Evidence) -> Floats:
     return found.reshape(len(edges) - 1, -1)
 
 
-def who_came(world: World, seen: Evidence, chance: Chance) -> Estimate:
-    """Of two users with their habits one came as usual and one did not: which, more often right than a coin?"""
+def who_came(world: World, seen: Evidence, chance: Chance, *, night: bool = False) -> Estimate:
+    """Of two users with their habits one came as usual and one did not: which, more often right than a coin?
+
+    `night`: of habits in the hours when few are there.
+    """
     unknown = ~world.contact[world.habit_user] & world.apart
+    if night:
+        unknown &= world.habit_start % DAY < NIGHT * 3600
     inside = (world.habit_start > world.begin + _AROUND) & (world.habit_end < world.end - _AROUND)
     came = np.flatnonzero(unknown & inside & world.came)
     stayed_away = np.flatnonzero(unknown & inside & ~world.came)

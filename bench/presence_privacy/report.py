@@ -1,14 +1,17 @@
-"""Figures with their intervals and goals, as a table and as JSON.
+"""Figures with their intervals and goals, as tables and as JSON.
 
-in: estimates; out: a verdict for each that has a goal, and text.
+in: estimates; out: a verdict for each that has a goal, and text: for a terminal, a program, a page.
 """
 
 import enum
+from pathlib import Path
 from typing import Any
 
 import attrs
 
 from bench.presence_privacy.chance import CONFIDENCE, Estimate
+
+BEGIN, END = "<!-- presence-privacy: begin -->", "<!-- presence-privacy: end -->"
 
 
 class Goal(enum.StrEnum):
@@ -69,3 +72,32 @@ def as_json(figures: list[Figure], settings: dict[str, Any]) -> dict[str, Any]:
             for f in figures
         ],
     }
+
+
+def markdown(figures: list[Figure], command: str) -> str:
+    """For a page: a row for each attack, a column for each group it is made in; what misses its goal is bold."""
+    groups = list(dict.fromkeys(figure.group for figure in figures))
+    by_name: dict[str, dict[str, Figure]] = {}
+    for figure in figures:
+        by_name.setdefault(figure.name.strip(), {})[figure.group] = figure
+    lines = [f"`{command}` prints:", "", f"| | {' | '.join(groups)} |", "|---|" + "---:|" * len(groups)]
+    for name, found in by_name.items():
+        lines.append(f"| {name} | {' | '.join(_cell(found.get(group)) for group in groups)} |")
+    return "\n".join(lines)
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None:
+        return ""
+    found = figure.estimate
+    text = f"{found.value:.3f} ({found.low:.3f} … {found.high:.3f})".replace("-0.000", "0.000")
+    return text if figure.met else f"**{text}**"
+
+
+def put_markdown(page: Path, text: str) -> None:
+    """Replace what is between the page's two marks. Raises ValueError if it has none."""
+    before, begin, rest = page.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{page} has no place for the figures: {BEGIN} and {END}")
+    page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")

@@ -29,6 +29,8 @@ LONGER = 0.1
 COMES_ABOUT = 0.7
 LATE = 120.0
 """Seconds, standard deviation: how punctual habits are. The attacker knows them."""
+NIGHT = 6.0
+"""Until then, in hours, there are few."""
 PEAKS = ((8.5, 1.5), (12.5, 1.0), (17.5, 2.0), (20.5, 1.5), (13.0, 6.0))
 """Of the day's rhythm, in hours: around, give or take."""
 

@@ -12,7 +12,7 @@ import pytest
 from bench.presence_privacy import __main__ as bench
 from bench.presence_privacy import moments, names, numbers, plain
 from bench.presence_privacy.chance import Estimate, correlation, share
-from bench.presence_privacy.report import Figure, Goal, as_json, table
+from bench.presence_privacy.report import BEGIN, END, Figure, Goal, as_json, markdown, put_markdown, table
 from bench.presence_privacy.seen import Epoch, Peer, play
 from bench.presence_privacy.world import World, make_world
 from volly_fed.crypto.secret import Secret
@@ -135,6 +135,23 @@ def test_verdicts() -> None:
     assert json.loads(json.dumps(as_json([missed], {"seed": 1})))["figures"][0]["met"] is False
 
 
+def test_the_figures_on_a_page_are_replaced(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    figures = [Figure(group, "n", Estimate(0.2, 0.1, 0.3, 9, ""), Goal.NOTHING) for group in ("a", "b")]
+    figures.append(Figure("b", "m", Estimate(0.2, 0.1, 0.3, 9, ""), Goal.SAID))
+    for _ in range(2):
+        put_markdown(page, markdown(figures, "the command"))
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert (text.count("| n | **0.200 (0.100 … 0.300)** |"), text.count("old")) == (1, 0)
+    assert "| m |  | 0.200 (0.100 … 0.300) |" in text
+    page.write_text("nothing here")
+    with pytest.raises(ValueError, match="no place"):
+        put_markdown(page, "text")
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(bench, "QUICK", SMALL)
@@ -159,7 +176,7 @@ def test_the_command_fails_where_tags_are_made_of_names(command: Path, monkeypat
     monkeypatch.setattr(World, "tags", lambda world, epoch: [names.guesses(name, epoch)[0] for name in world.names])
     assert bench.main() == 1
     missed = {figure["name"] for figure in json.loads(command.read_text())["figures"] if not figure["met"]}
-    assert {"names of users online found in a filter", "which of two has come, by the bits of a delta"} <= missed
+    assert {"users online who are found by name", "which of two has joined, by the bits of a delta"} <= missed
 
 
 def test_visits_that_only_users_make_are_found(world: World) -> None:
