@@ -16,8 +16,8 @@ from volly_fed.presence import bounds
 from volly_fed.presence.tags import KEY_BYTES, presence_tag
 
 Chance = np.random.Generator
-FIRST_EPOCH = 994_000
-"""One that begins a day."""
+FIRST_EPOCH = 20_709 * 48
+"""One that begins a day, of 48."""
 DAY = 86400.0
 SCOPE = "*"
 CONTACTS = 0.1
