@@ -126,7 +126,7 @@ def against(
         Figure(group, "which of two joined in an earlier epoch, by the bits", by_bits, Goal.NOTHING),
         Figure(group, "which of two joined in an earlier epoch, by their stay", by_stay, timing),
         Figure(group, "visits within an epoch found and dated", moments.found_visits(world, seen, chance), timing),
-        Figure(group, "how many come and go in five minutes", counted, timing, 0.5),
+        Figure(group, "how many come and go in five minutes", counted, Goal.SAID),
         Figure(group, "which of two came, their habits being known", moments.who_came(world, seen, chance), timing),
     ]
     if night.samples:

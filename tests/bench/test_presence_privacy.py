@@ -17,8 +17,9 @@ from bench.presence_privacy.seen import Epoch, Peer, play
 from bench.presence_privacy.world import World, make_world
 from volly_fed.crypto.secret import Secret
 from volly_fed.presence import Pace, bounds
+from volly_fed.presence.dummies import Dummies
 from volly_fed.presence.placement import Placement
-from volly_fed.presence.shown import Dummies, Shown
+from volly_fed.presence.shown import Shown
 
 SMALL = attrs.evolve(bench.QUICK, users=120, epochs=range(18, 21), filters=60, crowds=3)
 
@@ -82,8 +83,8 @@ def test_a_filter_without_dummies_is_counted(monkeypatch: pytest.MonkeyPatch) ->
     chance = np.random.default_rng(5)
     assert nothing(numbers.popcounts(60, chance))
 
-    def none(seed: Secret, first: int, _: int) -> Dummies:
-        return Dummies(seed, first, first)
+    def none(seed: Secret, _: int, *, recent: int) -> Dummies:
+        return Dummies(seed, 0, recent=recent)
 
     monkeypatch.setattr("volly_fed.presence.shown.Dummies", none)
     assert numbers.popcounts(60, chance).low > 0.99

@@ -48,6 +48,19 @@ HISTORY: Final = 32
 """Steps kept for a peer that comes back: a minute of ticks."""
 HISTORY_BYTES: Final = 64 << 10
 
+# --- dummies -------------------------------------------------------------------------------------------------------
+RECENT_SHARE: Final = 16
+"""Of the capacity (1/16) are recent dummies when a filter is made. There are as many however many users there are: the
+ROOM leaves twice that."""
+OLD_SHARE: Final = 16
+"""Of those that leave one in 16 is to have been there from the beginning: 225 in an epoch of ticks in which little
+happens, and the smallest class has at least 256 dummies for that."""
+FIRST_SLICES: Final = 4
+"""Of the filter as it was at the beginning, kept to see who was there: half of it, for memory."""
+AWAY: Final = 60.0
+"""Changes that have waited longer for the peer it gets in a filter with a new key, where they leave in ticks: in one
+step they would be counted."""
+
 # --- classes -------------------------------------------------------------------------------------------------------
 ROOM: Final = 7 / 8
 """Of a class's capacity may be real when a filter is made: the rest are the dummies that changes are padded with."""
@@ -59,8 +72,9 @@ WAITING_SHARE: Final = 4
 # --- what is taken -------------------------------------------------------------------------------------------------
 SNAPSHOTS_PER_EPOCH: Final = 16
 """Taken from one peer: each goes on to all devices that watch it."""
-MAX_RECORD: Final = (2 << 20) + (256 << 10)
-"""What is kept on disk for one peer: the largest filter, the history and a little more."""
+MAX_RECORD: Final = (6 << 20) + (256 << 10)
+"""What is kept on disk for one peer: the largest filter, four bytes for each recent dummy if all are, the history and a
+little more."""
 
 # --- how it is done ------------------------------------------------------------------------------------------------
 ONE_BY_ONE: Final = 12
