@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from tests.presence.helpers import placement, source, tag, tags
 from volly_fed.codepoints import FilterClass
+from volly_fed.crypto.block import BLOCK
 from volly_fed.crypto.secret import Secret
 from volly_fed.errors import BadMessage, LocalProtocolError
 from volly_fed.presence import bounds
@@ -110,6 +111,10 @@ def test_who_was_there_first_is_known_without_keeping_tags() -> None:
     assert shown._were_first(b"") == 0
     assert shown._were_first(shown.placement.encrypt(tags(1000))) == 1000
     assert shown._were_first(shown.placement.encrypt(tags(1000, first=1000))) < 50
+    for number in (900, 1000):  # one by one it is the same as many at once
+        blocks = shown.placement.encrypt(tags(200, first=number))
+        each = (blocks[at : at + BLOCK] for at in range(0, len(blocks), BLOCK))
+        assert sum(shown._were_first(block) for block in each) == shown._were_first(blocks)
     before = shown._dummies.done
     shown.step([], [tag(1), tag(1001)], least=4)
     assert shown._dummies.done >= before + 1

@@ -12,13 +12,14 @@ from typing import Any, Final
 import numpy as np
 
 from volly_fed.codepoints import FilterClass
+from volly_fed.crypto.block import BLOCK
 from volly_fed.crypto.secret import Secret
 from volly_fed.errors import LocalProtocolError
 from volly_fed.machine import RandomSource
 from volly_fed.presence import bounds
 from volly_fed.presence.counters import Counters
 from volly_fed.presence.dummies import Dummies
-from volly_fed.presence.placement import Placement, Positions, filter_bytes, locate_all, parse_class
+from volly_fed.presence.placement import Placement, Positions, filter_bytes, locate, locate_all, parse_class
 from volly_fed.wire.fields import bstr, uint
 from volly_fed.wire.messages import FILTER_KEY_BYTES
 
@@ -61,8 +62,7 @@ class Shown:
         self._dummies = dummies
         self._owed = _NOTHING  # positions in which `bits` differ from the counters; after a restart
         self._counters = Counters(placement.size, placement.encrypt(tuple(tags)) + dummies.present())
-        bits = np.frombuffer(self._counters.bits(bounds.FIRST_SLICES), dtype=np.uint8)
-        self._first = bits.reshape(bounds.FIRST_SLICES, -1)
+        self._first = self._counters.bits(bounds.FIRST_SLICES)
 
     @classmethod
     def draw(cls, epoch: int, tags: Collection[bytes], former: FilterClass | None, random: RandomSource) -> "Shown":
@@ -127,11 +127,12 @@ class Shown:
 
     def _were_first(self, blocks: bytes) -> int:
         """How many of them were there when the filter was made; one in forty of the others seems so too."""
-        if not blocks:
-            return 0
-        width = self.placement.width
-        places = locate_all(blocks, width).reshape(bounds.SLICES, -1)[: bounds.FIRST_SLICES] % width
-        found = np.take_along_axis(self._first, places >> 3, axis=1) >> (places & 7) & 1
+        first, width = self._first, self.placement.width
+        if len(blocks) <= bounds.ONE_BY_ONE * BLOCK:
+            each = (locate(blocks[at : at + BLOCK], width) for at in range(0, len(blocks), BLOCK))
+            return sum(all(first[p >> 3] >> (p & 7) & 1 for p in places[: bounds.FIRST_SLICES]) for places in each)
+        places = locate_all(blocks, width).reshape(bounds.SLICES, -1)[: bounds.FIRST_SLICES]
+        found = np.frombuffer(first, dtype=np.uint8)[places >> 3] >> (places & 7) & 1
         return int(np.count_nonzero(found.all(axis=0)))
 
     # --- the disk ---
