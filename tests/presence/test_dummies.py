@@ -1,5 +1,7 @@
 """Dummies: which go has nothing to do with how many there are, nor with users but for making up for them."""
 
+import struct
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,6 +65,19 @@ def test_dummies_stay_as_long_as_any_user() -> None:
     assert sum(counts) > 0.9 * 4 * STEPS
 
 
+def test_the_first_step_is_as_any_other() -> None:
+    assert list(some().recent) == list(range(4000 - RECENT, 4000))
+    assert len(Dummies(SEED, 100, recent=RECENT).recent) == 100
+    early = [stay for step in stays(4000)[:20] for stay in step]
+    assert sum(stay is not None for stay in early) > 60
+
+
+def test_lots_are_not_what_dummies_are_made_of() -> None:
+    """A peer sees some bits of these."""
+    lots = struct.pack("<200Q", *some()._lots(100))
+    assert not any(lots[at : at + BLOCK] in NUMBERS for at in range(0, len(lots), BLOCK))
+
+
 def test_one_in_some_is_from_the_beginning() -> None:
     first = [step.count(None) for step in stays(4000)]
     assert sum(first) == pytest.approx(4 * STEPS / bounds.OLD_SHARE, rel=0.2)
@@ -75,7 +90,9 @@ def test_users_from_the_beginning_who_leave_are_made_up_for() -> None:
     for step in range(STEPS):
         leaving = step % 9 == 0
         quiet.go(4)
-        busy.go(4 - leaving, users=leaving, first=leaving)
+        before = busy.done
+        gone = numbers(busy.go(4 - leaving, users=leaving, first=leaving))
+        assert sum(n < 4000 - RECENT for n in gone) == max(0, busy.due - before - leaving)
         users += leaving
         for dummies in (quiet, busy):
             dummies.come(4)
