@@ -90,8 +90,18 @@ def test_a_filter_without_dummies_is_counted(monkeypatch: pytest.MonkeyPatch) ->
     assert numbers.popcounts(60, chance).low > 0.99
 
 
+def test_dummies_that_leave_oldest_first_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those from the beginning first: visits are then users' alone."""
+    monkeypatch.setattr(bounds, "OLD_SHARE", 1)
+    world, other = (make_world(seed, 300, range(18, 22)) for seed in (1, 2))
+    peer, known = (play(each, Pace.TICK, np.random.default_rng(7)) for each in (world, other))
+    seen = moments.evidence(peer, moments.learn(other, known), Pace.TICK)
+    assert moments.found_visits(world, seen, np.random.default_rng(2)).low > 0.2
+
+
 def test_deltas_without_dummies_are_counted(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who stays away and comes back sees how much has happened."""
+    """Who stays away and comes back sees how much has happened, unless there is another filter then."""
+    monkeypatch.setattr(bounds, "AWAY", float(bounds.EPOCH))
     monkeypatch.setattr(Shown, "_dummy_changes", lambda *_: (0, 0))
     found = numbers.after_absence(world, play(world, Pace.TICK, np.random.default_rng(7), absent=True))
     assert found.value > 0.8

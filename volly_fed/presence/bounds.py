@@ -36,7 +36,8 @@ PROMPTS_PER_TICK: Final = 16
 TICK_CHANGES: Final = 4
 """So many tags come and so many go with each tick, at least, dummies included."""
 PROMPT_CHANGES: Final = 2
-"""The same with what leaves at once: whether somebody came or went is not to be seen, only that something happened."""
+"""The same with what leaves at once: their number does not tell whether somebody came or went. That something happened
+is to be seen; and mostly that somebody went, if that user was there from the beginning."""
 SNAPSHOT_PIECE: Final = 64 << 10
 """Of a filter in one message: envelopes pass between two of them."""
 SNAPSHOT_PAUSE: Final = 10.0
@@ -58,8 +59,8 @@ happens, and the smallest class has at least 256 dummies for that."""
 FIRST_SLICES: Final = 4
 """Of the filter as it was at the beginning, kept to see who was there: half of it, for memory."""
 AWAY: Final = 60.0
-"""Changes that have waited longer for the peer it gets in a filter with a new key, where they leave in ticks: in one
-step they would be counted."""
+"""Where changes leave in ticks: if one is overdue for longer when the peer comes back, it gets a filter with a new key.
+The size of a step with all that has collected would tell how much that is; less is worth the filter's bytes."""
 
 # --- classes -------------------------------------------------------------------------------------------------------
 ROOM: Final = 7 / 8
