@@ -20,6 +20,7 @@ from volly_fed.wire.messages import PresenceDelta, PresenceResume, PresenceSnaps
 
 FIRST_EPOCH = 1000
 MEMBERS = st.sampled_from([0, 5, 3000, 3590, 15_000])
+PAUSES = st.sampled_from([bounds.PROMPT, 0.5, bounds.TICK, bounds.SNAPSHOT_PAUSE, bounds.AWAY])
 FilterKey = tuple[bytes, int]
 """(filter id, sequence number)."""
 
@@ -92,6 +93,11 @@ class PresencePair(RuleBasedStateMachine):
         assert all(member in self.view.filter for member in members)
         assert Gone() not in events
 
+    def ask(self) -> None:
+        """What the view wants reaches the showing side; changes that have waited too long are worth a filter."""
+        self.may_snapshot |= self.pace is Pace.TICK and self.now - self.show._tick_at > bounds.AWAY
+        self.show.receive(parse_message(self.to_show.popleft()), self.now)
+
     # --- rules ---
 
     @rule(joining=st.integers(0, 40), leaving=st.integers(0, 40))
@@ -105,7 +111,10 @@ class PresencePair(RuleBasedStateMachine):
             self.online.add(one)
             self.show.join(one, self.now)
 
-    @rule(seconds=st.sampled_from([bounds.PROMPT, 0.5, bounds.TICK, bounds.SNAPSHOT_PAUSE]), room=st.integers(0, 4))
+    @rule(
+        seconds=st.sampled_from([bounds.PROMPT, 0.5, bounds.TICK, bounds.SNAPSHOT_PAUSE, bounds.AWAY]),
+        room=st.integers(0, 4),
+    )
     def pass_time(self, seconds: float, room: int = 100) -> None:
         self.now += seconds
         self.room = room or 100
@@ -117,7 +126,7 @@ class PresencePair(RuleBasedStateMachine):
     def deliver_some(self, number: int) -> None:
         for _ in range(number):
             if self.to_show:
-                self.show.receive(parse_message(self.to_show.popleft()), self.now)
+                self.ask()
                 self.write()
             if self.to_view:
                 self.deliver()
@@ -210,7 +219,7 @@ class PresencePair(RuleBasedStateMachine):
             self.connect()
         for _ in range(4):  # a pause for a filter that was asked for, and a tick for what has changed meanwhile
             while self.to_show:
-                self.show.receive(parse_message(self.to_show.popleft()), self.now)
+                self.ask()
             self.pass_time(bounds.SNAPSHOT_PAUSE)
             while self.to_view:
                 self.deliver()

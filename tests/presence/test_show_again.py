@@ -65,6 +65,27 @@ def test_a_peer_that_holds_what_we_do_not_know_gets_another_filter(other: bool) 
     assert [type(message) for message in drain(show, 20.0)] == [PresenceSnapshot]
 
 
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.parametrize("asks", [True, False])
+def test_what_has_collected_for_long_is_not_told_in_one_step(pace: Pace, asks: bool) -> None:
+    """Else whoever stays away sees by its size how much has happened. Where changes leave at once it is seen anyway."""
+    for late, fresh in ((0.0, False), (0.1, pace is Pace.TICK)):
+        show = following(pace)
+        held = name(show)
+        show.lost()
+        for number in range(30):
+            show.join(tag(1000 + number), 1.0)
+        show.connected()
+        now = TICK + bounds.AWAY + late
+        show.receive(PresenceRequest() if asks else PresenceResume(filter=held, sequence=0), now)
+        assert show.wants_tags is fresh
+        if fresh:
+            show.begin(7, tags(100), now)
+            assert name(show) != held
+            drain(show, now)
+            assert len(only_delta(show, now + TICK).changes) <= 96
+
+
 def test_history_is_bounded_in_bytes() -> None:
     show = following(members=3000)
     for turn in range(1, 60):

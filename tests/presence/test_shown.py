@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from tests.presence.helpers import placement, source, tag, tags
 from volly_fed.codepoints import FilterClass
+from volly_fed.crypto.block import BLOCK
+from volly_fed.crypto.secret import Secret
 from volly_fed.errors import BadMessage, LocalProtocolError
 from volly_fed.presence import bounds
 from volly_fed.presence.counters import Counters
+from volly_fed.presence.dummies import Dummies
 from volly_fed.presence.filter import Filter
 from volly_fed.presence.shown import Shown, change_class, choose_class
 
@@ -57,8 +60,7 @@ def test_it_is_filled_to_its_capacity_and_as_many_come_as_go(members: int, joine
         placement(), epoch=1, sequence=0, tags=(), dummies=Shown.draw(1, (), None, source())._dummies
     )  # the numbers only: `_dummy_changes` looks at nothing else
     shown.members = members
-    shown._dummies.first = 0
-    shown._dummies.next = CAPACITY - members
+    shown._dummies = Dummies(Secret(bytes(32)), CAPACITY - members, recent=256)
     left = min(left, members)
     shown.members += joined - left
     come, go = shown._dummy_changes(joined, left, least)
@@ -79,7 +81,8 @@ def test_one_who_comes_looks_like_one_who_goes() -> None:
         before = numbers(shown)
         shown.step(joined, left, least=bounds.TICK_CHANGES)
         come = shown._dummies.next - (CAPACITY - 100)
-        sizes.add((len(joined) + come, len(left) + shown._dummies.first))
+        go = CAPACITY - 100 + come - len(shown._dummies)
+        sizes.add((len(joined) + come, len(left) + go))
         assert sum(numbers(shown)) == sum(before) == CAPACITY
     assert sizes == {(bounds.TICK_CHANGES, bounds.TICK_CHANGES)}
 
@@ -100,6 +103,21 @@ def test_more_than_the_largest_has_room_for() -> None:
 
     with pytest.raises(LocalProtocolError):
         Shown.draw(1, Many(), None, source())
+
+
+def test_who_was_there_first_is_known_without_keeping_tags() -> None:
+    shown = Shown.draw(1, tags(1000), None, source())
+    shown.step(tags(1000, first=1000), [], least=4)
+    assert shown._were_first(b"") == 0
+    assert shown._were_first(shown.placement.encrypt(tags(1000))) == 1000
+    assert shown._were_first(shown.placement.encrypt(tags(1000, first=1000))) < 50
+    for number in (900, 1000):  # one by one it is the same as many at once
+        blocks = shown.placement.encrypt(tags(200, first=number))
+        each = (blocks[at : at + BLOCK] for at in range(0, len(blocks), BLOCK))
+        assert sum(shown._were_first(block) for block in each) == shown._were_first(blocks)
+    before = shown._dummies.done
+    shown.step([], [tag(1), tag(1001)], least=4)
+    assert shown._dummies.done >= before + 1
 
 
 def test_steps_change_the_bits_that_they_say() -> None:
@@ -142,9 +160,7 @@ def test_after_a_restart_it_is_the_filter_that_the_peer_has(now: list[bytes]) ->
         (3, 5),
         (3, 1),
         (4, "4"),
-        (5, [bytes(32), 5, 4]),
-        (5, [bytes(32), 0, CAPACITY + 1]),
-        (5, [bytes(31), 0, 1]),
+        (5, [bytes(32), 0, CAPACITY + 1, CAPACITY + 1, 0, 0, 0, b""]),
         (5, [bytes(32), 0]),
         (6, bytes(5)),
         (6, 5),

@@ -5,7 +5,8 @@ placement  where a tag's bits are                       delta     the bits that 
 filter     a filter as its reader has it                snapshot  a filter in pieces
 counters   how many tags want each bit                  shown     the filter one peer is shown: tags and dummies
 show       the showing side's machine                   view      the viewing side's machine
-state      both as tables, and the viewing events       bounds    sizes, maxima and timers
+dummies    which come and go with users                 bounds    sizes, maxima and timers
+state      both as tables, and the viewing events
 """
 
 from volly_fed.presence.show import Show

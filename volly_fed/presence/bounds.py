@@ -36,7 +36,8 @@ PROMPTS_PER_TICK: Final = 16
 TICK_CHANGES: Final = 4
 """So many tags come and so many go with each tick, at least, dummies included."""
 PROMPT_CHANGES: Final = 2
-"""The same with what leaves at once: whether somebody came or went is not to be seen, only that something happened."""
+"""The same with what leaves at once: their number does not tell whether somebody came or went. That something happened
+is to be seen; and mostly that somebody went, if that user was there from the beginning."""
 SNAPSHOT_PIECE: Final = 64 << 10
 """Of a filter in one message: envelopes pass between two of them."""
 SNAPSHOT_PAUSE: Final = 10.0
@@ -47,6 +48,19 @@ MAX_DELTA: Final = 256 << 10
 HISTORY: Final = 32
 """Steps kept for a peer that comes back: a minute of ticks."""
 HISTORY_BYTES: Final = 64 << 10
+
+# --- dummies -------------------------------------------------------------------------------------------------------
+RECENT_SHARE: Final = 16
+"""Of the capacity (1/16) are recent dummies when a filter is made. There are as many however many users there are: the
+ROOM leaves twice that."""
+OLD_SHARE: Final = 16
+"""Of those that leave one in 16 is to have been there from the beginning: 225 in an epoch of ticks in which little
+happens, and the smallest class has at least 256 dummies for that."""
+FIRST_SLICES: Final = 4
+"""Of the filter as it was at the beginning, kept to see who was there: half of it, for memory."""
+AWAY: Final = 60.0
+"""Where changes leave in ticks: if one is overdue for longer when the peer comes back, it gets a filter with a new key.
+The size of a step with all that has collected would tell how much that is; less is worth the filter's bytes."""
 
 # --- classes -------------------------------------------------------------------------------------------------------
 ROOM: Final = 7 / 8
@@ -59,8 +73,9 @@ WAITING_SHARE: Final = 4
 # --- what is taken -------------------------------------------------------------------------------------------------
 SNAPSHOTS_PER_EPOCH: Final = 16
 """Taken from one peer: each goes on to all devices that watch it."""
-MAX_RECORD: Final = (2 << 20) + (256 << 10)
-"""What is kept on disk for one peer: the largest filter, the history and a little more."""
+MAX_RECORD: Final = (6 << 20) + (256 << 10)
+"""What is kept on disk for one peer: the largest filter, four bytes for each recent dummy if all are, the history and a
+little more."""
 
 # --- how it is done ------------------------------------------------------------------------------------------------
 ONE_BY_ONE: Final = 12

@@ -37,9 +37,9 @@ class Counters:
         if blocks:
             self._fill(blocks)
 
-    def bits(self) -> bytes:
-        """The filter: a bit is set where the counter is not zero."""
-        pairs = _PAIRS[np.frombuffer(self._nibbles, dtype=np.uint8)].reshape(-1, 4)
+    def bits(self, slices: int = bounds.SLICES) -> bytes:
+        """The filter, or its first slices: a bit is set where the counter is not zero."""
+        pairs = _PAIRS[np.frombuffer(self._nibbles, dtype=np.uint8, count=slices * self._width // 2)].reshape(-1, 4)
         return (pairs[:, 0] | pairs[:, 1] << 2 | pairs[:, 2] << 4 | pairs[:, 3] << 6).tobytes()
 
     def change(self, added: bytes, removed: bytes) -> Positions:

@@ -109,6 +109,8 @@ class Show:
         """Take PresenceResume or PresenceRequest. Raises RemoteError UNEXPECTED for others, or out of turn."""
         if not isinstance(message, PresenceResume | PresenceRequest):
             raise RemoteError(f"{type(message).__name__} does not belong here", code=ErrorCode.UNEXPECTED)
+        if self.pace is Pace.TICK and now - self._tick_at > bounds.AWAY and self._shown is not None:
+            self._redraw(None)
         self.state = SHOWING.after(self.state, type(message), remote=True)
         if isinstance(message, PresenceRequest):
             return

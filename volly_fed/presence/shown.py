@@ -2,9 +2,8 @@
 
 in: tags that come and go; out: the bits that change, step by step; the whole filter; a record for the disk.
 With every step dummies come and go too, so that as many tags come as go, and their number is one of few: a step tells
-neither how many users came or went nor which of both. A dummy is a block of AES under a seed of our own, so it needs no
-memory: those with numbers from `first` to `next` are in the filter.
-Weakness: the oldest dummy goes first, so that what comes and soon goes again is not one of the first dummies.
+neither how many users came or went nor which of both. Which dummies go: presence.dummies.
+Never: keeps tags. Whether somebody who goes was there first is told by the filter as it was.
 """
 
 from collections.abc import Collection, Sequence
@@ -13,19 +12,19 @@ from typing import Any, Final
 import numpy as np
 
 from volly_fed.codepoints import FilterClass
-from volly_fed.crypto.block import BLOCK, Blocks
+from volly_fed.crypto.block import BLOCK
 from volly_fed.crypto.secret import Secret
-from volly_fed.errors import BadMessage, LocalProtocolError
+from volly_fed.errors import LocalProtocolError
 from volly_fed.machine import RandomSource
 from volly_fed.presence import bounds
 from volly_fed.presence.counters import Counters
-from volly_fed.presence.placement import Placement, Positions, filter_bytes, parse_class
-from volly_fed.wire.fields import bstr, record, uint
+from volly_fed.presence.dummies import Dummies
+from volly_fed.presence.placement import Placement, Positions, filter_bytes, locate, locate_all, parse_class
+from volly_fed.wire.fields import bstr, uint
 from volly_fed.wire.messages import FILTER_KEY_BYTES
 
 _NOTHING: Final = np.empty(0, dtype=np.int64)
 _KEY: Final = bstr(size=FILTER_KEY_BYTES)
-_DUMMIES: Final = record(_KEY, uint, uint)
 
 
 def choose_class(members: int, former: FilterClass | None = None) -> FilterClass:
@@ -47,44 +46,10 @@ def change_class(number: int) -> int:
     return power
 
 
-class Dummies:
-    """The blocks of dummies."""
-
-    __slots__ = ("_blocks", "first", "next", "seed")
-
-    def __init__(self, seed: Secret, first: int, following: int) -> None:
-        self._blocks = Blocks(seed)
-        self.seed, self.first, self.next = seed, first, following
-
-    def __len__(self) -> int:
-        return self.next - self.first
-
-    def present(self) -> bytes:
-        """All that are in the filter."""
-        return self._numbered(self.first, self.next)
-
-    def come(self, number: int) -> bytes:
-        """So many new ones, which are in the filter from now on."""
-        self.next += number
-        return self._numbered(self.next - number, self.next)
-
-    def go(self, number: int) -> bytes:
-        """So many of the oldest ones, which no longer are."""
-        self.first += number
-        return self._numbered(self.first - number, self.first)
-
-    def _numbered(self, first: int, following: int) -> bytes:
-        if following - first <= bounds.ONE_BY_ONE:
-            return self._blocks.encrypt(b"".join([n.to_bytes(BLOCK, "little") for n in range(first, following)]))
-        numbers = np.zeros((following - first, 2), dtype="<u8")
-        numbers[:, 0] = np.arange(following - first, dtype=np.uint64) + np.uint64(first)
-        return self._blocks.encrypt(numbers.tobytes())
-
-
 class Shown:
     """One filter, from `sequence` to `sequence`."""
 
-    __slots__ = ("_counters", "_dummies", "_owed", "epoch", "filter_id", "members", "placement", "sequence")
+    __slots__ = ("_counters", "_dummies", "_first", "_owed", "epoch", "filter_id", "members", "placement", "sequence")
 
     def __init__(
         self, placement: Placement, *, epoch: int, sequence: int, tags: Collection[bytes], dummies: Dummies
@@ -97,17 +62,19 @@ class Shown:
         self._dummies = dummies
         self._owed = _NOTHING  # positions in which `bits` differ from the counters; after a restart
         self._counters = Counters(placement.size, placement.encrypt(tuple(tags)) + dummies.present())
+        self._first = self._counters.bits(bounds.FIRST_SLICES)
 
     @classmethod
     def draw(cls, epoch: int, tags: Collection[bytes], former: FilterClass | None, random: RandomSource) -> "Shown":
         """A new filter with a new key. Raises LocalProtocolError for more tags than the largest class has room for."""
         size = choose_class(len(tags), former)
-        dummies = bounds.CAPACITY[size] - len(tags)
-        if dummies < 0:
+        number = bounds.CAPACITY[size] - len(tags)
+        if number < 0:
             raise LocalProtocolError("more users than the largest filter shows")
         placement = Placement(Secret(random(FILTER_KEY_BYTES)), size)
-        seed = Secret(random(FILTER_KEY_BYTES))
-        return cls(placement, epoch=epoch, sequence=0, tags=tags, dummies=Dummies(seed, 0, dummies))
+        recent = bounds.CAPACITY[size] // bounds.RECENT_SHARE
+        dummies = Dummies(Secret(random(FILTER_KEY_BYTES)), number, recent=recent)
+        return cls(placement, epoch=epoch, sequence=0, tags=tags, dummies=dummies)
 
     @property
     def size(self) -> FilterClass:
@@ -140,9 +107,10 @@ class Shown:
         """
         self.members += len(joined) - len(left)
         come, go = self._dummy_changes(len(joined), len(left), least)
-        gone = self._dummies.go(go)
+        leaving = self.placement.encrypt(left)
+        gone = self._dummies.go(go, users=len(left), first=self._were_first(leaving))  # none that comes with this step
         added = self.placement.encrypt(joined) + self._dummies.come(come)
-        changed = self._counters.change(added, self.placement.encrypt(left) + gone)
+        changed = self._counters.change(added, leaving + gone)
         if len(self._owed):
             changed, self._owed = np.setxor1d(changed, self._owed, assume_unique=True), _NOTHING
         self.sequence += 1
@@ -157,17 +125,26 @@ class Shown:
             return present + wanting, present
         return come, come - wanting
 
+    def _were_first(self, blocks: bytes) -> int:
+        """How many of them were there when the filter was made; one in forty of the others seems so too."""
+        first, width = self._first, self.placement.width
+        if len(blocks) <= bounds.ONE_BY_ONE * BLOCK:
+            each = (locate(blocks[at : at + BLOCK], width) for at in range(0, len(blocks), BLOCK))
+            return sum(all(first[p >> 3] >> (p & 7) & 1 for p in places[: bounds.FIRST_SLICES]) for places in each)
+        places = locate_all(blocks, width).reshape(bounds.SLICES, -1)[: bounds.FIRST_SLICES]
+        found = np.frombuffer(first, dtype=np.uint8)[places >> 3] >> (places & 7) & 1
+        return int(np.count_nonzero(found.all(axis=0)))
+
     # --- the disk ---
 
     def to_fields(self) -> dict[int, Any]:
         """What a restart must not lose."""
-        dummies = self._dummies
         return {
             1: self.epoch,
             2: self.placement.key.reveal(),
             3: int(self.size),
             4: self.sequence,
-            5: [dummies.seed.reveal(), dummies.first, dummies.next],
+            5: self._dummies.to_fields(),
             6: self.bits,
         }
 
@@ -175,16 +152,13 @@ class Shown:
     def from_fields(cls, fields: dict[int, Any], tags: Collection[bytes]) -> "Shown":
         """The filter of `to_fields`, with those who are online now. Raises BadMessage for anything else."""
         size = parse_class(fields.get(3))
-        seed, first, following = _DUMMIES(fields.get(5))
-        if not 0 <= following - first <= bounds.CAPACITY[size]:
-            raise BadMessage("a record of more dummies than there is room for")
         kept = np.frombuffer(bstr(size=filter_bytes(size))(fields.get(6)), dtype=np.uint8)
         made = cls(
             Placement(Secret(_KEY(fields.get(2))), size),
             epoch=uint(fields.get(1)),
             sequence=uint(fields.get(4)),
             tags=tags,
-            dummies=Dummies(Secret(seed), first, following),
+            dummies=Dummies.from_fields(fields.get(5), bounds.CAPACITY[size]),
         )
         differing = np.frombuffer(made.bits, dtype=np.uint8) ^ kept
         made._owed = np.flatnonzero(np.unpackbits(differing, bitorder="little"))
