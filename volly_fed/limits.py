@@ -369,13 +369,12 @@ INBOX_MESSAGES = 10_000
 """Messages a device keeps that its application has not taken yet; beyond it nothing more is acknowledged."""
 SUBMIT_ANSWER = 30.0
 """From SUBMIT to SUBMITTED, before a device gives up waiting."""
-DEVICE_BACKOFF_STEPS = 16
 DEVICE_BACKOFF_CAP = 60.0
 """Between a device's attempts: shorter than between servers, because somebody waits for it to ring."""
 DEVICE_RETRY_CAP = 300
 """Seconds that a device stays away at most because an edge said so."""
-CLAIM_RETRY = 2.0
-"""Before a device claims again what it lost through no fault of its own."""
+CLAIM_RETRY, CLAIM_RETRY_CAP = 2.0, 8.0
+"""Before a device claims again, on the connection it has, what it lost through no fault of its own."""
 
 # --- operator ------------------------------------------------------------------------------------------------------
 PROGRESS_AFTER = 1.0

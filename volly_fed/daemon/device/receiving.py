@@ -74,7 +74,8 @@ class RawReceiving:
                 if isinstance(error, RemoteError) and not self._has_others:
                     stay_away = min(error.retry_after, limits.DEVICE_RETRY_CAP)
             self._choice.leave()
-            await trio.sleep(max(self._pause(), stay_away))
+            self._failures += 1
+            await trio.sleep(max(_pause(self._failures, limits.BACKOFF_FIRST, limits.DEVICE_BACKOFF_CAP), stay_away))
 
     @property
     def _has_others(self) -> bool:
@@ -111,7 +112,8 @@ class RawReceiving:
                 self._lost_here += 1
                 if self._lost_here > 1 and self._has_others:
                     raise _Elsewhere(event.text, code=event.code)  # it may be this edge only that is cut off
-                await trio.sleep(self._pause(limits.CLAIM_RETRY))
+                # a claim costs the edge nothing while it has no homeserver, and many seconds of silence cost a call
+                await trio.sleep(_pause(self._lost_here, limits.CLAIM_RETRY, limits.CLAIM_RETRY_CAP))
                 await socket.send(machine.send(r.StartClaim()))
             case r.Quiet():
                 await socket.send(machine.send(r.AskAlive()))
@@ -121,13 +123,13 @@ class RawReceiving:
     async def _hand_over(self) -> None:
         """What is to be done at the start and after each delivery was acknowledged."""
 
-    def _pause(self, least: float = limits.BACKOFF_FIRST) -> float:
-        """Growing, and spread out: an edge that restarts must not meet all its devices at once."""
-        self._failures += 1
-        low, high = limits.BACKOFF_JITTER
-        spread = low + (high - low) * int.from_bytes(os.urandom(2), "big") / 0xFFFF
-        grown = least * limits.BACKOFF_GROWTH ** min(self._failures - 1, limits.DEVICE_BACKOFF_STEPS)
-        return min(grown, limits.DEVICE_BACKOFF_CAP) * spread
+
+def _pause(failures: int, least: float, most: float) -> float:
+    """Growing, and spread out: an edge that restarts must not meet all its devices at once."""
+    low, high = limits.BACKOFF_JITTER
+    spread = low + (high - low) * int.from_bytes(os.urandom(2), "big") / 0xFFFF
+    grown: float = least * limits.BACKOFF_GROWTH ** min(failures - 1, 64)
+    return min(grown, most) * spread
 
 
 class Receiving(RawReceiving):
