@@ -50,9 +50,11 @@ ENVELOPE_ITEMS = 8
 """Version, mailbox, domain, id, expiry, class, capability, body."""
 COLUMNS: Mapping[str, set[str]] = {
     "peer": {"number", "name"},
-    "outbound": {"row", "peer", "id", "expiry", "class", "queued", "frame"},
+    "outbound": {"row", "last", "owner", "class", "queued", "expiry", "heads", "frames"},  # heads: ids, expiries, sizes
+    "outbound_gone": {"row", "last", "bytes"},
     "mailbox": {"number", "id", "claimed", "registration"},
-    "inbound": {"row", "mailbox", "id", "expiry", "class", "frame"},
+    "inbound": {"row", "last", "owner", "class", "heads", "frames"},
+    "inbound_gone": {"row", "last", "bytes"},
     "seen": {"expiry", "id", "row"},
     "stream": {"peer", "id", "cursor", "updated"},
     "refused": {"peer", "stream", "sequence", "code", "text"},  # the text is one of our own
@@ -61,6 +63,7 @@ COLUMNS: Mapping[str, set[str]] = {
     "quarantine": {"domain", "fingerprint", "since", "reason"},
     "evidence": {"row", "domain", "obtained", "identity", "identity_next", "digest", "proof"},
     "backoff": {"peer", "failures", "next_attempt"},
+    "presence": {"peer", "saved", "shown", "viewed"},  # filters: bits that only contacts can read
     "sqlite_sequence": {"name", "seq"},
 }
 """All that a homeserver's database may hold, for the same reason."""

@@ -24,6 +24,7 @@ from volly_fed.daemon.device.link import PlainEdge
 from volly_fed.errors import ChannelError
 from volly_fed.names import DomainName
 from volly_fed.testing.world import World, WorldServer
+from volly_fed.testnet.chaos import left_over
 from volly_fed.testnet.devices import Device
 from volly_fed.testnet.network import Network
 from volly_fed.testnet.processes import Child, running
@@ -251,7 +252,9 @@ async def introduce(device: Device) -> None:
 
 
 def count_rows(store: Path, table: str) -> int:
-    """Rows of one table of a homeserver's database that no process has open."""
+    """Rows of one table of a homeserver's database that no process has open; of envelopes, how many there are."""
+    if table in ("outbound", "inbound"):
+        return left_over(store, 0.0).get(table, 0)
     database = apsw.Connection(str(store), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         return int(next(iter(database.execute(f"SELECT count(*) FROM {table}")))[0])
