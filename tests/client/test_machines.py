@@ -13,6 +13,7 @@ from volly_fed import limits
 from volly_fed.client import Content, DeviceKeys, seal
 from volly_fed.client import receiver as r
 from volly_fed.client import submitter as s
+from volly_fed.client.conversation import AskAlive, Dead, Quiet, Welcomed
 from volly_fed.client.inbox import message_key, open_items
 from volly_fed.client.keepalive import Keepalive, Verdict
 from volly_fed.codepoints import ErrorCode
@@ -55,7 +56,7 @@ def challenge(keys: DeviceKeys, request: int = 1) -> Challenge:
 
 def holding(keys: DeviceKeys) -> r.Receiver:
     machine = r.Receiver(keys, 0.0)
-    assert hear(machine, welcome(keys)) == [r.Welcomed()]
+    assert hear(machine, welcome(keys)) == [Welcomed()]
     assert parse_message(machine.send(r.StartClaim())) == Claim(request=1, key=keys.mailbox.public)
     assert hear(machine, challenge(keys)) == [r.Challenged()]
     machine.send(r.Prove(WALL))
@@ -172,7 +173,7 @@ def test_a_claim_that_does_not_go_on_is_given_up(bob: DeviceKeys) -> None:
     machine.tick(machine.deadline - 0.1)
     assert machine.events() == []
     machine.tick(machine.deadline)
-    assert [type(event) for event in machine.events()] == [r.Dead]
+    assert [type(event) for event in machine.events()] == [Dead]
     assert machine.deadline is None
     machine.tick(1e9)
     assert machine.events() == []
@@ -184,14 +185,14 @@ def test_a_silent_edge_is_asked_and_then_given_up(bob: DeviceKeys) -> None:
     for machine in (holding(bob), submitter):
         assert machine.deadline == limits.PING_AFTER
         machine.tick(limits.PING_AFTER)
-        assert machine.events() == [r.Quiet()]
-        assert parse_message(machine.send(r.AskAlive())) == Ping(token=1)
+        assert machine.events() == [Quiet()]
+        assert parse_message(machine.send(AskAlive())) == Ping(token=1)
         assert hear(machine, Pong(token=1), now=25.0) == []
         assert machine.deadline == 25.0 + limits.PING_AFTER
         machine.tick(25.0 + limits.PING_AFTER)
         machine.events()
         machine.tick(25.0 + limits.PING_AFTER + limits.PONG_WITHIN)
-        assert [type(event) for event in machine.events()] == [r.Dead]
+        assert [type(event) for event in machine.events()] == [Dead]
         assert machine.deadline is None
 
 
@@ -215,7 +216,7 @@ def items(first: int, last: int) -> list[tuple[bytes, bytes]]:
 
 def test_answers_free_room_and_what_is_unanswered_is_kept(bob: DeviceKeys) -> None:
     machine = s.Submitter(bob.domain, 0.0)
-    assert hear(machine, welcome(bob)) == [r.Welcomed()]
+    assert hear(machine, welcome(bob)) == [Welcomed()]
     for start in range(0, limits.DEVICE_QUEUE, limits.SUBMIT_ENVELOPES):
         machine.send(s.HandOver(items=items(start, start + limits.SUBMIT_ENVELOPES)))
     assert machine.room == 0

@@ -14,6 +14,7 @@ from volly_fed import limits
 from volly_fed.channel import DEVICE
 from volly_fed.client import DeviceKeys
 from volly_fed.client import receiver as r
+from volly_fed.client.conversation import Welcomed
 from volly_fed.client.receiver import Receiver
 from volly_fed.crypto.kem import MailboxKey
 from volly_fed.daemon.device.receiving import RawReceiving
@@ -39,7 +40,7 @@ async def claim_and_go_deaf(way_port: int, keys: DeviceKeys, nursery: trio.Nurse
         machine.receive(await websocket.receive(), trio.current_time())
         for event in machine.events():
             match event:
-                case r.Welcomed():
+                case Welcomed():
                     await websocket.send(machine.send(r.StartClaim()))
                 case r.Challenged():
                     await websocket.send(machine.send(r.Prove(time.time())))

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from volly_fed.client import Card, Content, DeviceKeys, seal
 from volly_fed.client import receiver as r
+from volly_fed.client.conversation import Welcomed
 from volly_fed.client.inbox import InboxMessage, open_items
 from volly_fed.edge import claims as hs
 from volly_fed.edge import registry as node
@@ -85,7 +86,7 @@ class Device:
         self.machine.receive(encode_message(message), 0.0)
         for event in self.machine.events():
             match event:
-                case r.Welcomed():
+                case Welcomed():
                     self.say(r.StartClaim())
                 case r.Challenged():
                     self.say(r.Prove(WALL))

@@ -4,7 +4,8 @@ card       what one person gives another, to be reached; contact: the cards one 
 mailbox    a device's own keys, and whom its mailbox lets in
 seal       content <-> sealed envelope
 receiver   a connection that claims the mailbox and receives; submitter: one that submits     machines
-talk       a connection that announces, or one that watches; keepalive: part of all of them   machine
+talk       a connection that announces, or one that watches                                   machine
+conversation  what these have in common, with the keepalive
 inbox      exactly once: what a message is known by, and what its store promises
 presence   who has which presence key; announcer: tags that are due; sightings: who is online
 The trio side, with sockets and files, is volly_fed.daemon.device.

@@ -10,8 +10,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from volly_fed import limits
-from volly_fed.client.keepalive import Keepalive, Verdict
+from volly_fed.client.conversation import Always, AskAlive, Conversation
 from volly_fed.client.mailbox import DeviceKeys
 from volly_fed.codepoints import ErrorCode
 from volly_fed.crypto.secret import Secret
@@ -24,15 +23,11 @@ from volly_fed.wire.messages import (
     Challenge,
     Claim,
     Claimed,
-    Close,
     Deliver,
     Message,
     NotClaimed,
-    Ping,
-    Pong,
     Welcome,
     encode_message,
-    parse_message,
 )
 
 
@@ -78,17 +73,7 @@ class Confirm:
     items: list[Item]
 
 
-@attrs.frozen
-class AskAlive:
-    """Send PING."""
-
-
 Command: TypeAlias = StartClaim | Prove | Confirm | AskAlive
-
-
-@attrs.frozen
-class Welcomed:
-    """The edge has named itself and serves our domain: StartClaim is allowed."""
 
 
 @attrs.frozen
@@ -120,19 +105,8 @@ class Lost:
     text: str
 
 
-@attrs.frozen
-class Quiet:
-    """AskAlive is wanted."""
-
-
-@attrs.frozen
-class Dead:
-    """The other end does not answer: close the connection and open another one."""
-
-    text: str
-
-
-Event: TypeAlias = Welcomed | Challenged | Holding | Delivered | Lost | Quiet | Dead
+Own: TypeAlias = Challenged | Holding | Delivered | Lost
+Event: TypeAlias = Own | Always
 
 TRANSITIONS: Final = Transitions(
     {
@@ -147,62 +121,35 @@ TRANSITIONS: Final = Transitions(
 _AT_REST = frozenset({State.WELCOMED, State.HOLDING})
 
 
-class Receiver:
+class Receiver(Conversation[Own]):
     """The machine of one receiving connection."""
 
+    _IMPATIENT = "the edge does not go on with the claim"
+
     def __init__(self, keys: DeviceKeys, now: float) -> None:
+        super().__init__(keys.domain, now)
         self._keys = keys
         self._mailbox = keys.address.mailbox
         self._state = State.OPENED
-        self._since = now
-        self._keepalive = Keepalive(now)
         self._edge = Fingerprint(b"")
         self._challenge: Challenge | None = None
         self._key: Secret | None = None
         self._claim = 0
-        self._pings = 0
-        self._dead = False
-        self._events: list[Event] = []
+
+    @property
+    def _at_rest(self) -> bool:
+        return self._state in _AT_REST
 
     @property
     def state(self) -> State:
         """Where the connection stands."""
         return self._state
 
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` wants to be called at the latest."""
-        if self._dead:
-            return None
-        return self._keepalive.deadline if self._state in _AT_REST else self._since + limits.HANDSHAKE
-
-    def events(self) -> list[Event]:
-        """What has happened since the last call."""
-        events, self._events = self._events, []
-        return events
-
-    def tick(self, now: float) -> None:
-        """Let time pass: Quiet or Dead may come of it."""
-        if self._state not in _AT_REST:
-            if not self._dead and now >= self._since + limits.HANDSHAKE:
-                self._die("the edge does not go on with the claim")
-            return
-        verdict = self._keepalive.tick(now)
-        if verdict is Verdict.ASK:
-            self._events.append(Quiet())
-        elif verdict is Verdict.DEAD and not self._dead:
-            self._die("the edge has fallen silent")
-
     def receive(self, data: bytes, now: float) -> None:
         """Take one message of the edge. Raises RemoteError when the edge breaks the protocol or sends us away."""
-        message = parse_message(data)
-        self._keepalive.hear(now)
-        if isinstance(message, Pong):
+        message = self._heard(data, now)
+        if message is None:
             return
-        if isinstance(message, Close):
-            raise RemoteError(
-                f"the edge ends the connection: {message.text}", code=message.code, retry_after=message.retry_after
-            )
         if isinstance(message, Challenge | Claimed | NotClaimed) and message.request != self._claim:
             raise RemoteError("an answer to a claim that was not made")
         self._state = TRANSITIONS.after(self._state, type(message), remote=True)
@@ -219,8 +166,7 @@ class Receiver:
             case Confirm():
                 return self._confirm(command)
             case AskAlive():
-                self._pings += 1
-                return encode_message(Ping(token=self._pings))
+                return self._ping()
             case StartClaim():
                 self._state = TRANSITIONS.after(self._state, StartClaim, remote=False)
                 self._claim += 1
@@ -232,10 +178,8 @@ class Receiver:
     def _take(self, message: Message) -> None:
         match message:
             case Welcome():
-                if message.domain != self._keys.domain:
-                    raise RemoteError("this edge serves another domain than ours", code=ErrorCode.WRONG_NAME)
+                self._greeted(message)
                 self._edge = Fingerprint(message.edge)
-                self._events.append(Welcomed())
             case Challenge():
                 self._challenge = message
                 self._events.append(Challenged())
@@ -272,7 +216,3 @@ class Receiver:
             return b""
         received = [(item.envelope.id, item.digest) for item in command.items]
         return encode_message(make_acknowledge(self._key, self._mailbox, received))
-
-    def _die(self, text: str) -> None:
-        self._dead = True
-        self._events.append(Dead(text))

@@ -12,24 +12,18 @@ from typing import Final, TypeAlias
 import attrs
 
 from volly_fed import limits
-from volly_fed.client.keepalive import Keepalive, Verdict
-from volly_fed.client.receiver import AskAlive, Dead, Quiet, Welcomed
-from volly_fed.codepoints import ErrorCode
+from volly_fed.client.conversation import Always, AskAlive, Conversation
 from volly_fed.errors import LocalProtocolError, RemoteError
 from volly_fed.machine import Transitions
 from volly_fed.names import DomainName
 from volly_fed.wire.messages import (
-    Close,
     Message,
     Outcome,
-    Ping,
-    Pong,
     Receipt,
     Submit,
     Submitted,
     Welcome,
     encode_message,
-    parse_message,
 )
 
 
@@ -65,7 +59,7 @@ class RefusedLate:
     refused: tuple[Outcome, ...]
 
 
-Event: TypeAlias = Welcomed | Settled | RefusedLate | Quiet | Dead
+Event: TypeAlias = Settled | RefusedLate | Always
 
 TRANSITIONS: Final = Transitions(
     {
@@ -75,18 +69,17 @@ TRANSITIONS: Final = Transitions(
 )
 
 
-class Submitter:
+class Submitter(Conversation[Settled | RefusedLate]):
     """The machine of one submitting connection."""
 
     def __init__(self, domain: DomainName, now: float) -> None:
-        self._domain = domain
+        super().__init__(domain, now)
         self._state = State.OPENED
-        self._keepalive = Keepalive(now)
-        self._since = now
         self._under_way: dict[bytes, bytes] = {}
-        self._pings = 0
-        self._dead = False
-        self._events: list[Event] = []
+
+    @property
+    def _at_rest(self) -> bool:
+        return self._state is State.READY
 
     @property
     def room(self) -> int:
@@ -98,48 +91,18 @@ class Submitter:
         """(id, envelope) of what was handed over and not answered, oldest first."""
         return list(self._under_way.items())
 
-    @property
-    def deadline(self) -> float | None:
-        """When `tick` wants to be called at the latest."""
-        if self._dead:
-            return None
-        return self._keepalive.deadline if self._state is State.READY else self._since + limits.HANDSHAKE
-
-    def events(self) -> list[Event]:
-        """What has happened since the last call."""
-        events, self._events = self._events, []
-        return events
-
-    def tick(self, now: float) -> None:
-        """Let time pass: Quiet or Dead may come of it."""
-        if self._state is State.OPENED:
-            if not self._dead and now >= self._since + limits.HANDSHAKE:
-                self._die("the edge does not greet")
-            return
-        verdict = self._keepalive.tick(now)
-        if verdict is Verdict.ASK:
-            self._events.append(Quiet())
-        elif verdict is Verdict.DEAD and not self._dead:
-            self._die("the edge has fallen silent")
-
     def receive(self, data: bytes, now: float) -> None:
         """Take one message of the edge. Raises RemoteError when the edge breaks the protocol or sends us away."""
-        message = parse_message(data)
-        self._keepalive.hear(now)
-        if isinstance(message, Pong):
+        message = self._heard(data, now)
+        if message is None:
             return
-        if isinstance(message, Close):
-            raise RemoteError(
-                f"the edge ends the connection: {message.text}", code=message.code, retry_after=message.retry_after
-            )
         self._state = TRANSITIONS.after(self._state, type(message), remote=True)
         self._take(message)
 
     def send(self, command: Command) -> bytes:
         """The message that does what `command` says. Raises LocalProtocolError when it is not its time, or too much."""
         if isinstance(command, AskAlive):
-            self._pings += 1
-            return encode_message(Ping(token=self._pings))
+            return self._ping()
         TRANSITIONS.after(self._state, HandOver, remote=False)
         if len(command.items) > min(limits.SUBMIT_ENVELOPES, self.room):
             raise LocalProtocolError("more envelopes than there is room for")
@@ -149,9 +112,7 @@ class Submitter:
     def _take(self, message: Message) -> None:
         match message:
             case Welcome():
-                if message.domain != self._domain:
-                    raise RemoteError("this edge serves another domain than ours", code=ErrorCode.WRONG_NAME)
-                self._events.append(Welcomed())
+                self._greeted(message)
             case Submitted():
                 self._settle(message)
             case Receipt():
@@ -163,7 +124,3 @@ class Submitter:
             if self._under_way.pop(envelope_id, None) is None:
                 raise RemoteError("an answer for an envelope that is not under way")
         self._events.append(Settled(accepted=message.accepted, refused=message.refused))
-
-    def _die(self, text: str) -> None:
-        self._dead = True
-        self._events.append(Dead(text))

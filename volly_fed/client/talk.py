@@ -9,14 +9,11 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from volly_fed import limits
-from volly_fed.client.keepalive import Keepalive, Verdict
-from volly_fed.client.receiver import AskAlive, Dead, Quiet, Welcomed
-from volly_fed.codepoints import ErrorCode
+from volly_fed.client.conversation import Always, AskAlive, Conversation
 from volly_fed.errors import RemoteError
 from volly_fed.machine import Transitions
 from volly_fed.names import DomainName
-from volly_fed.wire.messages import Close, Message, Ping, Pong, Welcome, encode_message, parse_message
+from volly_fed.wire.messages import Message, Welcome, encode_message
 from volly_fed.wire.presence import Announce, Retract, Shown, Unwatch, Watch
 
 
@@ -44,7 +41,7 @@ class Heard:
     message: Message
 
 
-Event: TypeAlias = Welcomed | Heard | Quiet | Dead
+Event: TypeAlias = Heard | Always
 
 ANNOUNCING: Final = Transitions(
     {State.OPENED: {Welcome: State.READY}, State.READY: {Announce: State.READY, Retract: State.READY}}
@@ -61,72 +58,35 @@ _SENT: Final = (Announce, Retract, Watch, Unwatch)
 _RECEIVED: Final = (Welcome, Shown, Unwatch)
 
 
-class Talk:
+class Talk(Conversation[Heard]):
     """The machine of one such connection."""
 
     def __init__(self, table: Transitions[State], domain: DomainName, now: float) -> None:
+        super().__init__(domain, now)
         self._table = table
-        self._domain = domain
         self._state = State.OPENED
-        self._keepalive = Keepalive(now)
-        self._since = now
-        self._pings = 0
-        self._dead = False
-        self._events: list[Event] = []
 
     @property
-    def deadline(self) -> float | None:
-        """When `tick` wants to be called at the latest."""
-        if self._dead:
-            return None
-        return self._keepalive.deadline if self._state is State.READY else self._since + limits.HANDSHAKE
-
-    def events(self) -> list[Event]:
-        """What has happened since the last call."""
-        events, self._events = self._events, []
-        return events
-
-    def tick(self, now: float) -> None:
-        """Let time pass: Quiet or Dead may come of it."""
-        if self._state is State.OPENED:
-            if not self._dead and now >= self._since + limits.HANDSHAKE:
-                self._die("the edge does not greet")
-            return
-        verdict = self._keepalive.tick(now)
-        if verdict is Verdict.ASK:
-            self._events.append(Quiet())
-        elif verdict is Verdict.DEAD and not self._dead:
-            self._die("the edge has fallen silent")
+    def _at_rest(self) -> bool:
+        return self._state is State.READY
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one message of the edge. Raises RemoteError when the edge breaks the protocol or sends us away."""
-        message = parse_message(data)
-        self._keepalive.hear(now)
-        if isinstance(message, Pong):
+        message = self._heard(data, now)
+        if message is None:
             return
-        if isinstance(message, Close):
-            raise RemoteError(
-                f"the edge ends the connection: {message.text}", code=message.code, retry_after=message.retry_after
-            )
         if not isinstance(message, _RECEIVED):
             raise RemoteError(f"an edge does not send {type(message).__name__} here")
         self._state = self._table.after(self._state, type(message), remote=True)
-        if not isinstance(message, Welcome):
+        if isinstance(message, Welcome):
+            self._greeted(message)
+        else:
             self._events.append(Heard(message))
-            return
-        if message.domain != self._domain:
-            raise RemoteError("this edge serves another domain than ours", code=ErrorCode.WRONG_NAME)
-        self._events.append(Welcomed())
 
     def send(self, command: Command) -> bytes:
         """The message that does what `command` says. Raises LocalProtocolError when it is not its time."""
         if isinstance(command, AskAlive):
-            self._pings += 1
-            return encode_message(Ping(token=self._pings))
+            return self._ping()
         assert isinstance(command.message, _SENT)
         self._table.after(self._state, type(command.message), remote=False)
         return encode_message(command.message)
-
-    def _die(self, text: str) -> None:
-        self._dead = True
-        self._events.append(Dead(text))

@@ -12,8 +12,8 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.client import receiver as r
 from volly_fed.client.card import Card
+from volly_fed.client.conversation import AskAlive, Dead, Quiet, Welcomed
 from volly_fed.client.mailbox import DeviceKeys
 from volly_fed.client.seal import Content, seal
 from volly_fed.client.submitter import HandOver, RefusedLate, Settled, Submitter
@@ -54,13 +54,13 @@ class Submitting:
             await wait_message(self._socket, self._machine)
             for event in self._machine.events():
                 match event:
-                    case r.Welcomed():
+                    case Welcomed():
                         task_status.started()
                     case Settled() | RefusedLate():
                         self._on_outcome(event)
-                    case r.Quiet():
-                        await self._send(r.AskAlive())
-                    case r.Dead():
+                    case Quiet():
+                        await self._send(AskAlive())
+                    case Dead():
                         raise ChannelError(event.text)
             self._changed.set()
             self._changed = trio.Event()
@@ -85,7 +85,7 @@ class Submitting:
         while self._machine.unanswered:
             await self._changed.wait()
 
-    async def _send(self, command: HandOver | r.AskAlive) -> None:
+    async def _send(self, command: HandOver | AskAlive) -> None:
         data = self._machine.send(command)
         async with self._sending:
             await self._socket.send(data)

@@ -6,6 +6,7 @@ other commands change it.
 Never: hands out a key other than sealed, or goes on under a key that was replaced.
 """
 
+import abc
 import math
 import os
 import random
@@ -20,9 +21,9 @@ import trio
 from volly_fed import limits, limits_presence
 from volly_fed.client.announcer import Announcer
 from volly_fed.client.card import Card
+from volly_fed.client.conversation import AskAlive, Dead, Quiet, Welcomed
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.presence import PresenceBook
-from volly_fed.client.receiver import AskAlive, Dead, Quiet, Welcomed
 from volly_fed.client.seal import Content
 from volly_fed.client.sightings import Sighting, Sightings
 from volly_fed.client.talk import ANNOUNCING, WATCHING, Heard, Say, State, Talk
@@ -45,7 +46,7 @@ _LIFETIME = limits.MAX_LIFETIME - 3600
 """Of a key in an envelope: nearly as long as there is, for a contact may be away for days."""
 
 
-class _Talking:
+class _Talking(abc.ABC):
     """One connection after the other, as long as it takes; a subclass says what is said and heard on it."""
 
     TABLE: Transitions[State]
@@ -113,19 +114,19 @@ class _Talking:
                 await trio.sleep(limits_presence.HOME_LOOK)
                 await self._go_on(say)
 
+    @abc.abstractmethod
     async def _begin(self, say: Callable[[Say], Awaitable[None]]) -> None:
         """The edge has greeted."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def _go_on(self, say: Callable[[Say], Awaitable[None]]) -> None:
         """Time has passed."""
-        raise NotImplementedError
 
     def _hear(self, message: Shown | Unwatch) -> None:
-        """The edge says something."""
-        raise NotImplementedError
+        """The edge says something, which a table may rule out."""
+        raise AssertionError(f"{type(message).__name__} is not in the table")
 
-    def _lost(self) -> None:
+    def _lost(self) -> None:  # noqa: B027 - not all have to do anything
         """There is no connection any more."""
 
 

@@ -13,6 +13,7 @@ import trio
 
 from volly_fed import limits
 from volly_fed.client import receiver as r
+from volly_fed.client.conversation import AskAlive, Dead, Quiet, Welcomed
 from volly_fed.client.inbox import InboxMessage, InboxStore, open_items
 from volly_fed.client.mailbox import DeviceKeys
 from volly_fed.client.receiver import Receiver
@@ -91,7 +92,7 @@ class RawReceiving:
 
     async def _follow(self, socket: Socket, machine: Receiver, event: r.Event) -> None:
         match event:
-            case r.Welcomed():
+            case Welcomed():
                 await socket.send(machine.send(r.StartClaim()))
             case r.Challenged():
                 await socket.send(machine.send(r.Prove(self._clock())))
@@ -115,9 +116,9 @@ class RawReceiving:
                 # a claim costs the edge nothing while it has no homeserver, and many seconds of silence cost a call
                 await trio.sleep(_pause(self._lost_here, limits.CLAIM_RETRY, limits.CLAIM_RETRY_CAP))
                 await socket.send(machine.send(r.StartClaim()))
-            case r.Quiet():
-                await socket.send(machine.send(r.AskAlive()))
-            case r.Dead():
+            case Quiet():
+                await socket.send(machine.send(AskAlive()))
+            case Dead():
                 raise ChannelError(event.text)
 
     async def _hand_over(self) -> None:
