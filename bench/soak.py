@@ -2,8 +2,9 @@
 
 python -m bench.soak [--minutes 45] [--rate 2000] [--json FILE] [--svg FILE]
 Bodies of 1 KiB that live for a minute, half of the rate each way, edge to edge. Exit 1: a loss, an unexpected line in a
-log, or, after a run that is long enough to tell (28 minutes), a process that grows. Growth is that of private dirty
-memory and of open files, by least squares after the first eight minutes, when stores have come to their size.
+log, or, after a run that is long enough to tell (35 minutes), a process that grows. Growth is that of private dirty
+memory and of open files, by least squares after the first fifteen minutes, when stores and their
+caches have come to their size.
 """
 
 import argparse

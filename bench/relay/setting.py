@@ -35,7 +35,7 @@ A, B = DomainName("a.test"), DomainName("b.test")
 KEY_BYTES = 16
 LINKED_WITHIN = 30.0
 QUEUE = 1_000_000
-"""Envelopes that a homeserver keeps for a peer here, so that a figure is about speed and not about a quota."""
+"""Envelopes that a homeserver keeps for a peer or a mailbox here: a figure is about speed and not about a quota."""
 
 
 @attrs.define(kw_only=True)
@@ -169,9 +169,14 @@ def _move(network: Network, behind: Behind) -> None:
 
 
 def _widen(config: Path) -> None:
-    text = config.read_text()
-    for name, value in (("queue_envelopes_per_peer", QUEUE), ("queue_bytes_per_peer", QUEUE * 2048)):
-        before = text
-        text = "\n".join(f"{name} = {value}" if line.startswith(f"# {name} =") else line for line in text.splitlines())
-        assert text != before, name
-    config.write_text(text + "\n")
+    lines = config.read_text().splitlines()
+    for name in ("queue_envelopes_per_peer", "mailbox_envelopes"):
+        _set(lines, name, QUEUE)
+    for name in ("queue_bytes_per_peer", "mailbox_bytes"):
+        _set(lines, name, QUEUE * 2048)
+    config.write_text("\n".join(lines) + "\n")
+
+
+def _set(lines: list[str], name: str, value: int) -> None:
+    (at,) = (at for at, line in enumerate(lines) if line.removeprefix("# ").startswith(f"{name} ="))
+    lines[at] = f"{name} = {value}"

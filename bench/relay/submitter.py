@@ -90,7 +90,7 @@ class Submitter:
     async def saturate(self, seconds: float, most: int = 1 << 40, under_way: int = 1 << 40) -> Handed:
         """Hand over as much as is taken, `most` in all, while fewer than `under_way` have not arrived; due at once."""
         until = trio.current_time() + seconds
-        group = min(limits.BATCH_ENVELOPES, most, under_way // _SHARES)
+        group = min(self._batch, most, under_way // _SHARES)
         while trio.current_time() < until and most > 0:
             room = min(await self._wait_room(), most, under_way - self._sent + self._gauge.arrived)
             if room < min(group, most):
@@ -133,13 +133,16 @@ class Submitter:
                 await self._wait_change()
         return await self.handed()
 
+    @property
+    def _batch(self) -> int:
+        """The most that one batch holds."""
+        return min(limits.BATCH_ENVELOPES, limits.BATCH_BYTES // self._press.frame_bytes)
+
     async def _wait_room(self) -> int:
         """How many envelopes may be sent in the next batch, at least one."""
-        size = self._press.frame_bytes
-        batch = min(limits.BATCH_ENVELOPES, limits.BATCH_BYTES // size)
         while True:
-            window = min(self._window, self._window_bytes // size)
-            room = min(batch, window - (self._sent - self._settled))
+            window = min(self._window, self._window_bytes // self._press.frame_bytes)
+            room = min(self._batch, window - (self._sent - self._settled))
             if room > 0:
                 return room
             await self._wait_change()

@@ -37,9 +37,9 @@ LIFETIME: Final = 60
 """Seconds that an envelope may live: so ids are also forgotten again, and a store comes to its size within minutes."""
 TICK: Final = 0.05
 SAMPLE: Final = 5.0
-WARM_UP: Final = 480.0
+WARM_UP: Final = 900.0
 """Seconds that count for no slope: an id is forgotten limits.CLOCK_SKEW after its envelope's time, at the next sweep;
-until then the store and its cache grow. Of a short run it is half."""
+until then the store grows, and its cache for as long again, until it is full. Of a short run it is half."""
 FLAT_KIB: Final = 50.0
 """KiB a minute; above it memory counts as growing. A run of minutes says little: see `Trend.certain`."""
 CERTAIN: Final = 1200.0
