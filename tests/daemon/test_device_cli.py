@@ -15,7 +15,7 @@ from tests.daemon.test_device_link import record
 from volly_fed.channel import DEVICE
 from volly_fed.cli import failure
 from volly_fed.cli.app import run
-from volly_fed.cli.device_output import shown
+from volly_fed.cli.options import shown
 from volly_fed.client import DeviceKeys, parse_card
 from volly_fed.client.mailbox import parse_device
 from volly_fed.daemon.device.home import DeviceHome

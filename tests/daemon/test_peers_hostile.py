@@ -109,7 +109,8 @@ async def test_a_busy_peer_is_not_a_failing_one_and_cannot_silence_us(tmp_path: 
     async with a.running(listening=False), rogue(a, busy):
         await a.submit(envelope(B))
         await a.log.wait("link_down", code="BUSY", count=4)
-        ((state, standing),) = a.server.peers.standing()
+        (peer,) = a.server.peers.known()
+        state, standing = peer.state, peer.standing
         assert (state in {"waiting", "dialling"}, standing.domain, standing.last_error) == (True, B, "busy")
         assert standing.failures <= 1
         assert standing.not_before <= time.time() + a.server.peers.attempts.cap

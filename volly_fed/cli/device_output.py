@@ -12,6 +12,7 @@ import sys
 import click
 import segno
 
+from volly_fed.cli.options import shown
 from volly_fed.client.card import Card, encode_card
 from volly_fed.client.inbox import InboxMessage
 from volly_fed.client.sightings import Sighting
@@ -96,11 +97,6 @@ def called(contact: Card) -> str:
 def print_qr(text: str) -> None:
     """`text` as a QR code made of characters."""
     segno.make(text, error="l", micro=False).terminal(out=sys.stdout, compact=True)
-
-
-def shown(text: str) -> str:
-    """`text` with everything replaced that is not printable, line ends too: a message is one line."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _time(seconds: int) -> str:

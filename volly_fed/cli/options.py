@@ -1,6 +1,7 @@
 """What commands share: --config and --json, arguments that are checked as they are read, and output.
 
-in: what the operator typed; out: checked values, and one JSON document where it was asked for.
+in: what the operator typed, text from elsewhere; out: checked values, text that is safe to print, one JSON document
+where it was asked for.
 """
 
 import json
@@ -88,3 +89,8 @@ def find_config(name: str) -> Path:
 def print_json(document: object) -> None:
     """One JSON document on standard output."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def shown(text: str) -> str:
+    """`text` with everything replaced that is not printable, line ends too: a message is one line."""
+    return "".join(character if character.isprintable() else "�" for character in text)

@@ -171,6 +171,10 @@ class EdgeLinks:
             edge.link.drain(ErrorCode.POLICY, "this edge is not enrolled any more")
         return len(gone)
 
+    def linked(self) -> list[tuple[DomainName, float]]:
+        """The edges that are connected, by name, and since when on trio's clock; twice while a link is replaced."""
+        return sorted((edge.name, edge.link.since) for edge in self._links.values())
+
     def __len__(self) -> int:
         return len(self._links)
 

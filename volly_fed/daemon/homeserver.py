@@ -39,6 +39,7 @@ from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.judge import Judge
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener, Plan
+from volly_fed.daemon.overview import Overview
 from volly_fed.daemon.peers import Peers
 from volly_fed.daemon.presence_hub import PresenceHub
 from volly_fed.daemon.process import Start
@@ -52,7 +53,7 @@ from volly_fed.errors import LocalError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
 from volly_fed.trust.continuity import parse_statement
-from volly_fed.trust.policy import Policy
+from volly_fed.trust.policy import Policy, Ruling
 
 STORE = "store.db"
 
@@ -84,6 +85,8 @@ class Homeserver:
     intake: Intake = attrs.field(init=False)
     edge_door: EdgeDoor = attrs.field(init=False)
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
+    outage: StorageError | None = attrs.field(default=None, init=False)
+    """Why the store takes nothing at the moment."""
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -105,7 +108,7 @@ class Homeserver:
                 listening(self.config.edges.listen, "edges.listen") as edges,
                 trio.open_nursery() as nursery,
             ):
-                await nursery.start(self._admin().serve, admin)
+                await nursery.start(self._admin(store).serve, admin)
                 await self._serve(store, federation, edges, partial(self._say_ready, start, federation, edges))
                 nursery.cancel_scope.cancel()
         self.log.stopped()
@@ -142,6 +145,7 @@ class Homeserver:
 
     def note_outage(self, failure: StorageError | None) -> None:
         """The store takes nothing any more; None: it does again."""
+        self.outage = failure
         if failure is None:
             self.log.storage_recovered()
         else:
@@ -192,11 +196,23 @@ class Homeserver:
         shown = self.credentials
         return Dialer(party=shown.party, judge=self.judge, context=shown.to_peers)
 
-    def _admin(self) -> AdminServer:
-        own = commands(
-            resolver=self.resolver, reload=self.reload, ruling=lambda domain: self.judge.policy.level_of(domain)
+    def _admin(self, store: Store) -> AdminServer:
+        def ruling(domain: DomainName) -> Ruling:
+            return self.judge.policy.level_of(domain)
+
+        own = commands(resolver=self.resolver, reload=self.reload, ruling=ruling)
+        overview = Overview(
+            domain=self.config.server.domain,
+            credentials=lambda: self.credentials,
+            ruling=ruling,
+            enrolled=self._enrolled,
+            outage=lambda: self.outage,
+            peers=self.peers,
+            edges=self.edges,
+            presence=self.presence,
+            store=store,
         )
-        return AdminServer({**own, **handlers(self.judge.register)})
+        return AdminServer({**own, **handlers(self.judge.register), **overview.handlers()})
 
     def _self_check(self) -> SelfCheck:
         server, validate = self.config.server, self.config.dns.validate

@@ -37,6 +37,8 @@ class Peer:
         self.dialled_by_us = False
         self.identity: Fingerprint | None = None
         """What the link was proved with."""
+        self.group = ""
+        """The key exchange that the link was made with."""
         self.renew_at = math.inf
         """When a new link is to take the place of this one."""
         self.renewing = False

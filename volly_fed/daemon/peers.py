@@ -13,7 +13,7 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode, Role, TrustLevel
-from volly_fed.daemon.backoff import Attempts, Standing
+from volly_fed.daemon.backoff import Attempts
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
@@ -111,6 +111,7 @@ class Peers:
         peer.judged(level)
         peer.dialled_by_us = connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
+        peer.group = connection.negotiated.group
         peer.renew_at, peer.renewing = self._renewal.first(peer, link, connection.took), False
         peer.changed()
         peer.ration.begin(link)
@@ -181,9 +182,9 @@ class Peers:
             if peer.link is not None:
                 peer.link.drain(ErrorCode.SHUTTING_DOWN, "this server is shutting down")
 
-    def standing(self) -> list[tuple[str, Standing]]:
-        """Every peer's state in one word, and how attempts to reach it went, by name."""
-        return [(peer.state, peer.standing) for _, peer in sorted(self._peers.items())]
+    def known(self) -> list[Peer]:
+        """Everybody we have had to do with of late, by name: to look at."""
+        return [peer for _, peer in sorted(self._peers.items())]
 
     async def wait_idle(self) -> None:
         """Until no peer is connected."""

@@ -1,0 +1,153 @@
+"""`volly-fed status`, `peers` and `retry`: how the running homeserver is doing, and what it has to do with whom.
+
+in: a volly-fed.toml; out: tables for people, one JSON document for programs; exit code 1 where there is a problem.
+Never: prints what comes from outside as anything but text.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from volly_fed.cli.failure import OK, WARNINGS
+from volly_fed.cli.options import DOMAIN, config_option, json_option, print_json, shown
+from volly_fed.daemon.admin import client as admin_client
+from volly_fed.daemon.material import read_homeserver_config
+from volly_fed.names import DomainName
+
+_STYLES = {"linked": "green", "dialling": "cyan", "waiting": "yellow", "idle": "dim"}
+
+
+@click.command()
+@config_option()
+@json_option
+def status(config_path: Path, as_json: bool) -> int:
+    """How the running homeserver is doing. Exit code 1: there is a problem, which is named."""
+    answer = admin_client.call(read_homeserver_config(config_path), "status")
+    if as_json:
+        print_json(answer)
+    else:
+        _print_status(answer)
+    return WARNINGS if answer["problems"] else OK
+
+
+@click.command()
+@click.argument("domain", type=DOMAIN, required=False)
+@config_option()
+@json_option
+def peers(domain: DomainName | None, config_path: Path, as_json: bool) -> None:
+    """The domains this homeserver has had to do with of late, or only DOMAIN, with every detail."""
+    answer = admin_client.call(read_homeserver_config(config_path), "peers", domain=domain)
+    if as_json:
+        print_json(answer)
+    elif not answer["peers"]:
+        print(f"Nothing has passed between us and {domain or 'anybody'} of late.")
+    elif domain is None:
+        _print_peers(answer["peers"])
+    else:
+        _print_peer(answer["peers"][0])
+
+
+@click.command()
+@click.argument("domain", type=DOMAIN)
+@config_option()
+@json_option
+def retry(domain: DomainName, config_path: Path, as_json: bool) -> None:
+    """Dial DOMAIN now instead of when its pause is over."""
+    answer = admin_client.call(read_homeserver_config(config_path), "retry", domain=domain)
+    if as_json:
+        print_json(answer)
+    elif answer["state"] == "linked":
+        print(f"{domain} is linked already.")
+    else:
+        print(f"{domain} is dialled now; `volly-fed peers {domain}` says what comes of it.")
+
+
+def _print_status(answer: Mapping[str, Any]) -> None:
+    queue, peers_ = answer["queue"], answer["peers"]
+    linked = [edge["name"] for edge in answer["edges"] if edge["linked_s"] is not None]
+    rows = {
+        "domain": f"{answer['domain']}, volly-fed {answer['version']}, up for {duration(answer['up_s'])}",
+        "identity": answer["identity"],
+        "TLS key": f"{answer['tls_spki_sha256']}  (SHA-256 of the public key)",
+        "peers": f"{peers_['linked']} linked, {peers_['known']} known",
+        "edges": f"{len(linked)} of {len(answer['edges'])} connected{': ' if linked else ''}{', '.join(linked)}",
+        "queue": _queue_text(queue),
+    }
+    for name, value in rows.items():
+        print(f"{name:<9} {value}")
+    for problem in answer["problems"]:
+        print(f"{'problem':<9} {shown(problem)}")
+
+
+def _print_peers(found: list[Mapping[str, Any]]) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for peer in found:
+            print(f"{peer['domain']} {peer['level']} {peer['state']}  {_queue_text(peer['queue'])}  {_next_text(peer)}")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for title in ("domain", "level", "state", "since", "waiting", "next attempt, last error"):
+        table.add_column(title, overflow="fold")
+    for peer in found:
+        since = "" if peer["linked_s"] is None else duration(peer["linked_s"])
+        state = Text(peer["state"], style=_STYLES.get(peer["state"], ""))
+        waiting = Text(_queue_text(peer["queue"]))
+        table.add_row(Text(peer["domain"]), Text(peer["level"]), state, Text(since), waiting, Text(_next_text(peer)))
+    console.print(table)
+
+
+def _print_peer(peer: Mapping[str, Any]) -> None:
+    presence = peer["presence"]
+    rows = {
+        "domain": peer["domain"],
+        "level": f"{peer['level']}: {peer['rule']}",
+        "state": peer["state"],
+        "queue": _queue_text(peer["queue"]),
+    }
+    if peer["linked_s"] is not None:
+        rows["link"] = f"for {duration(peer['linked_s'])}, dialled by {peer['dialled_by']}, {peer['group']}"
+        rows["identity"] = peer["identity"]
+    if presence is not None:
+        watching = presence["watching_edges"]
+        rows["presence"] = f"{presence['shown']}; hearing: {presence['seen']}, for {watching} of our edge nodes"
+    if peer["failures"]:
+        rows["failures"] = f"{peer['failures']} in a row"
+    if note := _next_text(peer):
+        rows["attempts"] = note
+    for name, value in rows.items():
+        print(f"{name:<9} {value}")
+
+
+def _queue_text(queue: Mapping[str, Any]) -> str:
+    if not queue["envelopes"]:
+        return "nothing waits"
+    return f"{queue['envelopes']} waiting, {_size(queue['bytes'])}, the oldest for {duration(queue['oldest_s'])}"
+
+
+def _next_text(peer: Mapping[str, Any]) -> str:
+    wait = peer["next_attempt_s"]
+    parts = [] if wait is None else [f"next attempt in {duration(wait)}" if wait else "next attempt now"]
+    return "; ".join([*parts, *([shown(peer["last_error"].splitlines()[0])] if peer["last_error"] else [])])
+
+
+def duration(seconds: float) -> str:
+    """For people: the two largest units."""
+    whole = int(seconds)
+    for size, name, below, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {name} {whole % size // below} {lesser}"
+    return f"{whole} s"
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}"
+        value /= 1024
+    return f"{value:.1f} GiB"
