@@ -15,7 +15,7 @@ from volly_fed.edge.delivery import Delivery, Row
 from volly_fed.edge.dispatch import Dispatch
 from volly_fed.names import MailboxId
 from volly_fed.relay.envelope import encode_envelope
-from volly_fed.wire.messages import Deliver
+from volly_fed.wire.messages import Acknowledge, Deliver, Message
 
 SIGNAL = EnvelopeClass.SIGNAL
 
@@ -139,17 +139,39 @@ def test_two_edges_that_claim_one_mailbox_in_turns_get_everything_across(bob: De
     assert net.rejected == []
 
 
-def test_an_acknowledgement_under_way_when_the_mailbox_moves_costs_a_repetition_only(bob: DeviceKeys) -> None:
+@pytest.mark.parametrize("ends", ["moved", "released"])
+def test_an_acknowledgement_that_crosses_the_end_of_its_claim_costs_a_repetition_only(
+    ends: str, bob: DeviceKeys
+) -> None:
     net = Net("e1", "e2")
     told(net, [bob], 1, 3)
     old = net.connect(bob, "e1", acknowledging=False)
-    held_back: list[object] = []
+    way_up, held_back = net.edges["e1"].on_way_up, list[Message]()
     net.edges["e1"].on_way_up = lambda message: held_back.append(message)
     old.say(Confirm(claim=1, items=old.raw))
-    assert len(held_back) == 1
+    (acknowledgement,) = held_back
+    net.edges["e1"].on_way_up = way_up
+    if ends == "released":
+        net.disconnect(old)
     new = net.connect(bob, "e2", acknowledging=False)
-    net.up(net.edges["e1"], held_back[0])  # type: ignore[arg-type] # a message
+    net.up(net.edges["e1"], acknowledgement)
     assert len(net.rows) == 3
-    assert len(net.rejected) == 1
+    assert net.rejected == [], "it is nobody's fault"
     new.say(Confirm(claim=1, items=new.raw))
     assert net.rows == []
+
+
+def test_claims_that_ended_are_remembered_up_to_a_bound(bob: DeviceKeys) -> None:
+    net = Net("e1", "e2")
+    link = net.edges["e1"].link
+    net.connect(bob, "e1", acknowledging=False)
+    net.connect(bob, "e2", acknowledging=False)
+    late = Acknowledge(mailbox=bob.address.mailbox, ids=[], mac=bytes(32))
+    for number in range(limits.PENDING_CLAIMS_PER_LINK - 1):
+        net.claims._links[link].drop(MailboxId(number.to_bytes(32, "big")))
+    net.up(net.edges["e1"], late)
+    assert net.rejected == []
+    net.claims._links[link].drop(MailboxId(bytes([255]) * 32))
+    net.up(net.edges["e1"], late)
+    assert len(net.rejected) == 1
+    assert len(net.claims._links[link].former) == limits.PENDING_CLAIMS_PER_LINK

@@ -96,9 +96,23 @@ class _Link:
     edge: Fingerprint
     pending: dict[int, PendingClaim] = attrs.field(factory=dict, repr=False)
     held: set[MailboxId] = attrs.field(factory=set, repr=False)
+    former: dict[MailboxId, None] = attrs.field(factory=dict, repr=False)
+    """Those held before, the last limits.PENDING_CLAIMS_PER_LINK: what a device acknowledged meanwhile is under way."""
     ready: deque[MailboxId] = attrs.field(factory=deque, repr=False)
     """Mailboxes with room whose store may hold more; served in turn, so that a full one does not starve the rest."""
     dispatch: Dispatch = attrs.field(factory=Dispatch)
+
+    def take(self, mailbox: MailboxId) -> None:
+        """It is claimed through this link from now on."""
+        self.held.add(mailbox)
+        self.former.pop(mailbox, None)
+
+    def drop(self, mailbox: MailboxId) -> None:
+        """It no longer is."""
+        self.held.discard(mailbox)
+        self.former[mailbox] = None
+        if len(self.former) > limits.PENDING_CLAIMS_PER_LINK:
+            del self.former[next(iter(self.former))]
 
 
 class Claims:
@@ -151,7 +165,7 @@ class Claims:
         mailbox = action.claimed.mailbox
         actions = self._replace(mailbox)
         held = self._held[mailbox] = _Held(action.link, action.request, Delivery(key=action.claimed.key))
-        owner.held.add(mailbox)
+        owner.take(mailbox)
         self._maybe_ready(mailbox, held)
         return [*actions, ToEdge(action.link, Claimed(request=action.request, mailbox=mailbox))]
 
@@ -287,6 +301,8 @@ class Claims:
         mailbox = MailboxId(message.mailbox)
         held = self._held.get(mailbox)
         if held is None or held.link != link:
+            if mailbox in self._links[link].former:
+                return []  # it crossed the end of the claim: what it is about comes again on the next one
             return [Rejected(link, "acknowledges for a mailbox that is not claimed through it")]
         try:
             rows = held.delivery.settle(message)
@@ -301,14 +317,14 @@ class Claims:
         if held is not None and held.link == link:
             del self._held[mailbox]
             held.delivery.over = True
-            self._links[link].held.discard(mailbox)
+            self._links[link].drop(mailbox)
 
     def _replace(self, mailbox: MailboxId) -> list[Action]:
         held = self._held.pop(mailbox, None)
         if held is None:
             return []
         held.delivery.over = True
-        self._links[held.link].held.discard(mailbox)
+        self._links[held.link].drop(mailbox)
         return [_not_claimed(held.link, held.request, ErrorCode.REPLACED, "another connection claimed the mailbox")]
 
     def _maybe_ready(self, mailbox: MailboxId, held: _Held) -> None:
