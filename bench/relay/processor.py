@@ -18,7 +18,7 @@ _MUCH = 0.1
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def _threads(pid: int) -> dict[int, int]:
+def threads(pid: int) -> dict[int, int]:
     """Nanoseconds on a processor, by thread; nothing for a process that is gone."""
     found: dict[int, int] = {}
     for task in Path(f"/proc/{pid}/task").glob("*"):
@@ -63,7 +63,7 @@ def _grown(before: dict[int, int], now: dict[int, int]) -> int:
 
 def look(processes: Iterable[tuple[str, int]]) -> Look:
     """What these (name, pid) have spent so far."""
-    return Look(threads={name: _threads(pid) for name, pid in processes}, machine=_machine())
+    return Look(threads={name: threads(pid) for name, pid in processes}, machine=_machine())
 
 
 async def wait_idle(seconds: float) -> None:
