@@ -109,7 +109,7 @@ def _samples(path: Path) -> dict[int, tuple[str, Counter[str]]]:
     for line in path.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
         thread, *frames = stack.split(";")
-        if frames[-1].startswith(_WAITS):
+        if _WAITS in frames[-1]:
             continue  # mostly it does just that
         number, _, title = thread.removeprefix("thread (").partition("): ")
         _, parts = found.setdefault(int(number), (title, Counter()))
