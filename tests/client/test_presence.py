@@ -74,6 +74,7 @@ def test_what_is_handed_over_comes_back(serial: int, key: bytes, wants: bool) ->
     st.binary(max_size=80)
     | st.lists(st.integers(0, 3) | st.binary(max_size=33), max_size=4).map(lambda values: codec.encode([*values]))
 )
+@pytest.mark.spec("presence-5")
 def test_only_bad_message_comes_of_what_is_not_a_key(data: bytes) -> None:
     try:
         handed = parse_handed(data)
@@ -117,6 +118,7 @@ def test_who_asks_is_answered_once_and_two_do_not_ask_each_other_for_ever(alice:
     assert books[two].person(one).key == books[one].key
 
 
+@pytest.mark.spec("presence-7")
 def test_who_has_lost_our_key_is_given_it_again(book: PresenceBook, alice: DeviceKeys) -> None:
     book = book.with_told(alice.fingerprint, book.serial, NOW)
     for serial, wants in ((1, False), (2, True)):
@@ -124,6 +126,7 @@ def test_who_has_lost_our_key_is_given_it_again(book: PresenceBook, alice: Devic
         assert bool(book.owed(contacts(alice), NOW)) is wants
 
 
+@pytest.mark.spec("presence-4")
 def test_an_older_key_does_not_take_a_newer_ones_place(book: PresenceBook, alice: DeviceKeys) -> None:
     book = book.received(alice.fingerprint, Handed(serial=5, key=KEY, wants=False))
     assert book.received(alice.fingerprint, Handed(serial=5, key=OTHER, wants=False)) is book
@@ -134,6 +137,7 @@ def test_an_older_key_does_not_take_a_newer_ones_place(book: PresenceBook, alice
     )
 
 
+@pytest.mark.spec("presence-6")
 def test_removing_a_contact_who_has_the_key_replaces_it_for_everybody(
     book: PresenceBook, alice: DeviceKeys, bob: DeviceKeys
 ) -> None:
@@ -207,6 +211,7 @@ def test_tags_are_those_that_contacts_compute() -> None:
     assert (made.epoch, made.number) == (9, 0)
 
 
+@pytest.mark.spec("presence-45")
 def test_this_epoch_and_the_next_at_once_then_one_for_each_epoch_spread_over_it() -> None:
     announcer, start = Announcer(("*",), 600.0), 1000 * bounds.EPOCH
     assert [made.epoch for made in announcer.due(KEY, start + 100.0)] == [1000, 1001]

@@ -55,6 +55,7 @@ def test_everybody_is_said_once_and_then_who_comes_and_goes(sightings: Sightings
     assert feed(sightings, showing.leave(tag(BOB))) == {BOB: OFFLINE}
 
 
+@pytest.mark.spec("presence-53")
 def test_a_contact_is_looked_for_under_our_domain_and_under_everybody_and_no_other(
     sightings: Sightings, showing: Showing
 ) -> None:
@@ -62,6 +63,7 @@ def test_a_contact_is_looked_for_under_our_domain_and_under_everybody_and_no_oth
     assert feed(sightings, showing.watched()) == {BOB: ONLINE, CAROL: OFFLINE}
 
 
+@pytest.mark.spec("presence-53")
 def test_tags_are_those_of_the_filters_epoch_not_of_the_clock(sightings: Sightings) -> None:
     late = (NOW + 1) * bounds.EPOCH + 1.0
     showing = Showing(FAR, NOW * bounds.EPOCH + 1.0)
@@ -85,6 +87,7 @@ def test_a_withdrawal_and_an_epoch_without_a_new_filter_mean_that_nothing_is_kno
     assert said(sightings) == {BOB: UNKNOWN, CAROL: UNKNOWN}
 
 
+@pytest.mark.spec("presence-54")
 def test_a_domain_that_shows_nothing_from_the_beginning_is_unknown(sightings: Sightings, showing: Showing) -> None:
     assert feed(sightings, [showing.withdraw()]) == {BOB: UNKNOWN, CAROL: UNKNOWN}
 

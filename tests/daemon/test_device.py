@@ -225,6 +225,7 @@ async def test_an_edge_of_another_domain_is_refused(nursery: trio.Nursery, store
     assert caught.value.code is ErrorCode.WRONG_NAME
 
 
+@pytest.mark.spec("security-2")
 async def test_an_application_that_fails_gets_the_message_again(
     world: DeviceWorld, nursery: trio.Nursery, store: DeviceStore, alice: DeviceKeys, bob: DeviceKeys
 ) -> None:

@@ -370,6 +370,7 @@ async def test_who_is_removed_while_keys_are_handed_out_gets_none(
     assert len(given) == 1
 
 
+@pytest.mark.spec("presence-3")
 def test_a_strangers_key_is_not_kept(alice: DeviceHome, bob: DeviceHome) -> None:
     stranger = DeviceKeys.generate(FAR, os.urandom)
     introduce(alice, bob)

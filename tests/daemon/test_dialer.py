@@ -49,6 +49,7 @@ async def test_the_connection_comes_with_its_level(tmp_path: Path) -> None:
         assert level is TrustLevel.METADATA
 
 
+@pytest.mark.spec("trust-2")
 async def test_whom_the_policy_refuses_is_not_even_looked_up(tmp_path: Path) -> None:
     (a,) = sites(tmp_path, A)
     a.policy = Policy(default=TrustLevel.NONE)

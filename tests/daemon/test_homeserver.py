@@ -67,6 +67,7 @@ async def test_a_reload_shows_the_keys_of_the_files_and_asks_the_resolvers_of_th
 
 
 @pytest.mark.parametrize("spoiled", ["trust.toml", "edges.toml", "identity.key", "tls.crt", "continuity.cbor"])
+@pytest.mark.spec("trust-10")
 async def test_one_file_that_cannot_be_used_keeps_everything_as_it_was(tmp_path: Path, spoiled: str) -> None:
     site = site_with_files(tmp_path)
     async with site.running(listening=False):

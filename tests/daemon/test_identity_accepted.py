@@ -108,6 +108,7 @@ async def test_without_dns_only_what_was_shown_can_be_accepted(tmp_path: Path) -
         assert (accepted.published, accepted.shown) == (None, True)
 
 
+@pytest.mark.spec("trust-19")
 async def test_what_the_operator_cannot_accept(tmp_path: Path) -> None:
     async with acquainted(tmp_path) as world:
         with pytest.raises(LocalError, match=r"does not publish(.|\n)*note: "):

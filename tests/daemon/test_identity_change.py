@@ -179,6 +179,7 @@ async def test_what_was_proved_is_kept_also_about_what_is_refused(tmp_path: Path
         assert [row.obtained_at for row in kept] == [NOW + 60, NOW]
 
 
+@pytest.mark.spec("trust-21")
 async def test_unproved_claims_leave_nothing_behind(tmp_path: Path) -> None:
     async with judging(tmp_path) as world:
         world.publish(OLD)
@@ -239,6 +240,7 @@ async def test_envelopes_wait_in_quarantine_and_leave_when_the_operator_has_deci
         assert parse_envelope(waiting).id in [parse_envelope(frame).id for frame in b.arrived]
 
 
+@pytest.mark.spec("trust-21")
 async def test_statements_travel_in_real_handshakes_both_ways(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     later = material("b.test, in good order")

@@ -54,6 +54,7 @@ async def test_an_envelope_that_comes_twice_is_stored_once(tmp_path: Path) -> No
         assert await stored(a) == [frame]
 
 
+@pytest.mark.spec("trust-7")
 async def test_every_refusal_that_depends_on_a_mailbox_is_the_same(tmp_path: Path) -> None:
     a = site(tmp_path, limits=some_limits(mailbox_envelopes=1))
     async with a.running(listening=False):
@@ -124,6 +125,7 @@ async def test_a_peer_whose_level_lets_no_envelopes_in(tmp_path: Path, level: Tr
         assert await stored(a) == []
 
 
+@pytest.mark.spec("trust-7")
 async def test_selective_reaches_only_mailboxes_that_named_the_peer(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):

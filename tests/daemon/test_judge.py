@@ -83,6 +83,7 @@ async def test_a_claim_that_holds(tmp_path: Path) -> None:
         assert (await claim(a)).evidence.expected == {material(B).fingerprint}
 
 
+@pytest.mark.spec("trust-3", "trust-5")
 async def test_the_gate_comes_before_any_look_up_and_keeps_its_rule_to_itself(tmp_path: Path) -> None:
     a = judging(tmp_path)
     a.policy = Policy(deny=frozenset({"*.test"}))
@@ -136,6 +137,7 @@ async def test_a_failed_look_up_lets_go(tmp_path: Path) -> None:
         await claim(a)
 
 
+@pytest.mark.spec("trust-15")
 async def test_first_contact_pins_and_another_identity_is_quarantined(tmp_path: Path) -> None:
     a = judging(tmp_path)
     async with a.running(listening=False):

@@ -90,6 +90,7 @@ async def _feeding(site: Site, *, task_status: trio.TaskStatus[trio.CancelScope]
         await site.server.peers._feed(site.server.peers._peer(B))
 
 
+@pytest.mark.spec("trust-13")
 async def test_a_reload_ends_links_whose_level_allows_none(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -116,6 +117,7 @@ async def test_a_link_on_an_identity_that_counts_no_more_ends(tmp_path: Path) ->
         await a.log.wait("link_down")
 
 
+@pytest.mark.spec("trust-13")
 async def test_a_link_that_was_judged_before_a_reload_is_judged_again(tmp_path: Path) -> None:
     """It was in the middle of its handshake then, and no link that the reload could end."""
     a, b = sites(tmp_path, A, B)

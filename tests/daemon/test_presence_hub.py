@@ -23,6 +23,7 @@ SEEN = {
 
 @pytest.mark.parametrize("heard_at", list(TrustLevel))
 @pytest.mark.parametrize("shown_at", list(TrustLevel))
+@pytest.mark.spec("presence-14")
 async def test_every_level_by_every_scope(
     shown_at: TrustLevel, heard_at: TrustLevel, autojump_clock: MockClock
 ) -> None:
@@ -70,6 +71,7 @@ async def test_each_direction_has_its_own_level(autojump_clock: MockClock) -> No
         assert at_a.sees(B, bob)
 
 
+@pytest.mark.spec("presence-31")
 async def test_nobody_is_asked_while_nobody_watches(autojump_clock: MockClock) -> None:
     a, b = Side(A), Side(B)
     async with a.running(), b.running(), a.edge() as at_a, b.edge() as at_b:
@@ -218,6 +220,7 @@ async def _watched(at_b: Edge, user: User, seconds: float) -> set[bool]:
     return seen
 
 
+@pytest.mark.spec("presence-51")
 async def test_whoever_comes_back_with_another_edge_link_was_never_gone(autojump_clock: MockClock) -> None:
     a, b = Side(A), Side(B)
     ann = User(1)

@@ -80,6 +80,7 @@ async def test_after_a_restart_no_new_filter_is_sent(which: str, autojump_clock:
         assert set(wire.ends[A].kinds()) == {"PresenceDelta"}
 
 
+@pytest.mark.spec("presence-28")
 async def test_devices_that_come_back_after_a_restart_were_never_gone(autojump_clock: MockClock) -> None:
     a, b = Side(A), Side(B)
     async with b.running(), b.edge() as at_b:
@@ -193,6 +194,7 @@ async def test_a_link_ends_a_back_off_once_it_has_brought_what_was_wanted_for_a_
         (FULL, METADATA, {ANN, BOB}),
     ],
 )
+@pytest.mark.spec("presence-22")
 async def test_another_level_holds_at_once(
     before: TrustLevel, after: TrustLevel, seen: set[User], autojump_clock: MockClock
 ) -> None:
@@ -219,6 +221,7 @@ async def test_another_level_holds_at_once(
         assert not wire.ended
 
 
+@pytest.mark.spec("presence-43")
 async def test_what_is_not_heard_any_more_is_gone_at_once_and_not_kept(autojump_clock: MockClock) -> None:
     a, b = Side(A), Side(B)
     async with a.running(), b.running(), a.edge() as at_a, b.edge() as at_b:
@@ -273,6 +276,7 @@ async def test_who_does_not_ask_is_told_nothing_whatever_its_level_was(autojump_
 # --- epochs ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("presence-21")
 async def test_an_epoch_ends_for_each_peer_at_its_own_time_and_nobody_is_missed(autojump_clock: MockClock) -> None:
     names = [DomainName(f"{number}.test") for number in range(8)]
     a, others = Side(A), [Side(name) for name in names]
@@ -327,6 +331,7 @@ async def test_whoever_hands_over_no_tags_for_the_next_epoch_is_online_in_this_o
 @pytest.mark.parametrize(
     ("epoch", "taken"), [(-2, False), (-1, False), (0, True), (1, True), (2, False), (1 << 62, False)]
 )
+@pytest.mark.spec("presence-52")
 async def test_announcements_are_for_this_epoch_and_the_next(
     epoch: int, taken: bool, autojump_clock: MockClock
 ) -> None:
@@ -406,6 +411,7 @@ async def test_a_peer_that_does_wrong_loses_its_link_and_changes_nothing(
             await at_b.until_sees(A, BOB)
 
 
+@pytest.mark.spec("presence-17")
 async def test_a_peer_that_shows_unasked_loses_its_link(autojump_clock: MockClock) -> None:
     a, b = Side(A), Side(B)
     async with a.running(), b.running(), linked(a, b) as wire:
@@ -480,6 +486,7 @@ async def test_an_edge_watches_so_many_domains_and_no_more(
         assert b.hub.wants(DomainName("d.test"))
 
 
+@pytest.mark.spec("presence-43")
 async def test_a_filter_that_there_is_no_room_for_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:

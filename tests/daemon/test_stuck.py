@@ -40,6 +40,7 @@ async def test_a_known_identity_is_let_in(tmp_path: Path, disk: ReadOnly) -> Non
             assert len(a.log.all("storage_failed")) == 1
 
 
+@pytest.mark.spec("trust-16")
 async def test_a_first_contact_is_not(tmp_path: Path, disk: ReadOnly) -> None:
     a = judging(tmp_path, disk)
     async with a.running(listening=False):

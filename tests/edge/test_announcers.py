@@ -45,6 +45,7 @@ def test_an_announcement_goes_on_under_a_number_that_is_not_the_connection(annou
     assert (70 in announcers, 75 in announcers, announcers.tags) == (True, False, 3)
 
 
+@pytest.mark.spec("presence-49")
 def test_the_end_of_a_connection_retracts_and_its_number_is_never_used_again(announcers: Announcers) -> None:
     announcers.take(1, announce(1), WALL_MIDDLE)
     owed(announcers)
@@ -70,6 +71,7 @@ def test_who_was_never_told_of_is_not_retracted(announcers: Announcers) -> None:
     assert owed(announcers) == []
 
 
+@pytest.mark.spec("presence-50")
 def test_everything_is_told_again_on_the_next_link(announcers: Announcers) -> None:
     announcers.take(1, announce(1), WALL_MIDDLE)
     announcers.take(2, announce(2), WALL_MIDDLE)
@@ -92,6 +94,7 @@ def test_who_was_told_of_on_a_former_link_only_is_not_retracted(announcers: Anno
 
 
 @pytest.mark.parametrize("wall", [NOW * bounds.EPOCH + limits.CLOCK_SKEW - 1, (NOW + 1) * bounds.EPOCH - 1])
+@pytest.mark.spec("presence-46")
 def test_epochs_that_are_over_or_far_are_refused_with_the_reason(wall: float) -> None:
     announcers = Announcers()
     early = wall < WALL_MIDDLE
@@ -114,6 +117,7 @@ def test_what_is_over_is_forgotten(announcers: Announcers) -> None:
 
 
 @pytest.mark.parametrize("scope", ["", "Far.test", "far.test.", "**", "a b"])
+@pytest.mark.spec("presence-47")
 def test_a_scope_is_a_domain_or_everybody(announcers: Announcers, scope: str) -> None:
     announcers.take(1, Announce(epoch=NOW, tags=(("*", bytes(16)), ("far.test", bytes(16)))), WALL_MIDDLE)
     with pytest.raises(BadMessage):
@@ -121,6 +125,7 @@ def test_a_scope_is_a_domain_or_everybody(announcers: Announcers, scope: str) ->
     assert announcers.tags == 2
 
 
+@pytest.mark.spec("presence-47")
 def test_scopes_come_once_and_numbers_are_the_edges(announcers: Announcers) -> None:
     with pytest.raises(BadMessage):
         announcers.take(1, announce(1, 1), WALL_MIDDLE)
@@ -130,6 +135,7 @@ def test_scopes_come_once_and_numbers_are_the_edges(announcers: Announcers) -> N
         announcers.take(1, Retract(number=4), WALL_MIDDLE)
 
 
+@pytest.mark.spec("presence-48")
 def test_tags_are_bounded_in_all(announcers: Announcers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_presence, "ANNOUNCED_TAGS_PER_EDGE", 4)
     announcers.take(1, announce(1, 2, 3), WALL_MIDDLE)
@@ -141,6 +147,7 @@ def test_tags_are_bounded_in_all(announcers: Announcers, monkeypatch: pytest.Mon
     assert announcers.tags == 3
 
 
+@pytest.mark.spec("presence-48")
 def test_announcements_of_one_connection_have_a_rate(announcers: Announcers) -> None:
     for _ in range(limits_presence.ANNOUNCE_BURST):
         announcers.take(1, announce(1), WALL_MIDDLE)

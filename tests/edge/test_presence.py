@@ -49,6 +49,7 @@ def messages(bob: DeviceKeys) -> dict[Role, list[Message]]:
     }
 
 
+@pytest.mark.spec("presence-44", "security-3")
 def test_a_connection_has_one_role(registry: Registry, bob: DeviceKeys) -> None:
     numbers = itertools.count(1)
     for first, second in itertools.permutations(messages(bob), 2):
@@ -70,6 +71,7 @@ def test_who_tries_another_role_is_retracted_with_its_connection(registry: Regis
     assert owed(registry) == [Retract(number=announced.number)]
 
 
+@pytest.mark.spec("privacy-3")
 def test_the_homeserver_hears_of_no_connection(registry: Registry) -> None:
     registry.receive_device(17, ANNOUNCE, WALL)
     registry.receive_device(18, Watch(domain=FAR), WALL)

@@ -157,6 +157,7 @@ def test_domains_take_turns_and_do_not_mix(edge: Edge) -> None:
     assert domains == [FAR, OTHER, FAR, OTHER, FAR, FAR]
 
 
+@pytest.mark.spec("presence-59")
 def test_a_device_that_lags_gets_the_filter_anew_and_nothing_is_kept_for_it(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +225,7 @@ def test_a_lost_link_leaves_devices_as_they_are_and_the_next_one_begins_anew(edg
     assert edge.viewers[2, OTHER].sees(1) == [True]
 
 
+@pytest.mark.spec("presence-58")
 def test_without_a_homeserver_for_long_devices_are_told_that_nothing_is_known(edge: Edge) -> None:
     edge.watch(1)
     edge.read(1)
@@ -240,6 +242,7 @@ def test_without_a_homeserver_for_long_devices_are_told_that_nothing_is_known(ed
     assert edge.viewers[1, FAR].sees(1) == [True]
 
 
+@pytest.mark.spec("presence-57")
 def test_what_cannot_be_used_is_dropped_and_asked_for_again_later(edge: Edge) -> None:
     edge.watch(1)
     edge.read(1)
@@ -304,6 +307,7 @@ def refusals(actions: list[Action]) -> list[tuple[int, ErrorCode]]:
 
 
 @pytest.mark.parametrize("bound", ["WATCHED_PER_DEVICE", "WATCHED_PER_EDGE", "WATCHES_PER_EDGE"])
+@pytest.mark.spec("presence-55")
 def test_watches_are_bounded(edge: Edge, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     edge.watch(1)
     monkeypatch.setattr(limits_presence, bound, 1)
@@ -316,6 +320,7 @@ def test_watches_are_bounded(edge: Edge, bound: str, monkeypatch: pytest.MonkeyP
     assert refusals(edge.watch(3, OTHER)) == []
 
 
+@pytest.mark.spec("presence-55")
 def test_the_memory_for_filters_is_bounded(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_presence, "VIEW_BYTES_PER_EDGE", 3 * SIZE)
     edge.watch(1)
@@ -332,6 +337,7 @@ def test_the_memory_for_filters_is_bounded(edge: Edge, monkeypatch: pytest.Monke
     assert edge.viewers[1, FAR].sees(1) == [True]
 
 
+@pytest.mark.spec("presence-56")
 def test_requests_of_one_connection_have_a_rate(edge: Edge) -> None:
     for _ in range(limits_presence.WATCH_BURST):
         edge.watches.take(1, Watch(domain=FAR), WALL)

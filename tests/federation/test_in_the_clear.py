@@ -160,6 +160,7 @@ async def traffic(net: Federation, alice: Device, bob: Device, dave: Device) -> 
     await net.logged(A, "dial_failed")
 
 
+@pytest.mark.spec("privacy-2")
 async def test_nothing_in_the_clear_tells_who_or_what_and_the_taps_would_have_told(tmp_path: Path, taps: Path) -> None:
     async with federation(tmp_path, level="debug") as net:
         watched = Watched(net, taps)

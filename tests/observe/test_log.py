@@ -45,6 +45,7 @@ def call(log: Log, event: str, text: str) -> None:
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("kind", list(SECRETS))
 @pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.spec("security-5")
 def test_no_planted_secret_gets_through(event: str, kind: str, form: str) -> None:
     stream = io.StringIO()
     call(Log("debug", form, stream), event, f"it failed with {SECRETS[kind]} and so on")

@@ -84,6 +84,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.spec("presence-15")
 def test_hostile(name: str) -> None:
     with pytest.raises(BadMessage):
         parse_delta(HOSTILE[name], 65536)
@@ -106,6 +107,7 @@ def test_just_beyond_the_filter() -> None:
 
 @settings(deadline=None)
 @given(st.binary(min_size=0, max_size=200) | st.binary(min_size=64, max_size=64), st.integers(0, 20), BITS)
+@pytest.mark.spec("presence-15")
 def test_any_bytes_are_the_one_spelling_or_bad_message(data: bytes, count: int, bits: int) -> None:
     for candidate in (data, count.to_bytes(4, "little") + data[4:]):
         try:

@@ -51,6 +51,7 @@ def test_those_present_are_those_that_came_and_did_not_go(number: int, steps: li
         assert len(there) == len(dummies)
 
 
+@pytest.mark.spec("presence-29")
 def test_which_go_does_not_depend_on_how_many_there_are() -> None:
     assert stays(512) == stays(1000) == stays(4096)
 
@@ -78,12 +79,14 @@ def test_lots_are_not_what_dummies_are_made_of() -> None:
     assert not any(lots[at : at + BLOCK] in NUMBERS for at in range(0, len(lots), BLOCK))
 
 
+@pytest.mark.spec("presence-29")
 def test_one_in_some_is_from_the_beginning() -> None:
     first = [step.count(None) for step in stays(4000)]
     assert sum(first) == pytest.approx(4 * STEPS / bounds.OLD_SHARE, rel=0.2)
     assert sum(first[: STEPS // 2]) == pytest.approx(sum(first[STEPS // 2 :]), rel=0.4)
 
 
+@pytest.mark.spec("presence-29")
 def test_users_from_the_beginning_who_leave_are_made_up_for() -> None:
     quiet, busy = some(), some()
     users = 0

@@ -76,12 +76,14 @@ def test_a_full_one_is_as_full_as_the_page_says(size: FilterClass) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, filter_bytes(SMALL) - 1, filter_bytes(SMALL) + 1, filter_bytes(SMALL) * 4])
+@pytest.mark.spec("presence-13")
 def test_another_size_is_refused(size: int) -> None:
     with pytest.raises(BadMessage) as caught:
         Filter.from_bytes(placement(), bytes(size))
     assert caught.value.code is ErrorCode.BAD_FILTER
 
 
+@pytest.mark.spec("presence-13")
 def test_what_is_too_full_is_refused() -> None:
     most = int(bounds.MAX_FILL * filter_bits(SMALL))
     bits = np.zeros(filter_bits(SMALL), dtype=np.uint8)

@@ -32,6 +32,7 @@ def test_the_geometry_of_the_page() -> None:
 
 
 @given(st.binary(min_size=16, max_size=16), SIZES, st.binary(min_size=32, max_size=32))
+@pytest.mark.spec("presence-8")
 def test_the_formula_of_the_page(one: bytes, size: FilterClass, key: bytes) -> None:
     m = 2 * bounds.CAPACITY[size]
     e = Cipher(AES256(key), ECB()).encryptor().update(one)

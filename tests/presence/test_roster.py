@@ -37,6 +37,7 @@ def test_the_scopes_that_reach_a_peer(level: TrustLevel, scopes: tuple[str, ...]
     ],
 )
 @pytest.mark.parametrize("level", list(TrustLevel))
+@pytest.mark.spec("presence-14")
 def test_what_a_peer_is_shown_of_one_user(
     level: TrustLevel, tags: dict[str, bytes], full: bytes | None, selective: bytes | None
 ) -> None:
@@ -108,6 +109,7 @@ def test_an_epoch_that_is_over_is_forgotten_and_its_room_is_free_again(monkeypat
     assert roster.announce(BOB, E + 1, {"*": WIDE, B: NAMED, C: OTHER})
 
 
+@pytest.mark.spec("presence-52")
 def test_there_are_no_more_announcers_than_the_largest_filter_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits_presence, "ANNOUNCERS", 2)
     roster = Roster()

@@ -23,6 +23,7 @@ PROMPT = bounds.PROMPT
 # --- the beginning -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("presence-17")
 def test_a_peer_that_asks_for_nothing_gets_nothing_and_costs_nothing() -> None:
     show = Show(pace=Pace.TICK, random=source(), now=0.0)
     show.connected()
@@ -54,6 +55,7 @@ def test_a_large_filter_comes_in_pieces() -> None:
 
 
 @pytest.mark.parametrize("message", [Ping(token=1), PresenceWithdraw()])
+@pytest.mark.spec("presence-18")
 def test_what_does_not_belong_here(message: Message) -> None:
     show = following()
     with pytest.raises(RemoteError) as caught:
@@ -61,6 +63,7 @@ def test_what_does_not_belong_here(message: Message) -> None:
     assert caught.value.code is ErrorCode.UNEXPECTED
 
 
+@pytest.mark.spec("presence-18")
 def test_a_peer_resumes_at_the_beginning_of_a_link_only() -> None:
     show = following()
     with pytest.raises(RemoteError) as caught:
@@ -68,6 +71,7 @@ def test_a_peer_resumes_at_the_beginning_of_a_link_only() -> None:
     assert caught.value.code is ErrorCode.UNEXPECTED
 
 
+@pytest.mark.spec("presence-19")
 def test_filters_on_request_are_spaced() -> None:
     show = following()
     for _ in range(5):
@@ -80,6 +84,7 @@ def test_filters_on_request_are_spaced() -> None:
 # --- pace ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("presence-23")
 def test_ticks_come_whether_anything_has_changed_or_not_and_look_the_same() -> None:
     show, sizes = following(), set()
     for turn in range(1, 20):
@@ -95,6 +100,7 @@ def test_ticks_come_whether_anything_has_changed_or_not_and_look_the_same() -> N
     assert sizes <= {64, 96}
 
 
+@pytest.mark.spec("presence-24")
 def test_prompt_changes_leave_at_once_and_together() -> None:
     show = following(Pace.PROMPT)
     assert show.deadline is None
@@ -116,6 +122,7 @@ def test_a_prompt_peer_hears_nothing_when_nothing_happens() -> None:
     assert show.deadline is None
 
 
+@pytest.mark.spec("presence-24")
 def test_a_flood_is_no_storm() -> None:
     show = following(Pace.PROMPT)
     sent = 0
@@ -153,6 +160,7 @@ def test_coming_twice_is_a_bug() -> None:
 # --- another filter ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("presence-9")
 def test_a_new_epoch_is_a_new_key_and_nothing_of_the_old() -> None:
     show = following()
     show.join(tag(1000), 1.0)
@@ -195,6 +203,7 @@ def test_half_a_filter_does_not_wait_for_another_link() -> None:
     assert len(drain(show, bounds.SNAPSHOT_PAUSE)) == 2
 
 
+@pytest.mark.spec("presence-12")
 def test_when_it_is_full_a_larger_one_is_wanted() -> None:
     show = following()
     for number in range(4000):
@@ -207,6 +216,7 @@ def test_when_it_is_full_a_larger_one_is_wanted() -> None:
     assert message.size == FilterClass.TAGS_16K
 
 
+@pytest.mark.spec("presence-26")
 def test_a_change_larger_than_the_filter_is_the_filter() -> None:
     show = following(members=3500)
     only_delta(show, TICK)

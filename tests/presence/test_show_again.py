@@ -52,6 +52,7 @@ def test_what_is_too_long_ago_is_a_filter() -> None:
 
 
 @pytest.mark.parametrize("other", [True, False])
+@pytest.mark.spec("presence-20")
 def test_a_peer_that_holds_what_we_do_not_know_gets_another_filter(other: bool) -> None:
     show = following()
     old = name(show)
@@ -67,6 +68,7 @@ def test_a_peer_that_holds_what_we_do_not_know_gets_another_filter(other: bool) 
 
 @pytest.mark.parametrize("pace", list(Pace))
 @pytest.mark.parametrize("asks", [True, False])
+@pytest.mark.spec("presence-27")
 def test_what_has_collected_for_long_is_not_told_in_one_step(pace: Pace, asks: bool) -> None:
     """Else whoever stays away sees by its size how much has happened. Where changes leave at once it is seen anyway."""
     for late, fresh in ((0.0, False), (0.1, pace is Pace.TICK)):

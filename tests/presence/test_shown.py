@@ -33,6 +33,7 @@ def test_classes_have_room_for_dummies() -> None:
     assert choose_class(1 << 20) is FilterClass.TAGS_1M
 
 
+@pytest.mark.spec("presence-10")
 def test_classes_do_not_flap() -> None:
     larger = FilterClass.TAGS_16K
     lowest = int(CAPACITY * bounds.SHRINK)
@@ -42,6 +43,7 @@ def test_classes_do_not_flap() -> None:
     assert choose_class(20_000, SMALL) is FilterClass.TAGS_64K
 
 
+@pytest.mark.spec("presence-25")
 def test_steps_are_of_few_sizes() -> None:
     assert [change_class(n) for n in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 13, 16, 17, 24, 25)] == [
         *(1, 1, 2, 3, 4, 6, 6, 8, 8, 12, 12, 16, 16, 24, 24, 32)
@@ -55,6 +57,7 @@ def test_steps_are_of_few_sizes() -> None:
     st.integers(0, 40),
     st.integers(0, 8),
 )
+@pytest.mark.spec("presence-11", "presence-25")
 def test_it_is_filled_to_its_capacity_and_as_many_come_as_go(members: int, joined: int, left: int, least: int) -> None:
     shown = Shown(
         placement(), epoch=1, sequence=0, tags=(), dummies=Shown.draw(1, (), None, source())._dummies
@@ -87,6 +90,41 @@ def test_one_who_comes_looks_like_one_who_goes() -> None:
     assert sizes == {(bounds.TICK_CHANGES, bounds.TICK_CHANGES)}
 
 
+class Noted(Dummies):
+    """Dummies that note who has come and gone."""
+
+    def __init__(self) -> None:
+        super().__init__(Secret(b"s" * 32), CAPACITY, recent=CAPACITY // bounds.RECENT_SHARE)
+        self.came: set[bytes] = set()
+        self.went: set[bytes] = set()
+
+    def come(self, number: int) -> bytes:
+        blocks = super().come(number)
+        self.came = {blocks[at : at + BLOCK] for at in range(0, len(blocks), BLOCK)}
+        return blocks
+
+    def go(self, number: int, *, users: int = 0, first: int = 0) -> bytes:
+        blocks = super().go(number, users=users, first=first)
+        self.went = {blocks[at : at + BLOCK] for at in range(0, len(blocks), BLOCK)}
+        return blocks
+
+
+@pytest.mark.spec("presence-30")
+def test_no_dummy_goes_with_the_step_it_comes_with_and_some_soon_after() -> None:
+    dummies = Noted()
+    shown = Shown(placement(SMALL), epoch=7, sequence=0, tags=[], dummies=dummies)
+    former: set[bytes] = set()
+    soon = 0
+    for _ in range(200):
+        shown.step([], [], least=4)
+        assert len(dummies.came) == len(dummies.went) == 4
+        assert dummies.came.isdisjoint(dummies.went)
+        soon += len(former & dummies.went)
+        former = dummies.came
+    assert soon
+
+
+@pytest.mark.spec("presence-12")
 def test_a_filter_is_good_for_its_capacity_and_no_more() -> None:
     shown = Shown.draw(1, tags(3000), None, source())
     assert shown.has_room(CAPACITY - 3000, 0)
@@ -96,6 +134,7 @@ def test_a_filter_is_good_for_its_capacity_and_no_more() -> None:
     Filter.from_bytes(shown.placement, shown.bits)
 
 
+@pytest.mark.spec("presence-12")
 def test_more_than_the_largest_has_room_for() -> None:
     class Many(list[bytes]):
         def __len__(self) -> int:

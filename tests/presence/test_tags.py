@@ -12,6 +12,7 @@ from volly_fed.presence.tags import epochs_at
 KEY = Secret(bytes(range(32)))
 
 
+@pytest.mark.spec("presence-1")
 def test_the_tag_as_the_page_spells_it() -> None:
     message = b"volly/presence/v1" + bytes(7) + b"\x05" + b"peer.example"
     assert presence_tag(KEY, 5, "peer.example") == hmac.new(bytes(range(32)), message, hashlib.sha256).digest()[:16]

@@ -105,6 +105,7 @@ def test_changes_are_applied_and_handed_on_as_they_came() -> None:
     assert view.filter.to_bytes() == shown.bits
 
 
+@pytest.mark.spec("presence-32")
 def test_a_filter_is_kept_while_there_is_no_link_and_spoken_of_on_the_next() -> None:
     shown = filled()
     view = following(shown)
@@ -125,6 +126,7 @@ def test_half_a_filter_is_forgotten_with_the_link() -> None:
     assert refused(view, last) is ErrorCode.OUT_OF_STEP
 
 
+@pytest.mark.spec("presence-41")
 def test_withdrawn() -> None:
     shown = filled()
     view = following(shown)
@@ -139,6 +141,7 @@ def test_withdrawn() -> None:
     assert view.filter is not None
 
 
+@pytest.mark.spec("presence-40")
 def test_asking_anew() -> None:
     shown = filled()
     view = following(shown)
@@ -153,6 +156,7 @@ def test_asking_anew() -> None:
         view.again()
 
 
+@pytest.mark.spec("presence-40")
 def test_asking_anew_while_a_filter_comes_in() -> None:
     view, (first, second, *_) = asking(), pieces(filled(100_000))
     view.receive(first, WALL)
@@ -179,6 +183,7 @@ def test_a_filter_may_begin_anew_before_it_is_complete() -> None:
 # --- time ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("presence-42")
 def test_a_filter_is_forgotten_some_time_after_its_epoch() -> None:
     view = following(filled())
     end = (EPOCH + 1) * bounds.EPOCH
@@ -211,11 +216,13 @@ def test_what_is_coming_in_does_not_suffer_from_it() -> None:
 
 
 @pytest.mark.parametrize("epoch", [EPOCH - 1, EPOCH + 1, EPOCH + 2, 0, 2**64 - 1])
+@pytest.mark.spec("presence-33")
 def test_another_epoch(epoch: int) -> None:
     first = attrs.evolve(pieces(filled())[0], epoch=epoch)
     assert refused(asking(), first) is ErrorCode.WRONG_EPOCH
 
 
+@pytest.mark.spec("presence-33")
 def test_an_older_epoch_than_it_has_shown_already() -> None:
     border = EPOCH * bounds.EPOCH + 10.0  # both are acceptable
     old, new = pieces(filled(epoch=EPOCH - 1)), pieces(filled(seed=2))
@@ -226,6 +233,7 @@ def test_an_older_epoch_than_it_has_shown_already() -> None:
     assert refused(view, old[0], border) is ErrorCode.WRONG_EPOCH
 
 
+@pytest.mark.spec("presence-34")
 def test_an_older_state_of_the_same_filter() -> None:
     shown = filled()
     old = pieces(shown)
@@ -238,11 +246,13 @@ def test_an_older_state_of_the_same_filter() -> None:
 
 
 @pytest.mark.parametrize("size", [5, 255, 2**64 - 1])
+@pytest.mark.spec("presence-13")
 def test_no_such_class(size: int) -> None:
     assert refused(asking(), attrs.evolve(pieces(filled())[0], size=size)) is ErrorCode.BAD_FILTER
 
 
 @pytest.mark.parametrize("cut", [0, 1, -1])
+@pytest.mark.spec("presence-37")
 def test_pieces_of_another_size(cut: int) -> None:
     first, last = pieces(filled())
     bits = first.bits + b"\0" if cut > 0 else first.bits[:cut] if cut else b""
@@ -256,6 +266,7 @@ def test_pieces_of_another_size(cut: int) -> None:
 @pytest.mark.parametrize(
     "change", [{"epoch": EPOCH + 1}, {"key": b"l" * 32}, {"size": 1}, {"sequence": 1}, {"offset": 1}, {"offset": 2**40}]
 )
+@pytest.mark.spec("presence-36")
 def test_pieces_that_do_not_belong_together(change: dict[str, Any]) -> None:
     first, last = pieces(filled())
     view = asking()
@@ -263,6 +274,7 @@ def test_pieces_that_do_not_belong_together(change: dict[str, Any]) -> None:
     assert refused(view, attrs.evolve(last, **change)) is ErrorCode.OUT_OF_STEP
 
 
+@pytest.mark.spec("presence-36")
 def test_a_piece_twice_or_left_out() -> None:
     _, second, third, *_ = pieces(filled(100_000))
     assert refused(asking(), second) is ErrorCode.OUT_OF_STEP
@@ -280,6 +292,7 @@ def test_a_filter_that_is_too_full() -> None:
     assert view._assembly is None
 
 
+@pytest.mark.spec("presence-35")
 def test_too_many_filters() -> None:
     view, shown = asking(), filled(10)
     for _ in range(bounds.SNAPSHOTS_PER_EPOCH):
@@ -299,12 +312,14 @@ def test_filters_that_never_end_count_too() -> None:
 
 
 @pytest.mark.parametrize("sequence", [0, 2, 3, 2**64 - 1])
+@pytest.mark.spec("presence-38")
 def test_a_change_twice_or_left_out(sequence: int) -> None:
     shown = filled()
     view = following(shown)
     assert refused(view, attrs.evolve(delta(shown), sequence=sequence)) is ErrorCode.OUT_OF_STEP
 
 
+@pytest.mark.spec("presence-38")
 def test_a_change_of_another_filter() -> None:
     shown = filled()
     view = following(shown)
@@ -317,6 +332,7 @@ def test_a_change_that_is_none() -> None:
     assert refused(view, attrs.evolve(delta(shown), changes=bytes(65))) is ErrorCode.MALFORMED
 
 
+@pytest.mark.spec("presence-39")
 def test_a_change_that_fills_it() -> None:
     place = Placement(Secret(KEY), SIZE)
     view = following(filled())
@@ -339,6 +355,7 @@ def test_what_does_not_belong_here(message: Message) -> None:
     assert refused(asking(), message) is ErrorCode.UNEXPECTED
 
 
+@pytest.mark.spec("presence-16")
 def test_changes_among_pieces() -> None:
     shown = filled()
     first, last = pieces(shown)

@@ -1,4 +1,4 @@
-"""The vectors of presence: tags, placement, filters and the coding of changes."""
+"""The vectors of presence: tags, placement, filters, the coding of changes; tests.presence.machines has the others."""
 
 import hashlib
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.presence.make_vectors import expand
+from tests.presence import machines
+from tests.presence.plain import expand
 from volly_fed.codepoints import ErrorCode, FilterClass
 from volly_fed.crypto.secret import Secret
 from volly_fed.errors import BadMessage
@@ -70,4 +71,4 @@ CONSUMERS = {
     "presence-placement": check_placement,
     "presence-filter": check_filter,
     "presence-delta": check_delta,
-}
+} | machines.CONSUMERS

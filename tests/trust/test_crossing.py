@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import pytest
 
 from volly_fed.codepoints import EnvelopeClass, ErrorCode, TrustLevel
 from volly_fed.edge.admission import REFUSAL, decide_admission
@@ -234,6 +235,7 @@ def cells(went_through: bool) -> Iterator[tuple[str, str, str, bool]]:
             yield level, "out", "PRESENCE", went_through
 
 
+@pytest.mark.spec("trust-1")
 def test_nothing_crosses_a_gate_that_says_no() -> None:
     world = Crossing(random.Random(20261122))
     for step in range(STEPS):

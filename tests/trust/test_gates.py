@@ -114,6 +114,7 @@ def test_an_unknown_direction_is_our_bug() -> None:
         gates.relay(FULL, PEER, "sideways")
 
 
+@pytest.mark.spec("trust-4")
 def test_establish_refuses_evidence_about_somebody_else() -> None:
     decision = gates.establish(policy(FULL), PEER, evidence(domain=OTHER), now=1000)
     assert not decision.allowed
@@ -124,6 +125,7 @@ def test_establish_refuses_evidence_about_somebody_else() -> None:
     ("ttl", "now", "allowed"),
     [(60, 1060, True), (60, 1060.5, False), (0, 1000 + limits.HANDSHAKE, True), (0, 1001 + limits.HANDSHAKE, False)],
 )
+@pytest.mark.spec("trust-4")
 def test_establish_refuses_stale_evidence(ttl: float, now: float, allowed: bool) -> None:
     decision = gates.establish(policy(FULL), PEER, evidence(ttl=ttl), now=now)
     assert decision.allowed is allowed

@@ -96,6 +96,7 @@ def test_without_a_statement(
     assert (after and after.fingerprint) == (shown if held is None and verdict.trusted else held)
 
 
+@pytest.mark.spec("trust-15")
 def test_these_verdicts_are_trusted() -> None:
     assert {v for v in V if v.trusted} == {V.FIRST_CONTACT, V.MATCH, V.ANNOUNCED, V.WITHDRAWN, V.READY}
 
@@ -128,6 +129,7 @@ def test_forged_dns_alone_is_quarantined() -> None:
     assert again.standing == judgement.standing  # nothing to tell the operator a second time
 
 
+@pytest.mark.spec("trust-17")
 def test_a_stolen_old_key_alone_is_not_published() -> None:
     signed = statement(A, C)
     assert judge(C, (A, None), HELD, signed).verdict is V.NOT_PUBLISHED
@@ -173,6 +175,7 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 @pytest.mark.parametrize("shown", [A, B])
+@pytest.mark.spec("trust-20")
 def test_a_statement_that_does_not_count_begins_nothing(name: str, shown: Fingerprint) -> None:
     before = Standing(pin=pin(sequence=7))
     judgement = judge(shown, (A, B), before, BAD[name])
@@ -185,6 +188,7 @@ def test_a_statement_that_does_not_count_begins_nothing(name: str, shown: Finger
         assert judgement.standing.quarantine.reason in judgement.reason
 
 
+@pytest.mark.spec("trust-22")
 def test_a_replay_after_the_way_back_is_refused() -> None:
     there = judge(B, (B, None), cooling(), now=NOW + COOL_OFF).standing
     assert there.pin is not None
@@ -276,6 +280,7 @@ def test_another_change_takes_the_place_of_a_pending_one(
 
 
 @pytest.mark.parametrize("how", How)
+@pytest.mark.spec("trust-18")
 def test_a_clock_set_back_never_shortens_the_wait_nor_makes_it_endless(how: How) -> None:
     before = cooling(how)
     past = NOW - 30 * DAY

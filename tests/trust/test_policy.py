@@ -46,6 +46,7 @@ POLICY = parse_policy(
         ("a.spam.example", NONE, 'deny has "*.spam.example"'),  # a denied suffix before an exact level
     ],
 )
+@pytest.mark.spec("trust-8")
 def test_the_rule_that_decides(domain: str, level: TrustLevel, rule: str) -> None:
     assert POLICY.level_of(DomainName(domain)) == (level, rule)
 
@@ -90,6 +91,7 @@ def test_the_example_with_its_samples_switched_on_is_one_too() -> None:
     assert policy.levels == {"friend.example": FULL, "*.corp.example": METADATA}
 
 
+@pytest.mark.spec("trust-9")
 def test_all_problems_at_once_each_with_its_key() -> None:
     tables = {
         "default": "ful",
@@ -155,6 +157,7 @@ def test_a_written_policy_reads_back(policy: Policy) -> None:
 
 @settings(deadline=None)
 @given(_policies, _name)
+@pytest.mark.spec("trust-8")
 def test_deny_wins_and_every_domain_has_a_level(policy: Policy, domain: DomainName) -> None:
     level, rule = policy.level_of(domain)
     assert rule

@@ -4,6 +4,8 @@ import ast
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 import volly_fed
 from tests.trust.vectors import spelled
 from tests.vectors import registry
@@ -31,6 +33,7 @@ def test_the_gates_are_those_of_the_registry() -> None:
         assert len(ways) == max(1, len(entry["directions"]))
 
 
+@pytest.mark.spec("trust-1")
 def test_every_gate_is_asked_in_one_place() -> None:
     root = Path(volly_fed.__file__).parent
     calls: Counter[str] = Counter()

@@ -29,7 +29,7 @@ class Announcer:
         epoch = epoch_of(wall)
         wanted = [epoch]
         if epoch not in self._said or wall >= epoch * bounds.EPOCH + self._spread:
-            wanted.append(epoch + 1)
+            wanted.append(epoch + 1)  # [presence-45]
         new = [number for number in wanted if number not in self._said]
         self._said = frozenset(number for number in (*self._said, *new) if number >= epoch)
         return [announcement(key, number, self._scopes) for number in new]

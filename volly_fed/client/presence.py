@@ -45,7 +45,7 @@ def handed_bytes(handed: Handed) -> bytes:
 
 def parse_handed(data: bytes) -> Handed:
     """The inverse of `handed_bytes`; raises BadMessage, and nothing else."""
-    serial, key, wants = _check(codec.decode(data, limit=_MAX_HANDED))
+    serial, key, wants = _check(codec.decode(data, limit=_MAX_HANDED))  # [presence-5]
     if wants > 1:
         raise BadMessage("a presence key is wanted or not")
     return Handed(serial=serial, key=Secret(key), wants=bool(wants))
@@ -84,9 +84,9 @@ class PresenceBook:
     def received(self, identity: Fingerprint, handed: Handed) -> "PresenceBook":
         """With a key that a contact has handed over; an older one than is known changes nothing."""
         person = self.person(identity)
-        if handed.serial <= person.serial:
+        if handed.serial <= person.serial:  # [presence-4]
             return self
-        told = 0 if handed.wants else person.told
+        told = 0 if handed.wants else person.told  # [presence-7]
         return self._with(attrs.evolve(person, key=handed.key, serial=handed.serial, told=told))
 
     def with_told(self, identity: Fingerprint, serial: int, now: float) -> "PresenceBook":
@@ -97,7 +97,7 @@ class PresenceBook:
         """Without everybody who is no contact any more; if one of them has our key, with another key."""
         known = {card.identity for card in contacts.cards}
         left = tuple(person for person in self.people if person.identity in known)
-        if any(person.told for person in self.people if person.identity not in known):
+        if any(person.told for person in self.people if person.identity not in known):  # [presence-6]
             serial = max(self.serial + 1, int(now))
             return PresenceBook(key=Secret(random(KEY_BYTES)), serial=serial, people=left)
         return self if len(left) == len(self.people) else attrs.evolve(self, people=left)

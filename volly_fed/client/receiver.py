@@ -163,7 +163,7 @@ class Receiver(Conversation[Own]):
         be answered.
         """
         match command:
-            case Confirm():
+            case Confirm():  # [security-2]
                 return self._confirm(command)
             case AskAlive():
                 return self._ping()

@@ -152,14 +152,14 @@ class Sightings:
         """Look for everybody in the filter as it is now."""
         known = self._domains[domain]
         shown = known.view.filter
-        if shown is None:
+        if shown is None:  # [presence-54]
             if known.view.state is Viewing.ASKING:
                 self._say_unknown(domain, "")
             return
         if known.epoch != known.view.epoch:
             known.epoch = epoch = known.view.epoch
             known.tags = {
-                identity: tuple(presence_tag(key, epoch, scope) for scope in (self._own, EVERYBODY))
+                identity: tuple(presence_tag(key, epoch, scope) for scope in (self._own, EVERYBODY))  # [presence-53]
                 for identity, key in known.contacts.items()
             }
         for identity, tags in known.tags.items():

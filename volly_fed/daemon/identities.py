@@ -143,7 +143,7 @@ def _choose(
     shown = _shown(standing)
     published = () if evidence is None else (evidence.identity, evidence.identity_next)
     if wanted is not None:
-        if wanted in (*shown, *published):
+        if wanted in (*shown, *published):  # [trust-19]
             return wanted
         raise LocalError(
             f"{domain} does not publish this identity, and never showed it{f' ({problem})' if problem else ''}\n"

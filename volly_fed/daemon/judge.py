@@ -33,7 +33,7 @@ from volly_fed.trust.pins import Change, IdentityVerdict, Judgement, Quarantine,
 from volly_fed.trust.policy import Policy
 
 # What strangers are told: the rule that decided is in our log, and nobody else's business.
-_NOT_LINKED = "the policy here does not allow this link; note: ask the operator of this server"
+_NOT_LINKED = "the policy here does not allow this link; note: ask the operator of this server"  # [trust-5]
 # Both fit into a line of the other end's log (300 characters), unless the names are very long.
 _CHANGED = (
     "{own} has pinned another identity of yours ({problem}); note: go back to it and use `volly-fed keys rotate`; if "
@@ -74,7 +74,7 @@ class Judge:
 
     def may_dial(self, peer: DomainName) -> gates.Decision:
         """Gate `dial`."""
-        decision = gates.dial(self.policy, peer)
+        decision = gates.dial(self.policy, peer)  # [trust-2]
         if not decision.allowed:
             self._log_refusal(peer, "dial", decision)
         return decision
@@ -92,7 +92,7 @@ class Judge:
         Raises RemoteError (POLICY, BUSY), DiscoveryError, NoMatch-coded RemoteError (KEY_MISMATCH).
         """
         peer = claimed.domain
-        decision = gates.accept(self.policy, peer)
+        decision = gates.accept(self.policy, peer)  # [trust-3]
         if not decision.allowed:
             self.refusals.note("accept", lambda count: self._log_refusal(peer, "accept", decision, count))
             raise RemoteError(_NOT_LINKED, code=ErrorCode.POLICY)
@@ -130,7 +130,7 @@ class Judge:
             cool_off=self.cool_off,
             dialled=outcome.role is Role.DIALLER,
         )
-        before, judgement = await self._remember(peer, judge, evidence)
+        before, judgement = await self._remember(peer, judge, evidence)  # [trust-16]
         news = self._report(peer, before, judgement, now)
         if not judgement.verdict.trusted:
             if news:
@@ -243,6 +243,6 @@ def _shown(outcome: Outcome, evidence: Evidence) -> Shown:
     if not outcome.statement:
         return shown
     try:
-        return attrs.evolve(shown, statement=parse_statement(outcome.statement))
+        return attrs.evolve(shown, statement=parse_statement(outcome.statement))  # [trust-21]
     except BadMessage as error:
         return attrs.evolve(shown, statement_problem=str(error))

@@ -144,13 +144,13 @@ class Peers:
         """After a reload: every link has its peer's new level at once, or ends where that allows none; how many end."""
         ended, self._level_of = 0, level_of
         for peer in self._peers.values():
-            level, before = level_of(peer.domain), peer.level
+            level, before = level_of(peer.domain), peer.level  # [trust-12]
             if level is before:
                 continue
             peer.judged(level)
             stays = gates.stay(level, peer.domain).allowed
             if peer.link is not None and not stays:
-                peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)
+                peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)  # [trust-13]
                 ended += 1
             elif peer.link is None and stays and self._want(peer):
                 peer.hurry()  # what its back-off is about may have been the level

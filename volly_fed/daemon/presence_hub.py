@@ -134,7 +134,7 @@ class PresenceHub:
 
     def _announce(self, link: int, message: Announce) -> None:
         oldest, newest = self._epochs()
-        if not oldest <= message.epoch <= newest:
+        if not oldest <= message.epoch <= newest:  # [presence-52]
             return
         change = self._roster.announce((link, message.number), message.epoch, dict(message.tags))
         if change is not None:
@@ -169,7 +169,7 @@ class PresenceHub:
         """It has none any more. Whom it announced stays online for a moment: it, or another, may be back soon."""
         for domain in self._watchers.pop(link).domains:
             self._leave(link, domain)
-        self._lost.append((trio.current_time() + limits_presence.EDGE_HOLD, link))
+        self._lost.append((trio.current_time() + limits_presence.EDGE_HOLD, link))  # [presence-51]
         self._edge_lost.set()
 
     async def _watch(self, link: int, domain: DomainName) -> None:
@@ -207,7 +207,7 @@ class PresenceHub:
     def wants(self, domain: DomainName) -> bool:
         """Whether a link to `domain` is wanted, because somebody watches it and we may hear it."""
         peer = self._peers.get(domain)
-        return peer is not None and peer.hears and self._watched(peer) and domain != self.own
+        return peer is not None and peer.hears and self._watched(peer) and domain != self.own  # [presence-31]
 
     def _watched(self, peer: PresencePeer) -> bool:
         return bool(peer.watchers) or trio.current_time() < peer.unwatched_at + limits_presence.UNWATCHED_LINGER

@@ -142,7 +142,7 @@ class PresencePeer:
         elif self._scopes:
             self._begin(trio.current_time())
         else:
-            self.show.withdraw()
+            self.show.withdraw()  # [presence-22]
             if self.way is not None and (message := self.show.next_message(trio.current_time())) is not None:
                 self.way.send(message)  # at once: the link may be about to end
 
@@ -174,6 +174,7 @@ class PresencePeer:
         if isinstance(message, PresenceResume | PresenceRequest):
             self._requested(message)
             self.wake()
+        # [presence-43]
         elif self.hears and not self.deaf:  # else it was on its way when that ended
             self.view.receive(message, self._shared.clock())
         return self.view.events()
@@ -247,7 +248,7 @@ class PresencePeer:
 
     def _restore(self, now: float) -> None:
         """Go on with the filter of the last run, once devices have had time to come back."""
-        if self._resume is None or (self._record is not None and now < self._shared.restore_at):
+        if self._resume is None or (self._record is not None and now < self._shared.restore_at):  # [presence-28]
             return
         record, self._record = self._record, None
         resume, self._resume = self._resume, None
@@ -262,7 +263,7 @@ class PresencePeer:
         if self.show.wants_tags:
             if self._scopes:
                 self._begin(now)
-        elif self.show.epoch is not None and self._shared.clock() >= self._epoch_ends():
+        elif self.show.epoch is not None and self._shared.clock() >= self._epoch_ends():  # [presence-21]
             if self.show.state in _ASLEEP:
                 self.show.expire()
             else:

@@ -14,7 +14,7 @@ from volly_fed.relay.receipt import UNDELIVERABLE
 from volly_fed.trust.gates import Decision, deliver
 from volly_fed.trust.policy import Policy
 
-REFUSAL = UNDELIVERABLE
+REFUSAL = UNDELIVERABLE  # [trust-7]
 """What the sender is told, whatever the reason."""
 
 

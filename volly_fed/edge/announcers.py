@@ -100,9 +100,9 @@ class Announcers:
         announcer = self._announcers.get(connection)
         if announcer is None:
             self._last += 1
-            announcer = _Announcer(self._last)
+            announcer = _Announcer(self._last)  # [presence-49]
             self._announcers[connection] = self._by_number[announcer.number] = announcer
-        if not announcer.allowance.take(now):
+        if not announcer.allowance.take(now):  # [presence-48]
             raise RemoteError(_TOO_OFTEN, code=ErrorCode.BUSY, retry_after=limits_presence.REFUSED_RETRY)
         if message.number:
             raise BadMessage("a number is the edge's to give")
@@ -123,7 +123,7 @@ class Announcers:
         self._linked = True
         for announcer in self._announcers.values():
             announcer.told = False
-            self._owed.extend((announcer.number, epoch) for epoch in announcer.epochs)
+            self._owed.extend((announcer.number, epoch) for epoch in announcer.epochs)  # [presence-50]
 
     def link_down(self) -> None:
         """There is none: the homeserver forgets everybody."""
@@ -146,7 +146,7 @@ class Announcers:
 
     def _announce(self, announcer: _Announcer, message: Announce, now: float) -> None:
         oldest, newest = epoch_of(now - limits.CLOCK_SKEW), epoch_of(now + limits.CLOCK_SKEW) + 1
-        if not oldest <= message.epoch <= newest:
+        if not oldest <= message.epoch <= newest:  # [presence-46]
             raise RemoteError(_CLOCK, code=ErrorCode.WRONG_EPOCH)
         _check_scopes([scope for scope, _ in message.tags])
         kept = {e: known for e, known in announcer.epochs.items() if e >= oldest and e != message.epoch}
@@ -168,7 +168,7 @@ class Announcers:
 
 
 def _check_scopes(scopes: list[str]) -> None:
-    if len(set(scopes)) != len(scopes):
+    if len(set(scopes)) != len(scopes):  # [presence-47]
         raise BadMessage("a scope is named once")
     for scope in scopes:
         try:

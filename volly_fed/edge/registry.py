@@ -238,7 +238,7 @@ class Registry:
             or self._open >= limits.PENDING_CLAIMS_PER_LINK
         ):
             return [_refusal(claim, ErrorCode.BUSY, "too many claims; try again later")]
-        state.claims[message.request] = self._claims[claim.number] = claim
+        state.claims[message.request] = self._claims[claim.number] = claim  # [privacy-3]
         self._open += 1
         return [ToHomeserver(attrs.evolve(message, request=claim.number))]
 
@@ -336,9 +336,9 @@ class Registry:
 
 
 def _play(state: _Connection, role: Role) -> None:
-    if state.role not in (Role.NEW, role):
+    if state.role not in (Role.NEW, role):  # [presence-44]
         raise RemoteError("a connection does one thing; note: open another one for each other thing")
-    state.role = role
+    state.role = role  # [security-3]
 
 
 def _refusal(claim: _Claim, code: ErrorCode, text: str) -> ToDevice:

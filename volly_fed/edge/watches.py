@@ -114,7 +114,7 @@ class Watches:
     def take(self, connection: int, message: Watch | Unwatch, now: float) -> list[Action]:
         """What a device says; `now` is the wall clock. Raises RemoteError BUSY when it says too much."""
         watcher = self._watchers.setdefault(connection, _Watcher())
-        if not watcher.allowance.take(now):
+        if not watcher.allowance.take(now):  # [presence-56]
             raise RemoteError(_TOO_OFTEN, code=ErrorCode.BUSY, retry_after=limits_presence.REFUSED_RETRY)
         if isinstance(message, Unwatch):
             self._leave(connection, watcher, message.domain)
@@ -134,7 +134,7 @@ class Watches:
             domain = next(iter(watcher.behind))
             del watcher.behind[domain]
             watched = self._watched[domain]
-            position = max(watched.positions[connection], watched.start)
+            position = max(watched.positions[connection], watched.start)  # [presence-59]
             if position >= watched.end:
                 continue
             watched.positions[connection] = position + 1
@@ -151,6 +151,7 @@ class Watches:
                 or self._pairs >= limits_presence.WATCHES_PER_EDGE
                 or (watched is None and len(self._watched) >= limits_presence.WATCHED_PER_EDGE)
             ):
+                # [presence-55]
                 return [ToDevice(connection, Unwatch(domain=domain, code=ErrorCode.BUSY, text=_TOO_MANY))]
             if watched is None:
                 self._watched[domain] = _Watched(domain)
@@ -218,7 +219,7 @@ class Watches:
             self._renew(watched)
             watched.view.receive(inner, now)
         except RemoteError:
-            watched.broken, watched.broken_since = True, None
+            watched.broken, watched.broken_since = True, None  # [presence-57]
             return self._withdraw(watched)
         return self._follow(watched, inner)
 
@@ -242,7 +243,7 @@ class Watches:
                     self._ask(domain)
         elif self._down_since is None:
             self._down_since = now
-        elif now >= self._down_since + limits_presence.VIEW_STALE:
+        elif now >= self._down_since + limits_presence.VIEW_STALE:  # [presence-58]
             for watched in self._watched.values():
                 if watched.filter_bytes:
                     actions += self._withdraw(watched)

@@ -65,7 +65,7 @@ def parse_delta(data: bytes, bits: int) -> Positions:
     if len(ends) != count:
         raise BadMessage("a delta holds other than as many positions as it says")
     used = low_bits + (int(ends[-1]) + 1 if count else 0)
-    if size_class(_HEAD + -(-used // 8)) != len(data):
+    if size_class(_HEAD + -(-used // 8)) != len(data):  # [presence-15]
         raise BadMessage("a delta has the smallest size class that it fits")
     high = np.diff(ends, prepend=-1) - 1
     positions = np.cumsum((high << width | _low(stream[:low_bits], count, width)) + 1) - 1

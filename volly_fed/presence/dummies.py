@@ -61,7 +61,7 @@ class Dummies:
     def go(self, number: int, *, users: int = 0, first: int = 0) -> bytes:
         """So many, which no longer are. `users` leave with the same step, of whom `first` are from the beginning."""
         lots = self._lots(number + users)
-        self.due += sum(lot % bounds.OLD_SHARE == 0 for lot in lots[::2])
+        self.due += sum(lot % bounds.OLD_SHARE == 0 for lot in lots[::2])  # [presence-29]
         wanted = min(max(0, self.due - self.done - first), number)
         old = min(max(wanted, number - len(self.recent)), self.old - self.first)
         ranks = [lot / (1 << 64) for lot in lots[1 : 2 * (number - old) : 2]]

@@ -75,7 +75,7 @@ class Filter:
         masks = np.left_shift(np.uint8(1), (positions & 7).astype(np.uint8))
         places = positions >> 3
         cleared = int(np.count_nonzero(view[places] & masks))
-        ones = self.ones + len(positions) - 2 * cleared
+        ones = self.ones + len(positions) - 2 * cleared  # [presence-39]
         _refuse_full(ones, self.placement)
         np.bitwise_xor.at(view, places, masks)
         self.ones = ones
@@ -100,5 +100,5 @@ def _container(placement: Placement) -> BloomFilter:
 
 
 def _refuse_full(ones: int, placement: Placement) -> None:
-    if ones > bounds.MAX_FILL * filter_bits(placement.size):
+    if ones > bounds.MAX_FILL * filter_bits(placement.size):  # [presence-13]
         raise BadMessage("the filter is too full", code=ErrorCode.BAD_FILTER)

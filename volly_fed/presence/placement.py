@@ -45,7 +45,7 @@ def spread(block: bytes, width: int) -> list[int]:
     mask = width - 1
     start = int.from_bytes(block[:_HALF], "little") & mask  # now, so that all numbers are small
     step = (int.from_bytes(block[_HALF:], "little") | 1) & mask
-    return [(start + i * step) & mask for i in range(bounds.SLICES)]
+    return [(start + i * step) & mask for i in range(bounds.SLICES)]  # [presence-8]
 
 
 def locate(block: bytes, width: int) -> list[int]:

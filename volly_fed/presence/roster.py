@@ -32,7 +32,7 @@ NO_TAGS: Final[Tags] = MappingProxyType({})
 
 def reach(level: TrustLevel, domain: DomainName) -> Reach:
     """The scopes whose users the gate `show` lets `domain` see on `level`."""
-    return tuple(s for s in (domain, EVERYBODY) if gates.show(level, domain, (s,)).allowed)
+    return tuple(s for s in (domain, EVERYBODY) if gates.show(level, domain, (s,)).allowed)  # [presence-14]
 
 
 @attrs.frozen

@@ -109,9 +109,9 @@ class Show:
         """Take PresenceResume or PresenceRequest. Raises RemoteError UNEXPECTED for others, or out of turn."""
         if not isinstance(message, PresenceResume | PresenceRequest):
             raise RemoteError(f"{type(message).__name__} does not belong here", code=ErrorCode.UNEXPECTED)
-        if self.pace is Pace.TICK and now - self._tick_at > bounds.AWAY and self._shown is not None:
+        if self.pace is Pace.TICK and now - self._tick_at > bounds.AWAY and self._shown is not None:  # [presence-27]
             self._redraw(None)
-        self.state = SHOWING.after(self.state, type(message), remote=True)
+        self.state = SHOWING.after(self.state, type(message), remote=True)  # [presence-18]
         if isinstance(message, PresenceRequest):
             return
         if self._withdrawn:
@@ -132,9 +132,9 @@ class Show:
             return self._snapshot_at
         if self.state is not Showing.FOLLOWING:
             return None
-        if self.pace is Pace.TICK:
+        if self.pace is Pace.TICK:  # [presence-23]
             return self._tick_at
-        if self._changed_at is not None and self._prompts < bounds.PROMPTS_PER_TICK:
+        if self._changed_at is not None and self._prompts < bounds.PROMPTS_PER_TICK:  # [presence-24]
             return self._changed_at + bounds.PROMPT
         return self._tick_at if self._wants_step or self._prompts else None
 
@@ -230,6 +230,7 @@ class Show:
         shown = self._shown
         if shown is None or shown.filter_id != message.filter:
             return False
+        # [presence-20]
         if message.sequence > shown.sequence:  # an old record of ours: the same numbers would mean other bits
             self._redraw(None)
             return False
@@ -252,7 +253,7 @@ class Show:
             bits=shown.bits,
         )
         self._outbox.extend(others)
-        self._snapshot_at = now + bounds.SNAPSHOT_PAUSE
+        self._snapshot_at = now + bounds.SNAPSHOT_PAUSE  # [presence-19]
         self._tick_at = now + bounds.TICK
         self.state = SHOWING.after(self.state, PresenceSnapshot, remote=False)
         return first
@@ -275,6 +276,7 @@ class Show:
         self._left.clear()
         self._changed_at = None
         changes = encode_delta(positions, filter_bits(shown.size))
+        # [presence-26]
         if changes is None or len(changes) > filter_bytes(shown.size):  # then the filter itself is less
             self._forget_history()
             self.state = SHOWING.after(self.state, Redrawn, remote=False)

@@ -31,6 +31,7 @@ def choose_class(members: int, former: FilterClass | None = None) -> FilterClass
     """The class of a new filter for so many tags; `former`, that of the last one, is kept unless far too large."""
     fitting = (size for size in FilterClass if members <= bounds.ROOM * bounds.CAPACITY[size])
     wanted = next(fitting, FilterClass.TAGS_1M)
+    # [presence-10]
     if former is not None and wanted < former and members > bounds.SHRINK * bounds.CAPACITY[FilterClass(former - 1)]:
         return former
     return wanted
@@ -68,10 +69,10 @@ class Shown:
     def draw(cls, epoch: int, tags: Collection[bytes], former: FilterClass | None, random: RandomSource) -> "Shown":
         """A new filter with a new key. Raises LocalProtocolError for more tags than the largest class has room for."""
         size = choose_class(len(tags), former)
-        number = bounds.CAPACITY[size] - len(tags)
+        number = bounds.CAPACITY[size] - len(tags)  # [presence-11]
         if number < 0:
             raise LocalProtocolError("more users than the largest filter shows")
-        placement = Placement(Secret(random(FILTER_KEY_BYTES)), size)
+        placement = Placement(Secret(random(FILTER_KEY_BYTES)), size)  # [presence-9]
         recent = bounds.CAPACITY[size] // bounds.RECENT_SHARE
         dummies = Dummies(Secret(random(FILTER_KEY_BYTES)), number, recent=recent)
         return cls(placement, epoch=epoch, sequence=0, tags=tags, dummies=dummies)
@@ -98,7 +99,7 @@ class Shown:
 
     def has_room(self, joined: int, left: int) -> bool:
         """Whether a step with so many would not need a larger class."""
-        return self.members + joined - left <= bounds.CAPACITY[self.size]
+        return self.members + joined - left <= bounds.CAPACITY[self.size]  # [presence-12]
 
     def step(self, joined: Sequence[bytes], left: Sequence[bytes], *, least: int) -> Positions:
         """These tags come and go, and at least `least` of both, with dummies; the bits that change, sorted.
@@ -108,6 +109,7 @@ class Shown:
         self.members += len(joined) - len(left)
         come, go = self._dummy_changes(len(joined), len(left), least)
         leaving = self.placement.encrypt(left)
+        # [presence-30]
         gone = self._dummies.go(go, users=len(left), first=self._were_first(leaving))  # none that comes with this step
         added = self.placement.encrypt(joined) + self._dummies.come(come)
         changed = self._counters.change(added, leaving + gone)
@@ -120,7 +122,7 @@ class Shown:
         """How many dummies come and go, so that the filter is filled to its capacity again."""
         present = len(self._dummies)
         wanting = max(bounds.CAPACITY[self.size] - self.members, 0) - present
-        come = max(change_class(max(joined, left, least)) - joined, wanting, 0)
+        come = max(change_class(max(joined, left, least)) - joined, wanting, 0)  # [presence-25]
         if come - wanting > present:
             return present + wanting, present
         return come, come - wanting

@@ -42,9 +42,9 @@ class Assembly:
         its place in the filter wants.
         """
         head = (piece.epoch, piece.key, piece.size, piece.sequence)
-        if head != (self.epoch, self.key, self.size, self.sequence) or piece.offset != len(self._bits):
+        if head != (self.epoch, self.key, self.size, self.sequence) or piece.offset != len(self._bits):  # [presence-36]
             raise RemoteError("this piece of a filter does not continue the former", code=ErrorCode.OUT_OF_STEP)
-        if len(piece.bits) != min(bounds.SNAPSHOT_PIECE, self._total - len(self._bits)):
+        if len(piece.bits) != min(bounds.SNAPSHOT_PIECE, self._total - len(self._bits)):  # [presence-37]
             raise BadMessage("a piece of a filter has another size than it must", code=ErrorCode.BAD_FILTER)
         self._bits += piece.bits
         return bytes(self._bits) if len(self._bits) == self._total else None

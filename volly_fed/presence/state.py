@@ -86,7 +86,7 @@ class Viewing(enum.Enum):
 SHOWING: Final = Transitions(
     {
         Showing.AWAY: {Redrawn: Showing.AWAY},
-        Showing.SILENT: {
+        Showing.SILENT: {  # [presence-17]
             PresenceResume: Showing.OWING,
             PresenceRequest: Showing.OWING,
             PresenceWithdraw: Showing.SILENT,
@@ -119,7 +119,7 @@ VIEWING: Final = Transitions(
             PresenceRequest: Viewing.ASKING,
             Gone: Viewing.ASKING,
         },
-        Viewing.RECEIVING: {
+        Viewing.RECEIVING: {  # [presence-16]
             PresenceSnapshot: Viewing.RECEIVING,
             Appeared: Viewing.FOLLOWING,
             Gone: Viewing.RECEIVING,

@@ -34,5 +34,5 @@ def presence_tag(key: Secret, epoch: int, scope: str) -> bytes:
     """
     if len(key) != KEY_BYTES:
         raise ValueError("a presence key has 32 bytes")
-    message = Label.PRESENCE + epoch.to_bytes(_EPOCH_BYTES, "big") + scope.encode("ascii")
+    message = Label.PRESENCE + epoch.to_bytes(_EPOCH_BYTES, "big") + scope.encode("ascii")  # [presence-1]
     return hmac.digest(key.reveal(), message, "sha256")[:TAG_BYTES]

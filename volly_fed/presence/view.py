@@ -55,7 +55,7 @@ class View:
         if self.filter is None:
             message = PresenceRequest()
         else:
-            message = PresenceResume(filter=self._filter_id, sequence=self.sequence)
+            message = PresenceResume(filter=self._filter_id, sequence=self.sequence)  # [presence-32]
         self.state = VIEWING.after(Viewing.AWAY, type(message), remote=False)
         return message
 
@@ -82,6 +82,7 @@ class View:
         if not isinstance(message, PresenceSnapshot | PresenceDelta | PresenceWithdraw):
             raise RemoteError(f"{type(message).__name__} does not belong here", code=ErrorCode.UNEXPECTED)
         if self._unwanted and isinstance(message, PresenceSnapshot):
+            # [presence-40]
             if message.offset:  # the rest of the filter that was coming in when we asked for another
                 return
             self._unwanted = False
@@ -90,7 +91,7 @@ class View:
         if isinstance(message, PresenceSnapshot):
             self.state = state
             self._piece(message, assembly, wall)
-        elif isinstance(message, PresenceWithdraw):
+        elif isinstance(message, PresenceWithdraw):  # [presence-41]
             self._drop()
             self.state = state
         elif self.state is Viewing.FOLLOWING:  # else it is of a filter that is no longer wanted
@@ -106,6 +107,7 @@ class View:
     @property
     def deadline(self) -> float | None:
         """When `tick` wants to be called at the latest, on the wall clock."""
+        # [presence-42]
         return None if self.filter is None else (self.epoch + 1) * bounds.EPOCH + 2.0 * bounds.EPOCH_GRACE
 
     def tick(self, wall: float) -> None:
@@ -179,13 +181,14 @@ class View:
 
     def _refuse_head(self, piece: PresenceSnapshot, wall: float) -> None:
         oldest, newest = epochs_at(wall)
-        if not max(oldest, self.epoch if self.filter else 0) <= piece.epoch <= newest:
+        if not max(oldest, self.epoch if self.filter else 0) <= piece.epoch <= newest:  # [presence-33]
             raise RemoteError("a filter of another epoch", code=ErrorCode.WRONG_EPOCH)
+        # [presence-34]
         if self.filter and self.filter.placement.key == Secret(piece.key) and piece.sequence < self.sequence:
             raise RemoteError("a filter older than the one it shows", code=ErrorCode.OUT_OF_STEP)
         epoch = epoch_of(wall)
         taken = self._taken[1] if self._taken[0] == epoch else 0
-        if taken >= bounds.SNAPSHOTS_PER_EPOCH:
+        if taken >= bounds.SNAPSHOTS_PER_EPOCH:  # [presence-35]
             raise RemoteError("too many filters in one epoch", code=ErrorCode.BUSY)
         self._taken = (epoch, taken + 1)
 
@@ -194,6 +197,7 @@ class View:
         self._filter_id = filtered.placement.filter_id
 
     def _change(self, message: PresenceDelta) -> None:
+        # [presence-38]
         if self.filter is None or message.filter != self._filter_id or message.sequence != self.sequence + 1:
             raise RemoteError("a change that does not follow the last", code=ErrorCode.OUT_OF_STEP)
         self.filter.flip(parse_delta(message.changes, filter_bits(self.filter.placement.size)))

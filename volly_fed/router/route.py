@@ -64,12 +64,12 @@ class Router:
 
     def _gated(self, policy: Policy | TrustLevel, peer: DomainName, direction: Direction, route: Route) -> Route:
         decision = _decide(policy, peer, direction)
-        return route if decision.allowed else Refused(ErrorCode.POLICY, decision.reason)
+        return route if decision.allowed else Refused(ErrorCode.POLICY, decision.reason)  # [trust-6]
 
 
 def may_leave(peer: DomainName, level: TrustLevel) -> bool:
     """Whether what is queued for `peer` may leave on a session of `level`; else it waits, until it expires."""
-    return _decide(level, peer, Direction.OUT).allowed
+    return _decide(level, peer, Direction.OUT).allowed  # [trust-14]
 
 
 def _decide(policy: Policy | TrustLevel, peer: DomainName, direction: Direction) -> gates.Decision:

@@ -49,7 +49,7 @@ def establish(policy: Policy, domain: DomainName, evidence: Evidence, *, now: fl
         return linked
     if evidence.domain != domain:
         return Decision(False, f"the evidence is about {evidence.domain}, not {domain}", linked.level)
-    if not evidence.fresh(now):
+    if not evidence.fresh(now):  # [trust-4]
         return Decision(False, f"the evidence about {domain} is out of date", linked.level)
     return linked
 

@@ -48,7 +48,7 @@ class Rights:
     deliver: Reach
 
 
-RIGHTS: Mapping[TrustLevel, Rights] = MappingProxyType(
+RIGHTS: Mapping[TrustLevel, Rights] = MappingProxyType(  # [trust-1]
     {
         TrustLevel.FULL: Rights(
             link=True, show=Audience.WILLING, hear=True, relay_out=True, relay_in=True, deliver=Reach.ANY

@@ -95,6 +95,7 @@ class IdentityVerdict(enum.Enum):
     @property
     def trusted(self) -> bool:
         """Whether a link may be established on it."""
+        # [trust-15]
         return self not in (IdentityVerdict.COOLING, IdentityVerdict.QUARANTINED, IdentityVerdict.NOT_PUBLISHED)
 
 
@@ -128,7 +129,7 @@ def judge_identity(
 
     The zone has to name the identity in every case: a pin alone does not let a withdrawn identity back in.
     """
-    if shown.fingerprint not in shown.published:
+    if shown.fingerprint not in shown.published:  # [trust-17]
         return _judgement(IdentityVerdict.NOT_PUBLISHED, standing)
     pin = standing.pin or Pin(domain=shown.domain, fingerprint=shown.fingerprint, first_seen=now, last_seen=now)
     change = _still_counting(standing.change, now, cool_off)
@@ -179,6 +180,7 @@ def _judge_successor(
         if now < change.ready_at:
             return _judgement(IdentityVerdict.COOLING, Standing(pin=pin, change=change))
         seen = pin.seen(now, known=dialled)
+        # [trust-22]
         return _judgement(
             IdentityVerdict.READY, Standing(pin=attrs.evolve(seen, fingerprint=successor, sequence=change.sequence))
         )
@@ -198,7 +200,7 @@ def _begin(
     problem = statement.check(
         domain=shown.domain, pinned=pin.fingerprint, new=successor, last_sequence=pin.sequence, now=now
     )
-    if not problem and now + cool_off > statement.not_after:
+    if not problem and now + cool_off > statement.not_after:  # [trust-20]
         problem = "the continuity statement expires before the cool-off would be over"
     if not problem and change is not None and not _gives_way(change, statement, shown):
         problem = "another change was begun, with a later statement"
@@ -229,7 +231,7 @@ def _still_counting(change: Change | None, now: float, cool_off: float) -> Chang
     """
     if change is None or now > change.not_after:
         return None
-    return change if change.since <= now else attrs.evolve(change, since=now, ready_at=now + cool_off)
+    return change if change.since <= now else attrs.evolve(change, since=now, ready_at=now + cool_off)  # [trust-18]
 
 
 def _judgement(verdict: IdentityVerdict, standing: Standing) -> Judgement:

@@ -94,7 +94,7 @@ class Policy:
         for pattern in matching:
             if pattern in self.deny:
                 return Ruling(TrustLevel.NONE, f'deny has "{pattern}"')
-        if self.allow is not None and self.allow.isdisjoint(matching):
+        if self.allow is not None and self.allow.isdisjoint(matching):  # [trust-8]
             return Ruling(TrustLevel.NONE, "allow is empty" if not self.allow else f'allow does not have "{domain}"')
         for pattern in matching:
             if pattern in self.levels:
@@ -155,7 +155,7 @@ def parse_policy(tables: Mapping[str, object]) -> Policy:
         presence=_table("presence", tables.get("presence", {}), _pace, problems),
     )
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(problems)  # [trust-10]
     return policy
 
 
@@ -228,7 +228,7 @@ def _table(name: str, value: object, parse: Callable[[str, object, list[str]], T
     for text, item in value.items():
         key = f'{name}."{text}"'
         pattern = _pattern(key, text, problems)
-        if pattern in table:
+        if pattern in table:  # [trust-9]
             problems.append(f"{key}: this name stands here twice, in different spellings")
         elif pattern is not None:
             table[pattern] = parse(key, item, problems)

@@ -287,7 +287,7 @@ class HandingOut:
 def take_key(home: DeviceHome, message: InboxMessage, now: float) -> bool:
     """Keep the presence key that `message` hands over, if it is from a contact; whether that was news. Blocks."""
     handed, sender = message.content.presence, message.sender
-    if handed is None or home.contacts().sender(sender) is None:
+    if handed is None or home.contacts().sender(sender) is None:  # [presence-3]
         return False
     before = home.presence()
     after = home.change_presence(lambda book: book.received(sender, handed), os.urandom, now)

@@ -21,7 +21,7 @@ APPLICATION: Final = 0x566F6C46
 PAGE: Final = 8192
 """Bytes. Rows of little more than 1 KiB fill it better than 4096; single commits still write little."""
 
-MIGRATIONS: Final = (
+MIGRATIONS: Final = (  # [privacy-2]
     """
     CREATE TABLE peer(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
     CREATE TABLE outbound(row INTEGER PRIMARY KEY, peer INTEGER NOT NULL, id BLOB NOT NULL, expiry INTEGER NOT NULL,
