@@ -266,6 +266,8 @@ def test_withdrawn_before_the_peer_has_said_anything() -> None:
     show = made()
     show.connected()
     show.withdraw()
+    assert drain(show, 0.0) == [], "it gets nothing that it has not asked for"
+    show.receive(PresenceResume(filter=bytes(8), sequence=0), 0.0)
     assert drain(show, 0.0) == [PresenceWithdraw()]
     show.lost()
     show.withdraw()

@@ -87,11 +87,11 @@ class Show:
     def withdraw(self) -> None:
         """Nobody is shown to this peer any more, until the next `begin`: its level was lowered.
 
-        A peer that is away is told when it comes back to what it holds.
+        A peer that is away, or has not asked yet, is told when it asks.
         """
         self._redraw(None)
         self._withdrawn = True
-        if self.state is not Showing.AWAY:
+        if self.state not in {Showing.AWAY, Showing.SILENT}:
             self._say_withdrawn()
 
     # --- the link ---

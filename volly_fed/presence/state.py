@@ -89,7 +89,6 @@ SHOWING: Final = Transitions(
         Showing.SILENT: {  # [presence-17]
             PresenceResume: Showing.OWING,
             PresenceRequest: Showing.OWING,
-            PresenceWithdraw: Showing.SILENT,
             Redrawn: Showing.SILENT,
         },
         Showing.OWING: {
