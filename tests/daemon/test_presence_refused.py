@@ -9,7 +9,7 @@ from volly_fed import limits, limits_presence
 from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.names import DomainName
 from volly_fed.trust.policy import Policy
-from volly_fed.wire.messages import Unwatch
+from volly_fed.wire.messages import Unwatch, Watch
 
 ANN, BOB = User(1), User(2)
 D = DomainName("d.test")
@@ -97,14 +97,14 @@ async def test_a_reason_waits_for_a_busy_link_and_not_longer_than_it_holds(autoj
     async with b.running(), b.edge() as at_b:
         for domain in (A, C):
             await at_b.watch(domain)
+        await quiet()
         at_b.way.room = 1
-        for domain in (A, C):
-            b.hub.refuse(
-                domain, ErrorCode.DISCOVERY, "there is\tno such domain " + "x" * limits.MAX_TEXT + "\nnote: no"
-            )
-        await at_b.watch(C)
+        b.hub.refuse(A, ErrorCode.DISCOVERY, f"there is\tno such domain {'x' * limits.MAX_TEXT}\nnote: no")
+        b.hub.refuse(C, ErrorCode.DISCOVERY, "there is no such domain")
         await quiet()
         assert not at_b.way.heard
+        await b.hub.from_edge(at_b.number, Watch(domain=C))
+        await quiet()
         at_b.way.room = 2048
         at_b.way.send(NOT_HEARD)  # the writer goes on
         await quiet()
@@ -122,8 +122,11 @@ async def test_a_link_that_ends_takes_its_reasons_with_it(autojump_clock: MockCl
     async with b.running(), b.edge() as at_b:
         await at_b.watch(A)
         at_b.way.room = 1
+        await quiet()
         b.hub.refuse(A, ErrorCode.DISCOVERY, "there is no such domain")
         b.hub.refuse(C, ErrorCode.DISCOVERY, "nobody has asked")
+        await quiet()
+        assert b.hub._watchers[at_b.number]._work.statistics().tasks_waiting == 0, "it waits for room"
         at_b.way.over = True
         at_b.way.changed.set()
         await trio.sleep(1)
