@@ -357,19 +357,16 @@ async def follow(online: int) -> tuple[float, float]:
         began = time.perf_counter(), time.process_time()
         await nursery.start(views.link, found[shows.name])
         await way.shown.wait()
-        (standing,) = [each for each in views.hub.standing() if each.domain == shows.name]
-        assert standing.viewing == "following"
+        assert [each.viewing for each in views.hub.standing() if each.domain == shows.name] == ["following"]
         nursery.cancel_scope.cancel()
     return way.at[0] - began[0], way.at[1] - began[1]
 
 
 def following(rounds: int, online: int, goal: float | None) -> list[Figure]:
     """Wall time, unlike the others: a peer waits for it."""
-    wall, processor = (
-        min(taken) * 1e3 for taken in zip(*(trio.run(follow, online) for _ in range(rounds)), strict=True)
-    )
-    name = f"filter over a link until a peer follows it, {online:,} tags"
-    return [Figure(name, wall, "ms", goal), Figure("  processor time of it, both ends", processor, "ms")]
+    taken = [trio.run(follow, online) for _ in range(rounds)]
+    wall, cpu = (min(times) * 1e3 for times in zip(*taken, strict=True))
+    return [Figure(f"filter over a link, {online:,} tags", wall, "ms", goal), Figure("  its processor time", cpu, "ms")]
 
 
 def main() -> int:
