@@ -163,6 +163,17 @@ def test_a_refusal_says_why(sightings: Sightings) -> None:
     ]
 
 
+def test_a_reason_is_said_also_where_nothing_was_known_before_and_once(sightings: Sightings, showing: Showing) -> None:
+    feed(sightings, showing.watched())
+    assert feed(sightings, [showing.withdraw()]) == {BOB: UNKNOWN, CAROL: UNKNOWN}
+    for reason, news in (("no", True), ("no", False), ("for another reason", True)):
+        sightings.refused(FAR, reason)
+        assert {event.reason for event in sightings.events()} == ({reason} if news else set())
+    assert feed(sightings, showing.watched()) == {BOB: OFFLINE, CAROL: OFFLINE}
+    sightings.refused(FAR, "for another reason")
+    assert {event.reason for event in sightings.events()} == {"for another reason"}
+
+
 def test_whom_to_look_for_may_change(sightings: Sightings, showing: Showing) -> None:
     showing.tags |= {tag(BOB), tag(CAROL)}
     sightings.look_for({FAR: {BOB: KEYS[BOB]}})

@@ -137,6 +137,7 @@ class Edge:
     way: EdgeEnd = attrs.field(factory=EdgeEnd)
     seen: int = 0
     views: dict[DomainName, View] = attrs.field(factory=dict)
+    refused: list[Unwatch] = attrs.field(factory=list)
 
     async def say(self, message: Message) -> None:
         await self.hub.from_edge(self.number, parse_message(encode_message(message)))
@@ -152,12 +153,26 @@ class Edge:
     def view(self, domain: DomainName) -> View:
         """What a device that watches `domain` has of it by now."""
         for message in self.way.heard[self.seen :]:
+            if isinstance(message, Unwatch):
+                self.refused.append(message)
+                self.views[message.domain] = View()
+                continue
             assert isinstance(message, Shown)
             view = self.views[message.domain]
             view.receive(parse_message(message.message), clock())
             view._taken = (0, 0)  # its own homeserver may send as many filters as it likes
         self.seen = len(self.way.heard)
         return self.views[domain]
+
+    async def until_refused(self, domain: DomainName) -> Unwatch:
+        """What was said when `domain` was refused last."""
+        with trio.fail_after(bounds.EPOCH):
+            while True:
+                self.view(domain)
+                if found := [refusal for refusal in self.refused if refusal.domain == domain]:
+                    return found[-1]
+                await self.way.changed.wait()
+        raise AssertionError("unreachable")
 
     def sees(self, domain: DomainName, user: "User") -> bool:
         """Whether a contact of `user` who watches `domain` here finds the user online."""

@@ -494,6 +494,23 @@ async def test_watch_for_people_is_a_line_for_each(
         assert printed.out.endswith("Z offline Alice (home.test)\n")
 
 
+async def test_watch_says_why_nothing_is_shown(
+    world: DeviceWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(tmp_path / "alice", "Alice", capsys)
+    make(tmp_path / "bob", "Bob", capsys)
+    alice, bob = DeviceHome.open(tmp_path / "alice"), DeviceHome.open(tmp_path / "bob")
+    introduce(alice, bob)
+    exchange(alice, bob)
+    world.hub.deny = frozenset({HOME})
+    arguments = ["device", "--home", str(bob.path), "--edge", f"ws://127.0.0.1:{world.port}", "watch"]
+    assert await command(*arguments, "--timeout", "0.5") == failure.OK
+    assert capsys.readouterr().out.endswith("Z unknown Alice (home.test): it is not heard (POLICY)\n")
+    assert await command(*arguments, "--timeout", "0.5", "--json") == failure.OK
+    (line,) = lines(capsys.readouterr().out)
+    assert (line["presence"], line["reason"]) == ("unknown", "it is not heard (POLICY)")
+
+
 def test_what_cannot_be_watched_is_said_with_the_next_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     alice = make(tmp_path / "alice", "Alice", capsys)
     make(tmp_path / "bob", "Bob", capsys)

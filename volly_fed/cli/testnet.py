@@ -88,6 +88,8 @@ def _summary(report: Report) -> Table:
         "envelope, device to device": f"p50 {report.envelope_ms_p50:.1f} ms, p99 {report.envelope_ms_p99:.1f} ms",
         "edge to edge, durable": f"{report.envelopes_per_s:.0f} envelopes/s of {report.envelope_bytes} bytes\n"
         f"{report.sealed_envelopes_per_s:.0f} envelopes/s of {report.sealed_envelope_bytes} bytes (sealed 1 KiB)",
+        "presence, device to device": f"p50 {report.presence_ms_p50:.1f} ms, p99 {report.presence_ms_p99:.1f} ms",
+        "presence, tick by tick": f"{report.presence_bytes_per_tick:.0f} bytes each",
         "delivered, lost, duplicated": f"{report.delivered}, {report.lost}, {report.duplicated}",
         "queued while away, then delivered": str(report.queued_then_delivered),
         "refused": "\n".join(f"{r['from']} -> {r['to']}: {r['reason']}" for r in report.refused),

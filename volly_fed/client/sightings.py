@@ -51,6 +51,8 @@ class _Domain:
     tags: dict[Fingerprint, tuple[bytes, ...]] = attrs.field(factory=dict, repr=False)
     seen: dict[Fingerprint, Presence] = attrs.field(factory=dict)
     """What was said last."""
+    reason: str = ""
+    """Why nothing is known of any of them, as far as that was said."""
     asked_at: float | None = None
     """When `tick` saw first that nothing had been said."""
 
@@ -162,12 +164,17 @@ class Sightings:
                 identity: tuple(presence_tag(key, epoch, scope) for scope in (self._own, EVERYBODY))  # [presence-53]
                 for identity, key in known.contacts.items()
             }
+        known.reason = ""
         for identity, tags in known.tags.items():
             found = any(tag in shown for tag in tags)
             self._say(domain, identity, Presence.ONLINE if found else Presence.OFFLINE, "")
 
     def _say_unknown(self, domain: DomainName, reason: str) -> None:
-        for identity in self._domains[domain].contacts:
+        known = self._domains[domain]
+        if reason and reason != known.reason:
+            known.seen.clear()  # it is said once more, now with the reason
+            known.reason = reason
+        for identity in known.contacts:
             self._say(domain, identity, Presence.UNKNOWN, reason)
 
     def _say(self, domain: DomainName, identity: Fingerprint, presence: Presence, reason: str) -> None:

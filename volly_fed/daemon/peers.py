@@ -242,6 +242,10 @@ class Peers:
         if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
             await self.attempts.busy(standing, error.retry_after, ours=True)
         standing.last_error = str(error)
+        if isinstance(error, DiscoveryError) and not error.retry:
+            self.presence.refuse(peer.domain, ErrorCode.DISCOVERY, str(error))
+        elif isinstance(error, Refused) and error.code is ErrorCode.POLICY:
+            self.presence.refuse(peer.domain, error.code, f"{peer.domain} refuses us: {error}")
         wait = self.attempts.due_in(standing)
         self.log.dial_failed(peer=peer.domain, reason=str(error), retry_in_s=round(wait, 1))
 

@@ -1,7 +1,8 @@
 """Presence at a homeserver: who of ours is online goes out to peers, what peers show goes out to edges that watch.
 
 in: announcements and wishes to watch, from edges; links to peers and what comes on them; the policy; time; the disk.
-out: presence messages on peers' links (daemon.presence_peer), SHOWN on edges' links (daemon.presence_watchers).
+out: presence messages on peers' links (daemon.presence_peer), SHOWN, or UNWATCH with a reason, on edges' links
+(daemon.presence_watchers).
 Never: asks or hears a peer while nobody watches it, writes a tag, a scope or a connection's number to a log, or lets a
 link that is lost for a moment look like everybody going and coming.
 Our own domain is a peer like any other, over no link at all: its messages come back to us.
@@ -18,9 +19,9 @@ import attrs
 import trio
 
 from volly_fed import limits, limits_presence
-from volly_fed.codepoints import TrustLevel
+from volly_fed.codepoints import ErrorCode, TrustLevel
 from volly_fed.daemon.presence_peer import PresencePeer, Shared, Terms, Way
-from volly_fed.daemon.presence_watchers import EdgeWay, Watcher
+from volly_fed.daemon.presence_watchers import NO_ROOM, TOO_MANY, EdgeWay, Watcher
 from volly_fed.daemon.store.presence import PresenceRecords
 from volly_fed.errors import StorageError
 from volly_fed.machine import RandomSource
@@ -175,12 +176,14 @@ class PresenceHub:
     async def _watch(self, link: int, domain: DomainName) -> None:
         watcher = self._watchers[link]
         if domain not in self._peers and len(self._peers) >= limits.PEERS:
+            watcher.refuse(domain, ErrorCode.BUSY, TOO_MANY)
             return
         peer = self._peer(domain)
         await self._load(peer)
         if self._watchers.get(link) is watcher and watcher.watch(domain):
             peer.watchers.add(link)
             self._ask(peer)
+            self._turn_away(peer)
 
     def _unwatch(self, link: int, domain: DomainName) -> None:
         if self._watchers[link].unwatch(domain):
@@ -191,6 +194,20 @@ class PresenceHub:
         peer.watchers.discard(link)
         if not peer.watchers:
             peer.unwatched_at = trio.current_time()
+
+    def refuse(self, domain: DomainName, code: ErrorCode, reason: str) -> None:
+        """Nothing of `domain` is to be had until somebody does something about it: whoever watches it hears why."""
+        peer = self._peers.get(domain)
+        for link in list(peer.watchers) if peer is not None else ():
+            self._watchers[link].refuse(domain, code, reason)
+            self._leave(link, domain)
+
+    def _turn_away(self, peer: PresencePeer) -> None:
+        """Whoever watches `peer`, if we may not or cannot take what it shows."""
+        if not peer.hears:
+            self.refuse(peer.domain, ErrorCode.POLICY, f"presence of {peer.domain} is not taken: {peer.terms.level}")
+        elif peer.deaf:
+            self.refuse(peer.domain, ErrorCode.OVERLOADED, NO_ROOM)
 
     def _ask(self, peer: PresencePeer) -> None:
         if peer.way is not None:
@@ -239,6 +256,7 @@ class PresenceHub:
         """A message on the link of `peer`."""
         if isinstance(message, PresenceSnapshot) and message.offset == 0:
             peer.deaf = not self._has_room(peer, filter_bytes(parse_class(message.size)))
+            self._turn_away(peer)
         self._tell(peer, message, peer.receive(message))
 
     def _has_room(self, peer: PresencePeer, size: int) -> bool:
@@ -287,7 +305,9 @@ class PresenceHub:
 
     def _judge(self, peer: PresencePeer, terms: Terms) -> None:
         if terms != peer.terms:
-            self._tell(peer, PresenceWithdraw(), peer.judge(terms))
+            gone = peer.judge(terms)
+            self._turn_away(peer)
+            self._tell(peer, PresenceWithdraw(), gone)
 
     def _terms(self, domain: DomainName) -> Terms:
         if domain == self.own:

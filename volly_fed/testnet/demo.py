@@ -19,8 +19,9 @@ from volly_fed.codepoints import IDENTITY_ALGORITHM, TLS_SIGNATURE_NAME
 from volly_fed.discovery.endpoint import Step
 from volly_fed.errors import DiscoveryError, LocalError
 from volly_fed.names import fingerprint_text
+from volly_fed.presence import bounds
 from volly_fed.testing.world import World
-from volly_fed.testnet import figures
+from volly_fed.testnet import figures, presence_figures
 from volly_fed.testnet.devices import Device
 from volly_fed.testnet.figures import Tally, Throughput, percentile
 from volly_fed.testnet.network import Network, serve_world
@@ -34,6 +35,7 @@ CHANNELS = 20
 LATENCIES = 300
 BULK = 10_000
 SEALED_BULK = 5000
+TICKS = 5
 ARRIVES_WITHIN = 15.0
 
 
@@ -60,6 +62,11 @@ class Report:
     sealed_envelopes_per_s: float = 0.0
     """The same with contents of 1 KiB, sealed and signed beforehand: bodies of 8 KiB."""
     sealed_envelope_bytes: int = 0
+    presence_ms_p50: float = 0.0
+    """From before a device says that it is online, or no longer, until a device of another domain sees it."""
+    presence_ms_p99: float = 0.0
+    presence_bytes_per_tick: float = 0.0
+    """Of the message to a peer that is told every two seconds; the median."""
     queued_then_delivered: int = 0
     delivered: int = 0
     lost: int = 0
@@ -101,6 +108,7 @@ async def _run(folder: Path, servers: int, narrate: Narrate) -> Report:
                 story.connect,
                 story.deliver,
                 story.queue,
+                story.presence,
                 story.refuse,
                 story.measure,
             ):
@@ -190,6 +198,32 @@ class Story:
         await self._exchange(self.alice, self.bob, "are you there?", listening_first=False)
         self.report.queued_then_delivered += 1
         self.narrate("  accepted while bob was away, and delivered when he came back")
+
+    async def presence(self) -> None:
+        """Users of two domains come and go, and are seen; a third domain is told tick by tick."""
+        report, first = self.report, self.alice.keys.domain
+        self.narrate("Presence: users of a.test and b.test come and go, and watch each other")
+        samples: list[float] = []
+        sizes: list[int] = []
+
+        async def change(coming: Device, watching: Device) -> None:
+            samples.extend(await presence_figures.changes_ms(coming, watching))
+
+        async def weigh() -> None:
+            sizes.extend(await presence_figures.tick_bytes(self.carol, first, TICKS))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change, self.alice, self.bob)
+            nursery.start_soon(change, self.bob, self.alice)
+            nursery.start_soon(weigh)
+        report.presence_ms_p50, report.presence_ms_p99 = percentile(samples, 0.5), percentile(samples, 0.99)
+        report.presence_bytes_per_tick = percentile(sizes, 0.5)
+        self.narrate(
+            f"  {len(samples)} changes, device to device: p50 {report.presence_ms_p50:.1f} ms, "
+            f"p99 {report.presence_ms_p99:.1f} ms\n"
+            f"  a.test tells c.test every {bounds.TICK:.0f} s, in {report.presence_bytes_per_tick:.0f} bytes, "
+            "whether anybody has come or gone"
+        )
 
     async def refuse(self) -> None:
         """What the trust levels forbid."""
