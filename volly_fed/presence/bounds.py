@@ -28,7 +28,7 @@ EPOCH_GRACE: Final = 120
 """A filter may be followed so long after its epoch: not all peers get the new one in the same second."""
 TICK: Final = 2.0
 PROMPT: Final = 0.005
-"""Changes that come so close together leave in one message, where they leave at once."""
+"""Between two messages, where changes leave at once: what comes in between leaves together."""
 PROMPTS_PER_TICK: Final = 16
 """Beyond it the next tick is waited for: when thousands come back after an edge's restart, this is no storm."""
 

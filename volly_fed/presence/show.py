@@ -6,6 +6,7 @@ Never: sends anything unasked, draws a filter for a peer that does not ask, or k
 (`wants_tags`), the caller gives all of them with `begin`.
 """
 
+import math
 from collections import deque
 from collections.abc import Collection
 from typing import Any
@@ -45,6 +46,7 @@ class Show:
         self._changed_at: float | None = None
         self._tick_at = now + bounds.TICK
         self._prompts = 0  # since the last tick
+        self._prompted_at = -math.inf
         self._snapshot_at = now  # not before
         self._history: deque[tuple[int, bytes]] = deque()
         self._history_bytes = 0
@@ -135,7 +137,7 @@ class Show:
         if self.pace is Pace.TICK:  # [presence-23]
             return self._tick_at
         if self._changed_at is not None and self._prompts < bounds.PROMPTS_PER_TICK:  # [presence-24]
-            return self._changed_at + bounds.PROMPT
+            return max(self._changed_at, self._prompted_at + bounds.PROMPT)
         return self._tick_at if self._wants_step or self._prompts else None
 
     def next_message(self, now: float) -> Message | None:
@@ -269,7 +271,9 @@ class Show:
         if not shown.has_room(len(self._joined), len(self._left)):
             self._redraw(None)
             return None
-        self._prompts += prompt
+        if prompt:
+            self._prompts += 1
+            self._prompted_at = now
         least = bounds.PROMPT_CHANGES if prompt else bounds.TICK_CHANGES
         positions = shown.step(list(self._joined), list(self._left), least=least)
         self._joined.clear()
