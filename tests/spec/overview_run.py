@@ -10,6 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import attrs
+import dns.name
+import dns.rdata
+from dns.rdataclass import IN
+from dns.rdatatype import RdataType
 
 from tests.spec.run import A, B, Bytes, bindings, recording
 from tests.vectors import SPEC
@@ -36,6 +40,16 @@ def records(_run: Bytes) -> Iterator[str]:
         for line in server.records():
             owner, rest = line.split(" IN ")
             yield f"{owner:18} 3600 IN {rest}"
+
+
+def rdata(_run: Bytes) -> Iterator[str]:
+    origin = dns.name.from_text(f"{B.name}.")
+    for line in B.records():
+        owner, rest = line.split(" IN ")
+        kind, text = rest.split(" ", 1)
+        made = dns.rdata.from_text(IN, RdataType.from_text(kind), text, origin=origin, relativize=False)
+        yield f"{dns.name.from_text(owner, origin)} {kind}"
+        yield f"  {made.to_digestable().hex()}"
 
 
 def upgrade(run: Bytes) -> Iterator[str]:
@@ -102,7 +116,7 @@ def keys(_run: Bytes) -> Iterator[str]:
         yield f"  TLS key       {server.tls.spki[:_SHOWN].hex()} … (SubjectPublicKeyInfo) {_measure(server.tls.spki)}"
 
 
-BLOCKS = {f.__name__: f for f in (records, upgrade, handshake, session, envelope, transcript, keys)}
+BLOCKS = {f.__name__: f for f in (records, rdata, upgrade, handshake, session, envelope, transcript, keys)}
 
 
 def _of(run: Bytes, *kinds: str) -> list[Bytes]:
