@@ -1,7 +1,7 @@
 """Statements of continuity, right and wrong ones.
 
-in: the keys of the recorded run; out: the file continuity.json. Signatures are never the same twice: the statements that
-are in the file already, and hold, stay.
+in: the keys of the recorded run; out: the file continuity.json. Signatures are never the same twice: those statements
+that are in the file already, and hold, stay.
 """
 
 import json
