@@ -55,6 +55,7 @@ def site(tmp_path: Path) -> Site:
     return b
 
 
+@pytest.mark.spec("handshake-29")
 async def test_everything_fine_is_0_and_no_link_comes_of_it(tmp_path: Path) -> None:
     b = site(tmp_path)
     async with b.running():

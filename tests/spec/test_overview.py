@@ -52,17 +52,26 @@ def test_discovery_finds_the_keys_of_the_run(server: Server, address: str) -> No
     assert dane.match(target.tlsa, spki=server.tls.spki, certificate=b"")
 
 
+@pytest.mark.spec("channel-12")
 def test_the_upgrade_is_one_of_rfc_6455() -> None:
     request, response = (dict(line.split(": ") for line in sent["text"][1:-2]) for sent in recording()["sent"][:2])
     joined = request["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
     digest = hashlib.sha1(joined.encode(), usedforsecurity=False).digest()
     assert response["Sec-WebSocket-Accept"] == b64encode(digest).decode()
+    assert recording()["sent"][0]["text"][0] == "GET /federation/v1 HTTP/1.1"
     assert request["Sec-WebSocket-Protocol"] == response["Sec-WebSocket-Protocol"] == "volly-fed.v1"
 
 
 def test_the_session_is_what_the_machines_say() -> None:
     sent = [(s["from"], s["what"], bytes.fromhex(s["message"])) for s in recording()["sent"][6:]]
     assert sent == session_messages()
+
+
+@pytest.mark.spec("channel-18")
+def test_the_dialler_masks_and_the_listener_does_not() -> None:
+    for sent in recording()["sent"][2:]:
+        head = bytes.fromhex(sent["frame"])
+        assert bool(head[1] & 0x80) is (sent["from"] == "dialler")
 
 
 @pytest.mark.spec("handshake-9", "handshake-11")
