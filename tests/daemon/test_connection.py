@@ -140,7 +140,6 @@ async def test_both_ends_prove_themselves_and_talk() -> None:
     assert ends.proved == 1
 
 
-@pytest.mark.spec("handshake-17", "handshake-23", "handshake-24", "handshake-25", "discovery-29")
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -152,6 +151,7 @@ async def test_both_ends_prove_themselves_and_talk() -> None:
     ],
 )
 @pytest.mark.parametrize("where", ["claim", "gate"])
+@pytest.mark.spec("handshake-16", "handshake-22", "handshake-23", "handshake-24", "discovery-29")
 async def test_a_refusal_is_told_with_its_code_and_without_our_affairs(
     where: str, error: VollyFedError, code: ErrorCode
 ) -> None:

@@ -83,7 +83,6 @@ async def test_a_claim_that_holds(tmp_path: Path) -> None:
         assert (await claim(a)).evidence.expected == {material(B).fingerprint}
 
 
-@pytest.mark.spec("handshake-16")
 async def test_the_gate_comes_before_any_look_up_and_keeps_its_rule_to_itself(tmp_path: Path) -> None:
     a = judging(tmp_path)
     a.policy = Policy(deny=frozenset({"*.test"}))
@@ -95,7 +94,7 @@ async def test_the_gate_comes_before_any_look_up_and_keeps_its_rule_to_itself(tm
         assert a.resolver.asked == []
 
 
-@pytest.mark.spec("handshake-18")
+@pytest.mark.spec("handshake-17")
 async def test_a_tls_key_that_is_not_published(tmp_path: Path) -> None:
     a = judging(tmp_path)
     async with a.running(listening=False):
@@ -138,7 +137,6 @@ async def test_a_failed_look_up_lets_go(tmp_path: Path) -> None:
         await claim(a)
 
 
-@pytest.mark.spec("handshake-21")
 async def test_first_contact_pins_and_another_identity_is_quarantined(tmp_path: Path) -> None:
     a = judging(tmp_path)
     async with a.running(listening=False):
@@ -157,7 +155,7 @@ async def test_first_contact_pins_and_another_identity_is_quarantined(tmp_path: 
         assert kept.fingerprint == pin.fingerprint
 
 
-@pytest.mark.spec("handshake-21")
+@pytest.mark.spec("handshake-20")
 async def test_a_policy_that_changed_meanwhile(tmp_path: Path) -> None:
     a = judging(tmp_path)
     async with a.running(listening=False):

@@ -101,7 +101,6 @@ async def test_traffic_both_ways_goes_on_while_links_are_renewed(
         assert a.log.all("dial_failed") == a.log.all("renewal_failed") == []
 
 
-@pytest.mark.spec("handshake-32")
 async def test_links_of_one_age_are_not_renewed_in_step_and_only_by_whom_dialled(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -295,7 +294,7 @@ async def test_a_link_that_came_about_during_the_reload_is_renewed_too(tmp_path:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.spec("handshake-33")
+@pytest.mark.spec("handshake-30")
 async def test_many_links_are_renewed_little_by_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():

@@ -74,7 +74,6 @@ async def test_closing_wakes_our_own_receiver() -> None:
         await client.aclose()
 
 
-@pytest.mark.spec("channel-19")
 async def test_text_is_refused_with_its_code() -> None:
     async with raw_client() as (stream, server):
         await stream.send_all(frame(Opcode.TEXT, b"hello"))
@@ -89,7 +88,6 @@ async def test_text_is_refused_with_its_code() -> None:
                 await server.receive()
 
 
-@pytest.mark.spec("channel-20")
 async def test_too_large_is_refused_with_1009_and_nothing_of_it_is_delivered() -> None:
     async with raw_client() as (stream, server):
         await stream.send_all(frame(Opcode.BINARY, bytes(limits.MAX_MESSAGE + 1)))
@@ -107,7 +105,6 @@ async def test_too_large_in_fragments_and_twice_costs_only_the_connection() -> N
             await server.receive()
 
 
-@pytest.mark.spec("channel-22")
 async def test_endless_empty_fragments_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_UNCLAIMED", 200_000)
     async with raw_client() as (stream, server), trio.open_nursery() as nursery:

@@ -34,10 +34,12 @@ def case(identity: str, given: Vectors, expect: Vectors, flag: str = "") -> Vect
     return {"id": identity, "flags": [flag] if flag else [], "given": given, "expect": expect}
 
 
-def document(kind: str, cases: list[Vectors]) -> Vectors:
+def document(kind: str, cases: list[Vectors], covers: list[int]) -> Vectors:
+    """A file; `covers` are the numbers of the requirements that it shows."""
     flags = {flag for made in cases for flag in made["flags"]}
     notes = {flag: NOTES[flag] for flag in sorted(flags)}
-    return {"spec": "discovery v1", "kind": kind, "notes": notes, "cases": cases}
+    shown = [f"discovery-{number}" for number in covers]
+    return {"spec": "discovery v1", "kind": kind, "covers": shown, "notes": notes, "cases": cases}
 
 
 def rdata(kind: str, text: str) -> str:
@@ -81,9 +83,8 @@ def identity_file() -> Vectors:
         ("not-ascii", [txt(f"v=vf1 id={ONE[:-1]}ä")], MALFORMED, ""),
         ("bad-next", [txt(f"v=vf1 id={ONE} next=x")], MALFORMED, ""),
     ]
-    return document(
-        "discovery-identity", [case(name, {"rdata": records}, expect, flag) for name, records, expect, flag in rows]
-    )
+    cases = [case(name, {"rdata": records}, expect, flag) for name, records, expect, flag in rows]
+    return document("discovery-identity", cases, [2, 3, 4])
 
 
 def _bytes_of(text: str) -> str:
@@ -111,7 +112,8 @@ def srv_file() -> Vectors:
             "spelling",
         ),
     ]
-    return document("discovery-srv", [case(name, {"rdata": data}, expect, flag) for name, data, expect, flag in rows])
+    cases = [case(name, {"rdata": data}, expect, flag) for name, data, expect, flag in rows]
+    return document("discovery-srv", cases, [6])
 
 
 def tlsa_file() -> Vectors:
@@ -140,7 +142,7 @@ def tlsa_file() -> Vectors:
         given = {"rdata": bytes([usage, selector, matching]).hex() + data}
         cases.append(case(name, given, {"accept": fields}))
     cases += [case(name, {"rdata": data}, MALFORMED) for name, data in (("two-bytes", "0301"), ("empty", ""))]
-    return document("discovery-tlsa", cases)
+    return document("discovery-tlsa", cases, [11])
 
 
 # --- DANE ----------------------------------------------------------------------------------------------------------
@@ -249,7 +251,7 @@ def decisions_file() -> Vectors:
     accepted("alias-without-records", at_target(aaaa=aliased, tlsa={other: secure(), owner: secure(tlsa)}), "aliases")
     bogus = {other: bad("bogus"), owner: secure(tlsa)}
     refused("alias-with-bogus-records", at_target(aaaa=aliased, tlsa=bogus), "Bogus", "aliases")
-    return document("discovery-decision", cases)
+    return document("discovery-decision", cases, [3, 6, 7, 11, 23, 24])
 
 
 def addresses_file() -> Vectors:
@@ -261,7 +263,7 @@ def addresses_file() -> Vectors:
     )
     cases = [case(text, {"address": text}, {"accept": {"dial": True}}) for text in public]
     cases += [case(text, {"address": text}, {"accept": {"dial": False}}, "ssrf") for text in private]
-    return document("discovery-address", cases)
+    return document("discovery-address", cases, [24])
 
 
 FILES = {

@@ -66,7 +66,6 @@ async def acquainted(net: Federation) -> tuple[Device, Device, Heard]:
     return alice, bob, heard
 
 
-@pytest.mark.spec("handshake-13")
 async def test_without_a_statement_envelopes_wait_until_the_operator_accepts_the_key(tmp_path: Path) -> None:
     async with federation(tmp_path) as net:
         alice, bob, heard = await acquainted(net)

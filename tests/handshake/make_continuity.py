@@ -108,4 +108,4 @@ def continuity_file() -> Vectors:
     add("labels-exchanged", signer.make("labels-exchanged", body(), pair, (LABELS[1], LABELS[0])), bad)
     add("by-another-key", signer.make("by-another-key", body(), (A, B)), bad)
     add("flipped", good[:-1] + bytes([good[-1] ^ 1]), bad)
-    return document("continuity", cases)
+    return document("continuity", cases, [33, 35])

@@ -290,4 +290,4 @@ def machine_file() -> Vectors:
     makers = (established, wrong_order, replayed, wrong_binding, wrong_names, wrong_identities, downgraded)
     cases = [made for maker in (*makers, altered, refusals) for made in maker()]
     assert {flag for made in cases for flag in made["flags"]} == set(NOTES)
-    return document("machine", cases, NOTES)
+    return document("machine", cases, [2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 18, 21, 38], NOTES)

@@ -187,12 +187,14 @@ def message_file() -> Vectors:
         case(name, {"message": data.hex()}, reject={"class": "BadMessage", "code": code})
         for name, (data, code) in malformed().items()
     ]
-    return document("handshake-message", cases)
+    return document("handshake-message", cases, [3, 4])
 
 
 def case(identity: str, given: Vectors, **expect: Vectors) -> Vectors:
     return {"id": identity, "flags": [], "given": given, "expect": expect}
 
 
-def document(kind: str, cases: list[Vectors], notes: dict[str, str] | None = None) -> Vectors:
-    return {"spec": "handshake v1", "kind": kind, "notes": notes or {}, "cases": cases}
+def document(kind: str, cases: list[Vectors], covers: list[int], notes: dict[str, str] | None = None) -> Vectors:
+    """A file; `covers` are the numbers of the requirements that it shows."""
+    shown = [f"handshake-{number}" for number in covers]
+    return {"spec": "handshake v1", "kind": kind, "covers": shown, "notes": notes or {}, "cases": cases}

@@ -51,7 +51,7 @@ def test_an_acceptor_with_another_identity_than_published() -> None:
     assert played.initiator.state is State.CLOSED
 
 
-@pytest.mark.spec("handshake-19")
+@pytest.mark.spec("handshake-18")
 def test_a_caller_with_another_identity_than_published() -> None:
     ours, theirs = connection()
     impostor = attrs.evolve(EVIL, name=A_NAME)
@@ -77,7 +77,7 @@ def test_another_name_answers() -> None:
     assert refused(lambda: played.initiator.receive(renamed, 0)) is ErrorCode.WRONG_NAME
 
 
-@pytest.mark.spec("handshake-14")
+@pytest.mark.spec("handshake-13")
 def test_a_caller_who_wants_another_name() -> None:
     ours, theirs = connection()
     lost = initiator(ours, A, attrs.evolve(B, name=EVIL_NAME))
@@ -116,7 +116,7 @@ def test_a_hello_sent_back_to_its_sender() -> None:
     assert refused(lambda: machine.receive(greeting, 0)) is ErrorCode.WRONG_NAME
 
 
-@pytest.mark.spec("handshake-15")
+@pytest.mark.spec("handshake-14")
 def test_our_own_identity_under_another_name() -> None:
     ours, theirs = connection()
     twin = attrs.evolve(B, name=A_NAME)

@@ -8,6 +8,7 @@ import trio.testing
 
 from tests.daemon.channel_helpers import memory_pair
 from tests.daemon.websocket_pairs import frame, raw_client
+from volly_fed import limits
 from volly_fed.channel import FEDERATION, check_negotiated, check_tlsa
 from volly_fed.crypto.certificate import TlsKey
 from volly_fed.daemon.tls import TlsIdentity, make_context
@@ -42,3 +43,15 @@ async def test_a_client_that_does_not_mask_is_closed_with_1002() -> None:
         with pytest.raises(ChannelError, match="1002"):
             await server.receive()
         assert (await stream.receive_some())[2:4] == (1002).to_bytes(2, "big")
+
+
+@pytest.mark.spec("channel-19", "channel-20")
+@pytest.mark.parametrize(("opcode", "size", "code"), [(1, 5, 1003), (BINARY, limits.MAX_MESSAGE + 1, 1009)])
+async def test_texts_and_messages_too_long_have_their_codes(
+    opcode: int, size: int, code: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    async with raw_client(memory_pair) as (stream, server):
+        await stream.send_all(frame(opcode, b"x" * size))
+        with pytest.raises(ChannelError):
+            await server.receive()
+        assert (await stream.receive_some())[2:4] == code.to_bytes(2, "big")

@@ -215,7 +215,7 @@ async def _next_event(machine: Initiator | Responder, socket: Socket, *, verify:
     return events[0]
 
 
-async def _answering(socket: Socket, handshake: Callable[[], Awaitable[Outcome]]) -> Outcome:  # [handshake-24]
+async def _answering(socket: Socket, handshake: Callable[[], Awaitable[Outcome]]) -> Outcome:  # [handshake-23]
     """Run `handshake`; tell the other end why, where it is refused."""
     try:
         with _timed(limits.HANDSHAKE, "the handshake did not finish in time"):
@@ -235,11 +235,11 @@ def _as_answer(error: VollyFedError) -> RemoteError:
     if isinstance(error, RemoteError):
         return error
     if isinstance(error, DiscoveryError):
-        return RemoteError(str(error), code=ErrorCode.DISCOVERY)  # [handshake-17] [discovery-29]
-    return RemoteError("not at the moment", code=ErrorCode.BUSY)  # [handshake-25]
+        return RemoteError(str(error), code=ErrorCode.DISCOVERY)  # [handshake-16] [discovery-29]
+    return RemoteError("not at the moment", code=ErrorCode.BUSY)  # [handshake-24]
 
 
-async def _refuse(socket: Socket, error: RemoteError) -> None:  # [handshake-23]
+async def _refuse(socket: Socket, error: RemoteError) -> None:  # [handshake-22]
     with trio.move_on_after(limits.CLOSE):
         try:
             await socket.send(refusal(error))

@@ -275,12 +275,12 @@ class Peers:
         old = peer.link
         by_us = connection.outcome.role is Role.DIALLER
         if old is not None:
-            simultaneous = (
+            simultaneous = (  # [handshake-29]
                 by_us is not peer.dialled_by_us and trio.current_time() - old.since < limits.SIMULTANEOUS_DIAL
             )
-            if simultaneous and by_us is not (self.own < peer.domain):  # [handshake-31]
+            if simultaneous and by_us is not (self.own < peer.domain):
                 return None
-            old.drain(ErrorCode.REPLACED, "another link has taken over")  # [handshake-30]
+            old.drain(ErrorCode.REPLACED, "another link has taken over")
         return Session(peer.outbound, now=trio.current_time(), extra=FROM_PEERS | {Refuse})
 
     async def _feed(self, peer: Peer) -> None:
@@ -371,7 +371,6 @@ class _PeerHandler:
             self.peer.later(event.later)
 
     async def other(self, message: Message) -> None:
-        # [handshake-13]
         if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
             raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
         await self.peers.presence.from_peer(self.peer.domain, self.link, message)

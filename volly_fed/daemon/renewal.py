@@ -39,7 +39,7 @@ class Renewal:
         """
         self._shown_since = trio.current_time()
         linked = [(peer, peer.link) for peer in peers if peer.link is not None]
-        spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))  # [handshake-33]
+        spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))  # [handshake-30]
         for peer, link in linked:
             peer.renew(peer.may_be_replaced(link) + random.uniform(0, spread))  # noqa: S311 - spreads load
 
@@ -49,7 +49,6 @@ class Renewal:
             return peer.may_be_replaced(link)
         if not peer.dialled_by_us:
             return math.inf
-        # [handshake-32]
         return link.since + limits.LINK_AGE * random.uniform(*limits.LINK_AGE_JITTER)  # noqa: S311 - spreads load
 
     async def keep(self, peer: Peer, link: Link[int]) -> None:

@@ -69,8 +69,8 @@ async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profi
     Raises ChannelError when the client was refused or broke off. No time limit of its own: see
     limits.WEBSOCKET_UPGRADE.
     """
+    # [channel-16]
     protocol = ServerProtocol(
-        # [channel-16]
         subprotocols=[Subprotocol(profile.subprotocol)], max_size=limits.MAX_MESSAGE, logger=_SILENT
     )
     stream = direct(stream)

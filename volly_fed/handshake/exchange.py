@@ -125,7 +125,7 @@ class Exchange(abc.ABC):
 
     def _check_time(self, now: float) -> None:
         if self._state not in FINAL and now >= self._deadline:
-            raise _expired()  # [handshake-41]
+            raise _expired()  # [handshake-38]
 
     def _close(self) -> None:
         self._state = State.CLOSED
@@ -146,9 +146,9 @@ class Exchange(abc.ABC):
 
     def _claim(self, hello: Hello) -> Outcome:
         """What the peer's HELLO claims; whether it is true, AUTH will tell."""
-        if hello.wanted != self._own.name:  # [handshake-14]
+        if hello.wanted != self._own.name:  # [handshake-13]
             raise RemoteError("this is not the name you want", code=ErrorCode.WRONG_NAME)
-        if hello.identity == self._own.key.public:  # [handshake-15]
+        if hello.identity == self._own.key.public:  # [handshake-14]
             raise RemoteError("you show our own identity", code=ErrorCode.IDENTITY_MISMATCH)
         return Outcome(
             peer=hello.own,
@@ -167,7 +167,7 @@ class Exchange(abc.ABC):
         if highest < max(ours[0], theirs[0]):
             raise RemoteError(
                 f"no common version: you speak {theirs[0]} to {theirs[1]}, we speak {ours[0]} to {ours[1]}",
-                code=ErrorCode.UNSUPPORTED_VERSION,  # [handshake-22]
+                code=ErrorCode.UNSUPPORTED_VERSION,  # [handshake-21]
             )
         return highest
 
@@ -176,7 +176,7 @@ class Exchange(abc.ABC):
         return self._outcome
 
     def _expect(self, expected: frozenset[Fingerprint]) -> None:
-        if self._claimed().fingerprint not in expected:  # [handshake-19]
+        if self._claimed().fingerprint not in expected:  # [handshake-18]
             raise RemoteError(
                 f"the identity shown is not one that {self._claimed().peer} publishes", code=ErrorCode.IDENTITY_MISMATCH
             )
@@ -199,7 +199,7 @@ class Exchange(abc.ABC):
 
     def _auth(self) -> bytes:
         signature = self._own.key.sign(self._transcript(self._role), Label.AUTH_CONTEXT)
-        return encode_message(Auth(signature=signature, statement=self._own.statement))  # [handshake-35]
+        return encode_message(Auth(signature=signature, statement=self._own.statement))  # [handshake-32]
 
     def _check_auth(self, auth: Auth) -> Outcome:
         claimed = self._claimed()

@@ -73,7 +73,7 @@ TRANSITIONS = Transitions(
         State.PROVING: {Auth: State.ESTABLISHED, **_ENDINGS},
         State.LISTENING: {Hello: State.CLAIMED, **_ENDINGS},
         State.CLAIMED: {Accept: State.ACCEPTED, **_ENDINGS},
-        State.ACCEPTED: {Auth: State.PROVED, **_ENDINGS},  # [handshake-20]
+        State.ACCEPTED: {Auth: State.PROVED, **_ENDINGS},  # [handshake-19]
         State.PROVED: {Prove: State.ESTABLISHED, **_ENDINGS},
         State.ESTABLISHED: {},
         State.CLOSED: {},
