@@ -173,13 +173,10 @@ def dane_file() -> Vectors:
         ("all-unusable", ["030101" + spki256[:-2], "020101" + spki256], False, "fallback"),
     ]
     keys = {"spki": spki.hex(), "certificate": certificate.hex()}
-    return document(
-        "discovery-dane",
-        [
-            case(name, keys | {"records": found}, {"accept": {"published": hit}}, flag)
-            for name, found, hit, flag in rows
-        ],
-    )
+    cases = [
+        case(name, keys | {"records": found}, {"accept": {"published": hit}}, flag) for name, found, hit, flag in rows
+    ]
+    return document("discovery-dane", cases, [11, 12, 13])
 
 
 # --- decisions -----------------------------------------------------------------------------------------------------
