@@ -3,21 +3,25 @@
 import ipaddress
 from typing import Any
 
+import attrs
 import dns.name
 import dns.rdata
 import pytest
 from dns.rdataclass import IN
 from dns.rdatatype import RdataType
 
+from tests.discovery.harness import Judge
 from volly_fed import errors
 from volly_fed.codepoints import ErrorCode
 from volly_fed.discovery import dane, plan
 from volly_fed.discovery.address import is_public
+from volly_fed.discovery.anchors import read_anchors
 from volly_fed.discovery.dnssec import Answer, Outcome
 from volly_fed.discovery.endpoint import Service, Status, Target
-from volly_fed.discovery.message import Question
+from volly_fed.discovery.message import Message, Question, parse_response
 from volly_fed.discovery.records import SrvRecord, choose_identity, parse_srv, parse_tlsa, txt_strings
 from volly_fed.names import DomainName
+from volly_fed.testing.world import World
 
 Case = dict[str, Any]
 
@@ -145,6 +149,26 @@ def check_address(given: Case, expect: Case) -> None:
     assert is_public(ipaddress.ip_address(given["address"])) is expect["accept"]["dial"]
 
 
+@attrs.define
+class Replay(Judge):
+    """Is answered what was recorded."""
+
+    responses: dict[str, str] = attrs.field(factory=dict)
+
+    def respond(self, question: Question) -> Message:
+        wire = bytes.fromhex(self.responses[f"{question.name.to_text().lower()} {question.rdtype.name}"])
+        return parse_response(wire, question)
+
+
+def check_chain(given: Case, expect: Case) -> None:
+    """Kind `discovery-chain`."""
+    anchors = read_anchors("".join(f". IN DS {anchor}\n" for anchor in given["anchors"]))
+    replay = Replay(World(), now=float(given["now"]), anchors=anchors, responses=given["responses"])
+    found, wanted = replay(given["name"], given["type"]), expect["accept"]
+    assert found.status.value == wanted["status"], found.reason
+    assert found.outcome.value == wanted.get("outcome", found.outcome.value)
+
+
 CONSUMERS = {
     "discovery-identity": check_identity,
     "discovery-srv": check_srv,
@@ -152,4 +176,5 @@ CONSUMERS = {
     "discovery-dane": check_dane,
     "discovery-decision": check_decision,
     "discovery-address": check_address,
+    "discovery-chain": check_chain,
 }
