@@ -30,6 +30,7 @@ def test_what_the_profile_wants_passes() -> None:
     check_negotiated(EDGE, attrs.evolve(GOOD, alpn=b"volly-edge/1"))
 
 
+@pytest.mark.spec("channel-3")
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -67,6 +68,7 @@ def record(data: bytes, selector: int = 1, matching: int = 1, usage: int = 3) ->
     return TlsaRecord(usage=usage, selector=selector, matching=matching, data=data)
 
 
+@pytest.mark.spec("discovery-13")
 def test_one_matching_record_is_enough() -> None:
     check_tlsa([record(bytes(32)), record(KEY.spki_sha256)], GOOD)
     check_tlsa([record(hashlib.sha512(KEY.spki).digest(), matching=2)], GOOD)

@@ -32,6 +32,7 @@ def test_a_peer_that_is_dead_for_days_does_not_end_the_process() -> None:
     assert pause(1_000_000, 300.0) == 300.0
 
 
+@pytest.mark.spec("handshake-27")
 async def test_failures_are_counted_before_they_are_known_and_remembered(tmp_path: Path) -> None:
     async with attempts(tmp_path) as book:
         standing = Standing(A)
@@ -48,6 +49,7 @@ async def test_failures_are_counted_before_they_are_known_and_remembered(tmp_pat
         assert await book.store.backoff(A) is None
 
 
+@pytest.mark.spec("handshake-26")
 @pytest.mark.parametrize(("retry_after", "wanted"), [(0, limits.BACKOFF_FIRST), (40, 40.0)])
 async def test_busy_is_no_failure(tmp_path: Path, retry_after: int, wanted: float) -> None:
     async with attempts(tmp_path) as book:

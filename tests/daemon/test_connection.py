@@ -151,6 +151,7 @@ async def test_both_ends_prove_themselves_and_talk() -> None:
     ],
 )
 @pytest.mark.parametrize("where", ["claim", "gate"])
+@pytest.mark.spec("handshake-16", "handshake-22", "handshake-23", "handshake-24", "discovery-29")
 async def test_a_refusal_is_told_with_its_code_and_without_our_affairs(
     where: str, error: VollyFedError, code: ErrorCode
 ) -> None:
@@ -164,6 +165,7 @@ async def test_a_refusal_is_told_with_its_code_and_without_our_affairs(
     assert ends.proved == 0
 
 
+@pytest.mark.spec("handshake-12")
 async def test_the_diallers_gate_refuses_too() -> None:
     error = RemoteError("not them", code=ErrorCode.POLICY)
     ends = await meet(at_gate={"near": error})
@@ -178,6 +180,7 @@ async def test_a_claim_of_an_identity_that_is_not_published() -> None:
     assert ends.connections == {}
 
 
+@pytest.mark.spec("channel-9")
 async def test_a_server_with_another_tls_key_hears_nothing_from_us() -> None:
     ends = Ends()
     near, far = trio.testing.memory_stream_pair()

@@ -60,6 +60,7 @@ async def test_whom_the_policy_refuses_is_not_even_looked_up(tmp_path: Path) -> 
         assert a.resolver.asked == []
 
 
+@pytest.mark.spec("discovery-23")
 @pytest.mark.parametrize("error", [Bogus("broken"), NoRecords("nothing")])
 async def test_nothing_but_a_secure_discovery_will_do(tmp_path: Path, error: Bogus | NoRecords) -> None:
     (a,) = sites(tmp_path, A)
@@ -69,6 +70,7 @@ async def test_nothing_but_a_secure_discovery_will_do(tmp_path: Path, error: Bog
             await call(a)
 
 
+@pytest.mark.spec("discovery-25")
 async def test_the_next_target_is_tried(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -165,6 +167,7 @@ async def test_a_link_outlives_the_time_for_dialling(tmp_path: Path, monkeypatch
     assert lasted
 
 
+@pytest.mark.spec("discovery-25")
 async def test_a_target_at_which_somebody_else_answers_is_reported_and_skipped(tmp_path: Path) -> None:
     a, b, c = sites(tmp_path, A, B, C)
     async with a.running(), b.running(), c.running():

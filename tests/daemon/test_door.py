@@ -146,6 +146,7 @@ async def test_a_slow_caller_is_gone_when_its_time_is_up(monkeypatch: pytest.Mon
         assert (await place.log.wait("claim_refused", code="DOOR"))["reason"] == "no proof within 0.5 s"
 
 
+@pytest.mark.spec("handshake-39")
 async def test_what_a_stranger_may_send_is_bounded() -> None:
     """A HELLO of the size of a whole message, which nobody would judge before all of it has come."""
     async with door() as place:

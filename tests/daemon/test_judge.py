@@ -95,6 +95,7 @@ async def test_the_gate_comes_before_any_look_up_and_keeps_its_rule_to_itself(tm
         assert a.resolver.asked == []
 
 
+@pytest.mark.spec("handshake-17")
 async def test_a_tls_key_that_is_not_published(tmp_path: Path) -> None:
     a = judging(tmp_path)
     async with a.running(listening=False):
@@ -156,6 +157,7 @@ async def test_first_contact_pins_and_another_identity_is_quarantined(tmp_path: 
         assert kept.fingerprint == pin.fingerprint
 
 
+@pytest.mark.spec("handshake-20")
 async def test_a_policy_that_changed_meanwhile(tmp_path: Path) -> None:
     a = judging(tmp_path)
     async with a.running(listening=False):

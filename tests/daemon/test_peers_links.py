@@ -20,6 +20,7 @@ from volly_fed.relay.envelope import read_head
 from volly_fed.wire.messages import Refusal
 
 
+@pytest.mark.spec("handshake-29")
 @pytest.mark.parametrize("attempt", range(4))
 async def test_of_two_links_dialled_at_once_both_sides_keep_the_same_one(tmp_path: Path, attempt: int) -> None:
     a, b = sites(tmp_path, A, B)

@@ -55,6 +55,7 @@ def site(tmp_path: Path) -> Site:
     return b
 
 
+@pytest.mark.spec("handshake-28")
 async def test_everything_fine_is_0_and_no_link_comes_of_it(tmp_path: Path) -> None:
     b = site(tmp_path)
     async with b.running():
@@ -126,6 +127,7 @@ async def test_discovery_that_fails(tmp_path: Path, error: DiscoveryError, code:
         )
 
 
+@pytest.mark.spec("handshake-15")
 async def test_a_peer_that_refuses_us_says_why(tmp_path: Path) -> None:
     b = site(tmp_path)
     b.policy = Policy(default=TrustLevel.NONE)

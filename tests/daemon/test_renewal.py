@@ -294,6 +294,7 @@ async def test_a_link_that_came_about_during_the_reload_is_renewed_too(tmp_path:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.spec("handshake-30")
 async def test_many_links_are_renewed_little_by_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():

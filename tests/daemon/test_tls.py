@@ -32,6 +32,7 @@ from volly_fed.errors import ChannelError, LocalError, NoMatch
 SIGNATURES = ("ed25519", "mldsa65")
 
 
+@pytest.mark.spec("channel-1", "channel-6")
 async def test_both_ends_negotiate_what_the_profile_says() -> None:
     client, server = await connected(tcp_pair)
     for end, own, peer in ((client, "client.test", "server.test"), (server, "server.test", "client.test")):
@@ -52,6 +53,7 @@ async def test_edge_links_negotiate_their_own_protocol() -> None:
     assert client.negotiated.alpn == b"volly-edge/1"
 
 
+@pytest.mark.spec("channel-2")
 @pytest.mark.parametrize("group", ["X25519", "P-256", "MLKEM768", "X448", "SecP256r1MLKEM768"])
 async def test_a_client_without_the_hybrid_is_refused(group: str) -> None:
     client, server = await outcomes(client=evolved(groups=(group,)))
@@ -73,11 +75,13 @@ def old(server: bool) -> TlsContext:
     return made
 
 
+@pytest.mark.spec("channel-2")
 async def test_tls_1_2_is_refused_at_either_end() -> None:
     for raised in (await outcomes(client=old(server=False)), await outcomes(server=old(server=True))):
         assert all(isinstance(error, ChannelError) for error in raised)
 
 
+@pytest.mark.spec("channel-7")
 async def test_a_client_without_a_certificate_is_refused() -> None:
     bare = make_context(attrs.evolve(FEDERATION, mutual=False), server=False)
     client, server = await outcomes(client=bare)
@@ -87,6 +91,7 @@ async def test_a_client_without_a_certificate_is_refused() -> None:
     assert "certificate required" in str(client)  # a TLS 1.3 client learns it with its first receive
 
 
+@pytest.mark.spec("channel-7")
 async def test_an_ed25519_certificate_is_refused_at_either_end() -> None:
     profile = attrs.evolve(FEDERATION, signatures=SIGNATURES)
     bad_server = make_context(profile, server=True, identity=ed25519_identity())
@@ -105,6 +110,7 @@ async def test_an_ed25519_certificate_is_refused_at_either_end() -> None:
     assert "ML-DSA-65" in str(server)
 
 
+@pytest.mark.spec("channel-4")
 async def test_wrong_or_missing_alpn_is_refused_at_either_end() -> None:
     client, server = await outcomes(client=evolved(alpn=b"h2"))
     assert isinstance(client, ChannelError)
@@ -197,6 +203,7 @@ def test_the_private_key_is_in_no_text() -> None:
 # --- devices -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("channel-10")
 @pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
 async def test_a_device_verifies_an_ordinary_certificate_by_roots_and_name(tmp_path: Path, kind: str) -> None:
     files = write_files(tmp_path, kind)
@@ -219,6 +226,7 @@ async def test_a_device_verifies_an_ordinary_certificate_by_roots_and_name(tmp_p
         client.connection("")
 
 
+@pytest.mark.spec("channel-10")
 async def test_a_device_may_believe_tlsa_records_instead(tmp_path: Path) -> None:
     server = make_context(DEVICE, server=True, identity=write_files(tmp_path))
     client, _ = await shake(wrap(await memory_pair(), device_client(), server, host="anything.test"))
@@ -250,6 +258,7 @@ async def test_tls_1_2_devices_are_refused_although_their_kind_of_certificate_co
     assert "protocol version" in str(client)
 
 
+@pytest.mark.spec("channel-27")
 async def test_a_new_certificate_is_a_new_context_and_old_connections_go_on(tmp_path: Path) -> None:
     files = write_files(tmp_path)
     before = make_context(DEVICE, server=True, identity=files)

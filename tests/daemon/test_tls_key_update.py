@@ -136,6 +136,7 @@ async def expect(server: PqStream, data: bytes) -> None:
     assert await server.receive_some() == data
 
 
+@pytest.mark.spec("channel-26")
 async def test_both_directions_go_on_under_many_changes_of_keys() -> None:
     peer, server = await met(tcp_pair)
     with trio.fail_after(20):

@@ -64,6 +64,7 @@ async def test_close_notify_is_an_ordinary_end_and_the_other_direction_stays_ope
     await server.aclose()
 
 
+@pytest.mark.spec("channel-24")
 async def test_an_end_without_close_notify_is_an_attack_not_an_end() -> None:
     client, server = await connected(tcp_pair)
     await client.send_all(b"half of it")
@@ -250,6 +251,7 @@ async def test_a_peer_that_does_not_read_delays_closing_by_a_bounded_time(
     assert 0 < trio.current_time() - start <= 1.0
 
 
+@pytest.mark.spec("channel-5")
 async def test_no_session_is_resumed() -> None:
     client, server = await connected()
     await server.send_all(b"tickets first")

@@ -233,6 +233,7 @@ async def test_a_send_cancelled_half_way_ends_the_socket_also_without_tls() -> N
             await server.send(b"more")
 
 
+@pytest.mark.spec("channel-25")
 async def test_closing_a_peer_that_does_not_read_takes_a_bounded_time(autojump_clock: trio.testing.MockClock) -> None:
     async with raw_client() as (_, server):
         start = trio.current_time()

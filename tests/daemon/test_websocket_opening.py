@@ -46,12 +46,14 @@ async def refused_opening(client: ChannelProfile, server: ChannelProfile) -> tup
     return errors["client"], errors["server"]
 
 
+@pytest.mark.spec("channel-14")
 async def test_another_path_is_refused_with_404() -> None:
     client, server = await refused_opening(attrs.evolve(FEDERATION, path="/federation/v2"), FEDERATION)
     assert "HTTP 404" in str(client)
     assert "path" in str(server)
 
 
+@pytest.mark.spec("channel-15")
 async def test_another_subprotocol_is_refused_with_400() -> None:
     client, server = await refused_opening(attrs.evolve(FEDERATION, subprotocol=EDGE.subprotocol), FEDERATION)
     assert "HTTP 400" in str(client)
@@ -68,6 +70,7 @@ async def test_plain_http_is_answered_and_refused() -> None:
     await near.aclose()
 
 
+@pytest.mark.spec("channel-16")
 async def test_extensions_are_not_taken_up() -> None:
     near, far = await memory_pair()
     async with trio.open_nursery() as nursery:
@@ -80,6 +83,7 @@ async def test_extensions_are_not_taken_up() -> None:
         await server.aclose()
 
 
+@pytest.mark.spec("channel-13", "channel-17")
 @pytest.mark.parametrize(
     "answer",
     [
@@ -100,6 +104,7 @@ async def test_whatever_a_server_answers_instead_is_a_channel_error(answer: byte
             await connect_websocket(nursery, near, FEDERATION, "server.test")
 
 
+@pytest.mark.spec("channel-13")
 async def test_a_server_that_forgets_the_subprotocol_is_refused() -> None:
     near, far = await memory_pair()
     async with trio.open_nursery() as nursery:

@@ -48,6 +48,7 @@ async def receive_forever(socket: Socket) -> None:
         pass
 
 
+@pytest.mark.spec("channel-23")
 async def test_of_many_pings_the_last_is_answered() -> None:
     async with raw_client() as (stream, server), trio.open_nursery() as nursery:
         nursery.start_soon(receive_forever, server)

@@ -8,6 +8,7 @@ from volly_fed import limits
 from volly_fed.discovery.address import is_public, sort_addresses
 
 
+@pytest.mark.spec("discovery-24")
 @pytest.mark.parametrize(
     "text",
     [

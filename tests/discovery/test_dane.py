@@ -49,6 +49,7 @@ def test_wrong_key_and_swapped_subjects_do_not_match(selector: int) -> None:
     assert not match([record(selector=selector)], spki=CERTIFICATE, certificate=SPKI)
 
 
+@pytest.mark.spec("discovery-12")
 def test_any_of_several_matches_without_digest_agility() -> None:
     other = record(matching=2, data=b"\0" * 64)
     assert match([other, record()], spki=SPKI, certificate=CERTIFICATE)

@@ -66,11 +66,13 @@ def test_secure(world: World, name: str, rdtype: str, outcome: Outcome) -> None:
     assert answer.expires > NOW
 
 
+@pytest.mark.spec("discovery-20", "discovery-21")
 @pytest.mark.parametrize("algorithm", [13, 15, 18])
 def test_algorithms(algorithm: int) -> None:
     assert Judge(build(algorithm=algorithm))("_volly-fed._tcp.a.test", "SRV").found
 
 
+@pytest.mark.spec("discovery-19")
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -92,6 +94,7 @@ def test_insecure_names_the_delegation(world: World, name: str, why: str) -> Non
     assert answer.expires <= NOW + limits.DNS_INSECURE_TTL
 
 
+@pytest.mark.spec("discovery-16")
 @pytest.mark.parametrize(
     ("name", "why"),
     [
@@ -123,6 +126,7 @@ def test_alias_loop_and_long_chain_are_indeterminate(name: str) -> None:
     assert "circle, or too far" in answer.reason
 
 
+@pytest.mark.spec("discovery-15")
 def test_wrong_anchor_is_bogus(world: World) -> None:
     anchors = read_anchors(World(seed=b"another").anchor_text)
     answer = Judge(world, anchors=anchors)("fed.a.test", "A")
@@ -160,6 +164,7 @@ def test_validity_ends_exactly_at_the_tolerance(world: World, offset: int, statu
     assert Judge(world, now=NOW + offset)("fed.a.test", "A").status is status
 
 
+@pytest.mark.spec("discovery-26")
 def test_an_answer_does_not_outlive_its_signature(world: World) -> None:
     end = NOW + 30 * 86400
     assert Judge(world, now=end - 100)("fed.a.test", "A").expires == end
@@ -334,6 +339,7 @@ def test_keytrap_is_cut_short() -> None:
     assert spent == chain + limits.DNS_RRSIGS_PER_RRSET * limits.DNS_KEYS_PER_TAG
 
 
+@pytest.mark.spec("discovery-22")
 def test_verifications_have_a_budget(world: World) -> None:
     judge = Judge(world)
     assert judge("fed.a.test", "A").found

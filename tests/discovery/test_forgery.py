@@ -26,6 +26,7 @@ def test_stripped_signatures_are_bogus(name: str, nsec3: bool) -> None:
     assert Judge(world)(name, "A").status is Status.BOGUS
 
 
+@pytest.mark.spec("discovery-17")
 @pytest.mark.parametrize("nsec3", [False, True])
 @pytest.mark.parametrize("name", ["missing.a.test", "x.wild.a.test"])
 def test_stripped_denial_is_bogus(name: str, nsec3: bool) -> None:
@@ -33,6 +34,7 @@ def test_stripped_denial_is_bogus(name: str, nsec3: bool) -> None:
     assert Judge(world)(name, "A").status is Status.BOGUS
 
 
+@pytest.mark.spec("discovery-19")
 @pytest.mark.parametrize("nsec3", [False, True])
 def test_stripped_ds_is_bogus_not_insecure(nsec3: bool) -> None:
     def strip(query: dns.message.Message, response: dns.message.Message, udp: bool) -> dns.message.Message:
@@ -126,6 +128,7 @@ def test_signature_of_another_zone_is_bogus() -> None:
     assert Judge(hooked(swap))("fed.a.test", "A").status is Status.BOGUS
 
 
+@pytest.mark.spec("discovery-18")
 def test_wildcard_cannot_answer_below_an_existing_name() -> None:
     """`*.b` must not be expanded for `z.wild.b`: `wild.b` exists, so RFC 4592 §3.3.1 stops there."""
     for nsec3 in (False, True):

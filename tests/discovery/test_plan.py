@@ -78,6 +78,7 @@ def test_one_secure_family_is_enough() -> None:
     assert decide(NO_AAAA, A).addresses == ("9.9.9.9",)
 
 
+@pytest.mark.spec("discovery-23")
 @pytest.mark.parametrize("status", list(ERRORS))
 def test_addresses_that_are_not_secure_are_not_used(status: Status) -> None:
     target = decide(NO_AAAA, answer("fed.a.test", "A", "9.9.9.9", status=status))
@@ -85,6 +86,7 @@ def test_addresses_that_are_not_secure_are_not_used(status: Status) -> None:
     assert "fed.a.test. A" in target.reason
 
 
+@pytest.mark.spec("discovery-23", "discovery-28")
 @pytest.mark.parametrize("service", list(Service))
 @pytest.mark.parametrize("status", list(ERRORS))
 def test_tlsa_that_is_not_secure_is_not_ignored(status: Status, service: Service) -> None:
@@ -109,6 +111,7 @@ def test_only_unusable_tlsa_refuses(text: str, service: Service) -> None:
     assert "no usable record" in target.reason
 
 
+@pytest.mark.spec("discovery-11")
 def test_unusable_beside_usable_is_ignored() -> None:
     tlsa = answer("_5223._tcp.fed.a.test", "TLSA", f"2 1 1 {DIGEST}", f"3 1 1 {DIGEST}")
     assert len(decide(NO_AAAA, A, tlsa=tlsa).tlsa) == 1
@@ -138,16 +141,19 @@ def test_srv_that_is_not_secure_is_its_verdict(status: Status) -> None:
         plan.choose_targets(answer("_volly-fed._tcp.a.test", "SRV", "0 0 1 fed.a.test.", status=status), os.urandom)
 
 
+@pytest.mark.spec("discovery-7")
 def test_absent_srv_does_not_fall_back() -> None:
     with pytest.raises(NoRecords, match="SRV"):
         plan.choose_targets(answer("_volly-fed._tcp.a.test", "SRV"), os.urandom)
 
 
+@pytest.mark.spec("discovery-7")
 def test_srv_of_the_root_is_an_opt_out() -> None:
     with pytest.raises(NoRecords, match="does not offer"):
         plan.choose_targets(answer("_volly-fed._tcp.a.test", "SRV", "0 0 0 ."), os.urandom)
 
 
+@pytest.mark.spec("discovery-6")
 def test_unusable_srv_records_are_left_out() -> None:
     mixed = answer(
         "_volly-fed._tcp.a.test", "SRV", "0 0 0 fed.a.test.", "0 0 1 _x.a.test.", "1 0 5223 fed.a.test.", "0 0 0 ."

@@ -81,10 +81,12 @@ def test_identity_round_trip() -> None:
     assert parse_identity(IDENTITY.encode()) == Identity(current=FINGERPRINT)
 
 
+@pytest.mark.spec("discovery-4")
 def test_identity_with_unknown_fields_is_read() -> None:
     assert parse_identity(IDENTITY.encode() + b" later=thing").current == FINGERPRINT
 
 
+@pytest.mark.spec("discovery-3")
 @pytest.mark.parametrize(
     "text",
     [
@@ -104,6 +106,7 @@ def test_malformed_identity_is_refused(text: str) -> None:
         parse_identity(text.encode())
 
 
+@pytest.mark.spec("discovery-2", "discovery-3")
 def test_exactly_one_identity_record_is_wanted() -> None:
     assert choose_identity([b"v=spf1 -all", IDENTITY.encode()]).current == FINGERPRINT
     for texts in ([], [b"v=spf1 -all"], [IDENTITY.encode()] * 2):

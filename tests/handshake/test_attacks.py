@@ -42,6 +42,7 @@ def up_to_auth(played: MachinePair) -> bytes:
 # --- names and identities ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("handshake-7")
 def test_an_acceptor_with_another_identity_than_published() -> None:
     ours, theirs = connection()
     impostor = attrs.evolve(EVIL, name=B_NAME)
@@ -50,6 +51,7 @@ def test_an_acceptor_with_another_identity_than_published() -> None:
     assert played.initiator.state is State.CLOSED
 
 
+@pytest.mark.spec("handshake-18")
 def test_a_caller_with_another_identity_than_published() -> None:
     ours, theirs = connection()
     impostor = attrs.evolve(EVIL, name=A_NAME)
@@ -64,6 +66,7 @@ def test_nothing_published_means_nobody() -> None:
     assert refused(played.run) is ErrorCode.IDENTITY_MISMATCH
 
 
+@pytest.mark.spec("handshake-6")
 def test_another_name_answers() -> None:
     ours, theirs = connection()
     played = MachinePair(initiator(ours, A, B), responder(theirs, attrs.evolve(B, name=B_NAME)), prints(A))
@@ -74,12 +77,14 @@ def test_another_name_answers() -> None:
     assert refused(lambda: played.initiator.receive(renamed, 0)) is ErrorCode.WRONG_NAME
 
 
+@pytest.mark.spec("handshake-13")
 def test_a_caller_who_wants_another_name() -> None:
     ours, theirs = connection()
     lost = initiator(ours, A, attrs.evolve(B, name=EVIL_NAME))
     assert refused(lambda: responder(theirs).receive(lost.send(Start()), 0)) is ErrorCode.WRONG_NAME
 
 
+@pytest.mark.spec("handshake-6")
 def test_an_answer_meant_for_somebody_else() -> None:
     played = pair()
     played.responder.receive(played.initiator.send(Start()), 0)
@@ -111,6 +116,7 @@ def test_a_hello_sent_back_to_its_sender() -> None:
     assert refused(lambda: machine.receive(greeting, 0)) is ErrorCode.WRONG_NAME
 
 
+@pytest.mark.spec("handshake-14")
 def test_our_own_identity_under_another_name() -> None:
     ours, theirs = connection()
     twin = attrs.evolve(B, name=A_NAME)
@@ -166,6 +172,7 @@ def test_the_exporter_alone_stops_replay() -> None:
     assert refused(lambda: second.responder.receive(first.line[2], 0)) is ErrorCode.BAD_SIGNATURE
 
 
+@pytest.mark.spec("handshake-1")
 def test_the_nonce_alone_stops_replay_when_the_exporter_is_the_same() -> None:
     first, again = pair().run(), pair()
     up_to_auth(again)
@@ -175,6 +182,7 @@ def test_the_nonce_alone_stops_replay_when_the_exporter_is_the_same() -> None:
 # --- what the signature covers, piece by piece ---------------------------------------------------------------------
 
 
+@pytest.mark.spec("handshake-11")
 @pytest.mark.parametrize(
     "piece", ["exporter_dialler", "alpn", "group", "own_spki_sha256", "peer_spki_sha256", "exporter_acceptor"]
 )
@@ -201,6 +209,7 @@ def test_lengths_are_part_of_what_is_signed() -> None:
     assert refused(MachinePair(initiator(ours), responder(theirs), prints(A)).run) is ErrorCode.BAD_SIGNATURE
 
 
+@pytest.mark.spec("handshake-3")
 @pytest.mark.parametrize("number", [0, 1])
 @pytest.mark.parametrize(
     "change", [{"versions": (1, 1)}, {"extensions": {}}, {"extensions": {1: b"on", 2: b""}}, {"nonce": bytes(32)}]
@@ -276,6 +285,7 @@ def with_signature(change: Callable[[bytes], bytes], number: int) -> MachinePair
     return pair(alter)
 
 
+@pytest.mark.spec("handshake-10")
 @pytest.mark.parametrize("number", [2, 3])
 @pytest.mark.parametrize("offset", [0, 100, IDENTITY_SIGNATURE_BYTES - 65, IDENTITY_SIGNATURE_BYTES - 64, -1])
 def test_either_half_damaged(number: int, offset: int) -> None:
@@ -306,6 +316,7 @@ class Forger(Initiator):
         return encode_message(Auth(signature=self.forge[1](self._transcript(self._role))))
 
 
+@pytest.mark.spec("handshake-10")
 @pytest.mark.parametrize(
     ("post_quantum", "classical"),
     [(A, EVIL), (EVIL, A), (EVIL, EVIL)],

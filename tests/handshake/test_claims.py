@@ -22,6 +22,7 @@ def claim(
     return admission
 
 
+@pytest.mark.spec("handshake-36")
 def test_a_caller_has_a_handful_of_unproved_claims_a_minute() -> None:
     guard = ClaimGuard()
     assert [claim(guard, n).allowed for n in range(PER_CALLER + 2)] == [True] * PER_CALLER + [False] * 2
@@ -44,6 +45,7 @@ def test_refused_claims_do_not_prolong_the_wait() -> None:
     assert claim(guard, limits.CLAIM_WINDOW + 0.01).allowed
 
 
+@pytest.mark.spec("handshake-37")
 def test_false_claims_do_not_count_against_the_name_elsewhere() -> None:
     guard = ClaimGuard()
     for n in range(20):

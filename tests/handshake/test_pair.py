@@ -56,6 +56,7 @@ def test_extensions_reach_the_other_side_and_unknown_ones_do_no_harm() -> None:
     assert dict(played.accepted.extensions) == offered
 
 
+@pytest.mark.spec("handshake-32", "handshake-34")
 def test_a_statement_reaches_the_other_side_unread_with_the_proof() -> None:
     longest = b"s" * limits.MAX_CONTINUITY
     played = pair(
@@ -82,6 +83,7 @@ def test_a_statement_over_the_limit_is_our_bug_here_and_malformed_there() -> Non
     assert run_to_failure(pair(too_long)).code is ErrorCode.MALFORMED
 
 
+@pytest.mark.spec("handshake-3")
 def test_unknown_hello_fields_are_ignored_and_signed() -> None:
     def with_unknown_field(data: bytes) -> bytes:
         fields: Any = codec.decode(data)
@@ -241,6 +243,7 @@ def test_the_dialler_hears_nothing_before_hello(sent: str) -> None:
     assert caught.value.code is ErrorCode.UNEXPECTED
 
 
+@pytest.mark.spec("handshake-5")
 @pytest.mark.parametrize("sent", messages())
 def test_nothing_comes_before_start_claims_are_answered_or_after_the_end(sent: str) -> None:
     fresh = pair()
@@ -257,6 +260,7 @@ def test_nothing_comes_before_start_claims_are_answered_or_after_the_end(sent: s
             machine.receive(messages()[sent], 0)
 
 
+@pytest.mark.spec("handshake-22")
 def test_a_closed_machine_stays_closed() -> None:
     machine = pair().responder
     with pytest.raises(BadMessage):
@@ -269,6 +273,7 @@ def test_a_closed_machine_stays_closed() -> None:
     assert machine.deadline is None
 
 
+@pytest.mark.spec("handshake-8")
 def test_commands_out_of_order_are_our_bug_and_change_nothing() -> None:
     played = pair()
     not_the_diallers: list[Command] = [Prove(), Accept(expected=prints(B))]
@@ -282,6 +287,7 @@ def test_commands_out_of_order_are_our_bug_and_change_nothing() -> None:
     played.run()
 
 
+@pytest.mark.spec("handshake-4")
 def test_a_message_over_the_limit_is_not_read() -> None:
     big = codec.encode({0: int(MessageType.HELLO), 9: bytes(limits.MAX_HANDSHAKE_MESSAGE)})
     with pytest.raises(BadMessage, match="limit"):
@@ -316,6 +322,7 @@ def test_expiry_while_the_claim_is_looked_up() -> None:
         played.responder.send(Accept(expected=prints(A)))
 
 
+@pytest.mark.spec("handshake-38")
 def test_a_message_after_the_deadline_is_late_even_without_a_tick() -> None:
     played = pair()
     with pytest.raises(RemoteError) as caught:
@@ -343,11 +350,13 @@ def test_the_highest_common_version(ours: tuple[int, int], theirs: tuple[int, in
     assert played.dialled.version == played.accepted.version == common
 
 
+@pytest.mark.spec("handshake-21")
 @pytest.mark.parametrize(("ours", "theirs"), [((1, 1), (2, 3)), ((4, 5), (1, 3))])
 def test_no_common_version(ours: tuple[int, int], theirs: tuple[int, int]) -> None:
     played = pair(dialler=attrs.evolve(A, versions=ours), acceptor=attrs.evolve(B, versions=theirs))
     assert run_to_failure(played).code is ErrorCode.UNSUPPORTED_VERSION
 
 
+@pytest.mark.spec("handshake-2")
 def test_a_range_upside_down_is_malformed() -> None:
     assert run_to_failure(pair(dialler=attrs.evolve(A, versions=(2, 1)))).code is ErrorCode.MALFORMED

@@ -140,6 +140,7 @@ async def test_over_one_connection() -> None:
     assert (dialled.peer, accepted.peer) == (B.name, A.name)
 
 
+@pytest.mark.spec("channel-11")
 async def test_both_ends_derive_the_same_facts() -> None:
     near, far = await leg("a", "b")
     async with closing(near, far):

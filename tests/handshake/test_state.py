@@ -45,6 +45,7 @@ def test_a_missing_entry_is_the_fault_of_whoever_caused_it() -> None:
         TRANSITIONS.after(State.CLAIMED, Prove, remote=False)
 
 
+@pytest.mark.spec("handshake-19")
 def test_an_acceptor_signs_nothing_before_the_caller_has_proved_itself() -> None:
     played = pair()
     played.responder.receive(played.initiator.send(Start()), 0)

@@ -68,6 +68,7 @@ def test_the_longest_one_fits() -> None:
     assert limits.MAX_CONTINUITY + 4096 <= limits.MAX_HANDSHAKE_MESSAGE
 
 
+@pytest.mark.spec("handshake-35")
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -153,6 +154,7 @@ FORGERIES: dict[str, Callable[[], bytes]] = {
 }
 
 
+@pytest.mark.spec("handshake-33")
 @pytest.mark.parametrize("name", FORGERIES)
 def test_forgeries_are_bad_messages(name: str) -> None:
     with pytest.raises(BadMessage):

@@ -36,7 +36,7 @@ def check_negotiated(profile: ChannelProfile, negotiated: Negotiated) -> None:
     Raises ChannelError naming the first that differs, or the certificate that is missing or not ML-DSA-65 where
     the profile is mutual. Whose key it is, is not judged here: see `check_tlsa` and the enrolled fingerprints.
     """
-    if negotiated.version != profile.version:
+    if negotiated.version != profile.version:  # [channel-3]
         raise ChannelError(f"TLS version {negotiated.version} instead of {profile.version}")
     if negotiated.group.lower() not in {group.lower() for group in profile.groups}:
         raise ChannelError(f"key exchange {negotiated.group or 'unknown'} instead of {profile.group}")
@@ -60,7 +60,7 @@ def _check_alpn(profile: ChannelProfile, alpn: bytes) -> None:
 def _check_certificate(certificate: bytes) -> None:
     if not certificate:
         raise ChannelError("the peer showed no certificate")
-    if not is_mldsa65(certificate):
+    if not is_mldsa65(certificate):  # [channel-7]
         raise ChannelError("the peer's certificate does not hold an ML-DSA-65 key")
 
 

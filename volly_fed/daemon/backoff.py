@@ -61,7 +61,7 @@ class Attempts:
 
     async def busy(self, standing: Standing, retry_after: int, *, ours: bool) -> None:
         """The peer is busy, and asks for `retry_after` seconds (0: it does not say). `ours`: we had dialled it."""
-        wait = min(self.cap, max(retry_after, limits.BACKOFF_FIRST) * _jitter())
+        wait = min(self.cap, max(retry_after, limits.BACKOFF_FIRST) * _jitter())  # [handshake-26]
         standing.not_before = time.time() + wait
         await self._keep(standing, max(0, standing.failures - ours), wait)
 
@@ -84,7 +84,7 @@ class Attempts:
 def pause(failures: int, cap: float) -> float:
     """Seconds after so many `failures` in a row. The exponent has an end: a dead peer's failures have none."""
     growth: float = limits.BACKOFF_GROWTH ** min(failures - 1, 64)
-    return min(limits.BACKOFF_FIRST * growth, cap)
+    return min(limits.BACKOFF_FIRST * growth, cap)  # [handshake-27]
 
 
 def _jitter() -> float:

@@ -43,7 +43,7 @@ class Caller:
 
     async def use(self, connection: Connection) -> None:
         """Serve the link until it ends."""
-        if Extension.PROBE not in connection.outcome.extensions:
+        if Extension.PROBE not in connection.outcome.extensions:  # [handshake-28]
             await self.peers.converse(connection, self.level)
 
     @property

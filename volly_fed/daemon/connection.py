@@ -97,7 +97,7 @@ async def dial(stream: trio.abc.Stream, plan: Dialled) -> None:
 
     async def proceed(nursery: trio.Nursery) -> None:
         tls, negotiated = await secure(stream, plan.context, plan.host)
-        plan.check_key(negotiated)
+        plan.check_key(negotiated)  # [channel-9]
         with _timed(limits.WEBSOCKET_UPGRADE, "the WebSocket did not open in time"):
             socket = await connect_websocket(nursery, tls, plan.context.profile, plan.host)
         outcome = await _answering(socket, partial(_initiate, _binding(tls, negotiated), socket, plan))
@@ -159,7 +159,7 @@ async def secure(stream: trio.abc.Stream, context: TlsContext, host: str) -> tup
 
 def _binding(tls: PqStream, negotiated: Negotiated) -> ChannelBinding:
     return ChannelBinding.of(
-        tls.export,
+        tls.export,  # [channel-11]
         alpn=negotiated.alpn,
         group=negotiated.group,
         own_spki_sha256=negotiated.own_spki_sha256,
@@ -180,7 +180,7 @@ async def _initiate(binding: ChannelBinding, socket: Socket, plan: Dialled) -> O
     await _next_event(machine, socket)  # Greeted: name and identity are the expected ones
     await socket.send(await in_pool(partial(machine.send, Prove())))
     event = await _next_event(machine, socket, verify=True)
-    assert isinstance(event, Established), "the table leads nowhere else"
+    assert isinstance(event, Established), "the table leads nowhere else"  # [handshake-12]
     await plan.confirm(event.outcome)
     return event.outcome
 
@@ -215,7 +215,7 @@ async def _next_event(machine: Initiator | Responder, socket: Socket, *, verify:
     return events[0]
 
 
-async def _answering(socket: Socket, handshake: Callable[[], Awaitable[Outcome]]) -> Outcome:
+async def _answering(socket: Socket, handshake: Callable[[], Awaitable[Outcome]]) -> Outcome:  # [handshake-23]
     """Run `handshake`; tell the other end why, where it is refused."""
     try:
         with _timed(limits.HANDSHAKE, "the handshake did not finish in time"):
@@ -235,11 +235,11 @@ def _as_answer(error: VollyFedError) -> RemoteError:
     if isinstance(error, RemoteError):
         return error
     if isinstance(error, DiscoveryError):
-        return RemoteError(str(error), code=ErrorCode.DISCOVERY)
-    return RemoteError("not at the moment", code=ErrorCode.BUSY)
+        return RemoteError(str(error), code=ErrorCode.DISCOVERY)  # [handshake-16] [discovery-29]
+    return RemoteError("not at the moment", code=ErrorCode.BUSY)  # [handshake-24]
 
 
-async def _refuse(socket: Socket, error: RemoteError) -> None:
+async def _refuse(socket: Socket, error: RemoteError) -> None:  # [handshake-22]
     with trio.move_on_after(limits.CLOSE):
         try:
             await socket.send(refusal(error))

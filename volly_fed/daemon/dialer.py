@@ -44,6 +44,7 @@ class Dialer:
     @classmethod
     def create(cls, party: Party, judge: Judge, identity: TlsIdentity) -> "Dialer":
         """A dialler that shows `identity`'s certificate."""
+        # [channel-27]
         return cls(party=party, judge=judge, context=make_context(FEDERATION, server=False, identity=identity))
 
     async def dial(self, peer: DomainName, use: Use) -> None:
@@ -60,7 +61,7 @@ class Dialer:
         deadline = trio.current_time() + limits.DIAL
         failed: list[str] = []
         code = ErrorCode.CHANNEL
-        for left, target in zip(range(len(targets), 0, -1), targets, strict=True):
+        for left, target in zip(range(len(targets), 0, -1), targets, strict=True):  # [discovery-25]
             share = (deadline - trio.current_time()) / left
             failure = await self._try(target, evidence, use, share)
             if failure is None:

@@ -94,6 +94,7 @@ class Judge:
         peer = claimed.domain
         decision = gates.accept(self.policy, peer)  # [trust-3]
         if not decision.allowed:
+            # [handshake-15]
             self.refusals.note("accept", lambda count: self._log_refusal(peer, "accept", decision, count))
             raise RemoteError(_NOT_LINKED, code=ErrorCode.POLICY)
         admission = self._guard.admit(
@@ -135,7 +136,7 @@ class Judge:
         if not judgement.verdict.trusted:
             if news:
                 self._log_refusal(peer, "establish", attrs.evolve(decision, reason=f"{peer}: {judgement.reason}"))
-            raise RemoteError(self._answer(peer, judgement), code=ErrorCode.IDENTITY_MISMATCH)
+            raise RemoteError(self._answer(peer, judgement), code=ErrorCode.IDENTITY_MISMATCH)  # [handshake-20]
         return decision.level
 
     async def _remember(
@@ -222,7 +223,7 @@ def _check_caller(endpoint: Endpoint, negotiated: Negotiated) -> None:
         raise RemoteError(
             f"the TLS key you show is in no TLSA record of {endpoint.domain}; "
             "note: compare them with `volly-fed dns print`",
-            code=ErrorCode.KEY_MISMATCH,
+            code=ErrorCode.KEY_MISMATCH,  # [handshake-17]
         )
 
 
@@ -245,4 +246,4 @@ def _shown(outcome: Outcome, evidence: Evidence) -> Shown:
     try:
         return attrs.evolve(shown, statement=parse_statement(outcome.statement))  # [trust-21]
     except BadMessage as error:
-        return attrs.evolve(shown, statement_problem=str(error))
+        return attrs.evolve(shown, statement_problem=str(error))  # [handshake-34]

@@ -173,17 +173,17 @@ class Socket:
         if self._unclaimed > limits.MAX_UNCLAIMED:
             # empty fragments cost time without ever reaching the limit on a message
             self._protocol.fail(POLICY_VIOLATION, "no end of a message")
-            self._over = "the peer sends without ever finishing a message"
+            self._over = "the peer sends without ever finishing a message"  # [channel-22]
         for made in self._protocol.data_to_send():
             if made:
-                self._due[made[0]] = made
+                self._due[made[0]] = made  # [channel-23]
         if self._protocol.state is not OPEN:
             self._note_end()
         else:
             self._answer_soon()
 
     def _take_frame(self, frame: Frame) -> None:
-        if frame.opcode is TEXT:
+        if frame.opcode is TEXT:  # [channel-19]
             self._text = True
         elif frame.opcode is BINARY and frame.fin:
             self._complete(frame.data)
@@ -201,7 +201,7 @@ class Socket:
 
     def _note_end(self) -> None:
         """The protocol does not go on: because the peer closed, or because of what it sent, or as we closed."""
-        failed = self._protocol.parser_exc is not None
+        failed = self._protocol.parser_exc is not None  # [channel-20] [channel-21]
         close = self._protocol.close_sent if failed else self._protocol.close_rcvd
         if close is not None and not self._over:
             self._over = f"the WebSocket was closed with code {int(close.code)} ({close.reason or 'no reason'!r:.100})"
@@ -220,7 +220,7 @@ class Socket:
         self._closing = True
         try:
             with trio.move_on_after(limits.CLOSE):
-                await self._say_goodbye(code, reason.encode()[:_MAX_REASON].decode("utf-8", "ignore"))
+                await self._say_goodbye(code, reason.encode()[:_MAX_REASON].decode("utf-8", "ignore"))  # [channel-25]
         except ChannelError:
             pass  # nobody is there to say goodbye to
         finally:

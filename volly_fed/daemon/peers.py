@@ -280,7 +280,7 @@ class Peers:
         old = peer.link
         by_us = connection.outcome.role is Role.DIALLER
         if old is not None:
-            simultaneous = (
+            simultaneous = (  # [handshake-29]
                 by_us is not peer.dialled_by_us and trio.current_time() - old.since < limits.SIMULTANEOUS_DIAL
             )
             if simultaneous and by_us is not (self.own < peer.domain):

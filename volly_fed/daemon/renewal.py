@@ -39,7 +39,7 @@ class Renewal:
         """
         self._shown_since = trio.current_time()
         linked = [(peer, peer.link) for peer in peers if peer.link is not None]
-        spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))
+        spread = min(limits.RENEW_WITHIN, limits.RENEW_EACH * len(linked))  # [handshake-30]
         for peer, link in linked:
             peer.renew(peer.may_be_replaced(link) + random.uniform(0, spread))  # noqa: S311 - spreads load
 

@@ -36,4 +36,5 @@ class Failures:
         def failed(target: Target) -> bool:
             return self._last.get((target.host, target.port), float("-inf")) > now - limits.TARGET_FAILED
 
+        # [discovery-8]
         return sorted(targets, key=lambda target: (target.priority, failed(target)))  # stable: weights drew the rest

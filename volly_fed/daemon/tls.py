@@ -123,7 +123,7 @@ def make_context(
     Raises LocalError when a file cannot be used, key and certificate do not belong together, an identity is
     missing, or OpenSSL does not know what the profile names.
     """
-    if identity is None and (server or profile.mutual):
+    if identity is None and (server or profile.mutual):  # [channel-6]
         raise LocalError(f"a {profile.name} {'listener' if server else 'dialler'} needs a TLS certificate")
     context = SSL.Context(SSL.TLS_SERVER_METHOD if server else SSL.TLS_CLIENT_METHOD)
     _set_policy(context, profile)
@@ -133,7 +133,7 @@ def make_context(
     return TlsContext(profile=profile, server=server, trust=trust, own_spki_sha256=own, openssl=context)
 
 
-def _set_policy(context: SSL.Context, profile: ChannelProfile) -> None:
+def _set_policy(context: SSL.Context, profile: ChannelProfile) -> None:  # [channel-1] [channel-2]
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_max_proto_version(SSL.TLS1_3_VERSION)
     context.set_tls13_ciphersuites(":".join(profile.ciphers).encode("ascii"))
@@ -142,7 +142,7 @@ def _set_policy(context: SSL.Context, profile: ChannelProfile) -> None:
     _demand(lib.SSL_CTX_set1_sigalgs_list(raw, ":".join(profile.signatures).encode("ascii")), "signature algorithms")
     # Tickets would let a peer come back without its certificate. OpenSSL still sends two; both are useless.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_COMPRESSION | lib.SSL_OP_NO_RENEGOTIATION)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # [channel-5]
     context.set_mode(lib.SSL_MODE_RELEASE_BUFFERS)  # 32 KiB less for each idle connection
 
 
@@ -200,6 +200,7 @@ def _set_alpn(context: SSL.Context, profile: ChannelProfile, *, server: bool) ->
         if profile.alpn in offered:
             return profile.alpn
         if profile.alpn_required:
+            # [channel-4]
             raise NoCommonProtocol  # only this aborts: the sentinel below would let the handshake go on without ALPN
         return SSL.NO_OVERLAPPING_PROTOCOLS
 
@@ -217,7 +218,7 @@ def _set_verification(
     else:
         # DANE-EE (RFC 7671 §5.1) ignores chain, name and dates; the proof of possession is TLS's own, and whose
         # key it is, the caller decides from `Negotiated`: the acceptor does not know yet who claims to call.
-        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
+        context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)  # [channel-8]
 
 
 def _load_roots(context: SSL.Context, roots: Path | None) -> None:

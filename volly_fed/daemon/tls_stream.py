@@ -201,6 +201,7 @@ class PqStream(trio.abc.Stream):
 
     def _drain(self) -> None:
         """Queue what OpenSSL wants to send: at once and synchronously, so that records keep their order."""
+        # [channel-26]
         count = limits.TLS_SCRATCH
         while count == limits.TLS_SCRATCH:
             count = lib.BIO_read(self._to_peer, _scratch.pointer, limits.TLS_SCRATCH)
@@ -243,7 +244,7 @@ class PqStream(trio.abc.Stream):
                     self._arrived = memoryview(encrypted)
                     self._feed()  # before OpenSSL is asked, which would only say again that it is dry
                 else:
-                    self._failure = self._failure or "the transport ended without a TLS close_notify"
+                    self._failure = self._failure or "the transport ended without a TLS close_notify"  # [channel-24]
                 self._dry = False
             return data
 

@@ -40,7 +40,7 @@ async def connect_websocket(
     No time limit of its own: see limits.WEBSOCKET_UPGRADE.
     """
     protocol = ClientProtocol(
-        WebSocketURI(secure=True, host="", port=443, path=profile.path, query=""),
+        WebSocketURI(secure=True, host="", port=443, path=profile.path, query=""),  # [channel-12]
         subprotocols=[Subprotocol(profile.subprotocol)],
         max_size=limits.MAX_MESSAGE,
         logger=_SILENT,
@@ -53,11 +53,11 @@ async def connect_websocket(
     async with _closed_unless_opened(stream):
         response, early = await _exchange(stream, protocol)
         assert isinstance(response, Response), "nothing else comes first at a client"
-        if response.status_code != _SWITCHING_PROTOCOLS:
+        if response.status_code != _SWITCHING_PROTOCOLS:  # [channel-17]
             raise ChannelError(f"the server answered HTTP {response.status_code} instead of opening a WebSocket")
         if protocol.handshake_exc is not None:
             raise _not_opened(protocol.handshake_exc)
-        if protocol.subprotocol != profile.subprotocol:
+        if protocol.subprotocol != profile.subprotocol:  # [channel-13]
             raise ChannelError(f"the server did not agree on the subprotocol {profile.subprotocol}")
     return _socket(nursery, stream, Side.CLIENT, profile, early)
 
@@ -69,6 +69,7 @@ async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profi
     Raises ChannelError when the client was refused or broke off. No time limit of its own: see
     limits.WEBSOCKET_UPGRADE.
     """
+    # [channel-16]
     protocol = ServerProtocol(
         subprotocols=[Subprotocol(profile.subprotocol)], max_size=limits.MAX_MESSAGE, logger=_SILENT
     )
@@ -85,12 +86,12 @@ async def accept_websocket(nursery: trio.Nursery, stream: trio.abc.Stream, profi
 
 def _answer(protocol: ServerProtocol, request: Request, profile: ChannelProfile) -> ChannelError | None:
     """Make the protocol answer `request`; why it is refused, if it is."""
-    response = protocol.accept(request)
+    response = protocol.accept(request)  # [channel-15]
     refusal = None
     if response.status_code != _SWITCHING_PROTOCOLS:
         refusal = ChannelError(f"the client did not ask for a WebSocket with the subprotocol {profile.subprotocol}")
     elif request.path != profile.path:
-        response = protocol.reject(_NOT_FOUND, "no such path\n")
+        response = protocol.reject(_NOT_FOUND, "no such path\n")  # [channel-14]
         refusal = ChannelError("the client asked for another path")
     protocol.send_response(response)
     return refusal

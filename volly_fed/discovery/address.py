@@ -33,7 +33,7 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address not in _UNICAST or address in _DOCUMENTATION:
             return False
-    return address.is_global and not address.is_multicast
+    return address.is_global and not address.is_multicast  # [discovery-24]
 
 
 def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

@@ -20,7 +20,7 @@ class Budget:
     parsing: int = limits.DNS_PARSING
 
     @property
-    def is_overdrawn(self) -> bool:
+    def is_overdrawn(self) -> bool:  # [discovery-22]
         """Whether something was refused: what could not be found out then may still be found out by others."""
         return min(self.queries, self.verifications, self.hashes, self.parsing) < 0
 

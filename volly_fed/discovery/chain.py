@@ -83,7 +83,7 @@ class Walk:
 
     def _learn(self, zone: dns.name.Name) -> Asking[ZoneKeys | Unsigned]:
         if zone in self.zones.anchors:
-            found = _Delegation(ds_set=self.zones.anchors[zone], ttl=limits.DNS_MAX_TTL)
+            found = _Delegation(ds_set=self.zones.anchors[zone], ttl=limits.DNS_MAX_TTL)  # [discovery-15]
         elif zone == ROOT:
             raise Indeterminate("no trust anchor covers the name")
         else:
@@ -137,7 +137,7 @@ class Walk:
             raise NotACut(str(zone))
         if rrset is None:
             denial, evidence = yield from self.denial(message, question)
-            if denial.delegation or not denial.secure:
+            if denial.delegation or not denial.secure:  # [discovery-19]
                 return self._unsigned(f"{zone} is an unsigned delegation ({denial.reason})", evidence.ttl)
             raise NotACut(str(zone))
         evidence = yield from self.verify_in(message, rrset)
@@ -199,6 +199,7 @@ class Walk:
         found = yield from self._denial_proof(message, limit)
         if found is None:
             yield from self.prove_insecure(limit)
+            # [discovery-17]
             raise Bogus(f"{question}: the answer is empty, and its signed proof is missing in a signed zone")
         records, keys = found
         records.ttl = min(records.ttl, _negative_ttl(message))
@@ -213,6 +214,7 @@ class Walk:
         """
         found = yield from self._denial_proof(message, made.zone)
         if found is None or found[0].zone != made.zone:
+            # [discovery-18]
             raise Bogus(f"{name}: an answer from a wildcard, without proof that the name itself does not exist")
         records, keys = found
         return self._of(records, keys, labels=made.labels, secure=records.check_expansion(name, made.labels))

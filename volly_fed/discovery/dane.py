@@ -68,7 +68,7 @@ def objection(record: TlsaRecord) -> str:
 
 def usable(records: Iterable[TlsaRecord]) -> tuple[TlsaRecord, ...]:
     """Those of `records` that can be used, in their order, at most limits.DNS_TLSA_RECORDS."""
-    return tuple(record for record in records if not objection(record))[: limits.DNS_TLSA_RECORDS]
+    return tuple(record for record in records if not objection(record))[: limits.DNS_TLSA_RECORDS]  # [discovery-11]
 
 
 def match(records: Iterable[TlsaRecord], *, spki: bytes, certificate: bytes) -> bool:
@@ -76,11 +76,11 @@ def match(records: Iterable[TlsaRecord], *, spki: bytes, certificate: bytes) -> 
 
     `spki` and `certificate` are DER. No usable record at all is a plain False.
     """
-    subjects = {Selector.SPKI: spki, Selector.CERTIFICATE: certificate}
+    subjects = {Selector.SPKI: spki, Selector.CERTIFICATE: certificate}  # [discovery-13]
     hit = False
     for record in usable(records):
         digest = _digest(Matching(record.matching), subjects[Selector(record.selector)])
-        hit |= hmac.compare_digest(digest, record.data)
+        hit |= hmac.compare_digest(digest, record.data)  # [discovery-12]
     return hit
 
 

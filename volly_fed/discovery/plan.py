@@ -105,13 +105,13 @@ def choose_targets(answer: Answer, random: RandomSource) -> list[SrvRecord]:
     targets = order_srv((record for record in records if record.target is not None), random)
     if targets:
         return targets[: limits.DNS_SRV_TARGETS]
-    if records:  # RFC 2782: a target of "." means that the service is decidedly not available
+    if records:  # RFC 2782: a target of "." means that the service is decidedly not available [discovery-7]
         text = f'{answer.question}: the domain declares that it does not offer this service (target ".")'
         raise NoRecords(f"{text}\nnote: its operator has opted out; nothing can be done here")
     raise failure(Status.SECURE, f"{answer.question}: no record has a usable target")
 
 
-def _parsed_srv(answer: Answer) -> Iterable[SrvRecord]:
+def _parsed_srv(answer: Answer) -> Iterable[SrvRecord]:  # [discovery-6]
     for rdata in answer.rdatas:
         try:
             yield parse_srv(rdata)
@@ -138,7 +138,7 @@ def judge_target(
     there, and does without only where its absence is proved.
     """
     assert srv.target is not None
-    found = [answer for answer in addresses if answer.found]
+    found = [answer for answer in addresses if answer.found]  # [discovery-23]
     if not found:
         worst = min(addresses, key=lambda answer: _WORST_FIRST.index(answer.status))
         return Target(host=srv.target, port=srv.port, status=worst.status, reason=_text(worst))
@@ -149,7 +149,7 @@ def judge_target(
         reason = f"{srv.target}: all its {refused} addresses are private, local or reserved"
         return Target(host=srv.target, port=srv.port, reason=f"{reason} ([dns] allow_private_addresses is off)")
     records, reason = _tlsa_records(tlsa)
-    if reason and not (service is Service.DEVICE and tlsa.absent):
+    if reason and not (service is Service.DEVICE and tlsa.absent):  # [discovery-28]
         return Target(host=srv.target, port=srv.port, status=tlsa.status, reason=reason)
     host = _base_of(tlsa) if records else srv.target
     return Target(host=host, port=srv.port, priority=srv.priority, addresses=literals, tlsa=records, reason=tlsa.reason)

@@ -88,7 +88,7 @@ def parse_identity(text: bytes) -> Identity:
         key, equals, value = item.partition("=")
         if not equals or key in fields:
             raise BadMessage("the identity record has a field that is malformed or comes twice")
-        fields[key] = value
+        fields[key] = value  # [discovery-4]
     if "id" not in fields:
         raise BadMessage("the identity record has no id= field")
     try:
@@ -100,8 +100,8 @@ def parse_identity(text: bytes) -> Identity:
 
 def choose_identity(texts: Sequence[bytes]) -> Identity:
     """The one identity record among TXT strings. Raises BadMessage where there is none, or more than one."""
-    claims = [text for text in texts if is_identity(text)]
-    if len(claims) != 1:
+    claims = [text for text in texts if is_identity(text)]  # [discovery-2]
+    if len(claims) != 1:  # [discovery-3]
         raise BadMessage(f"there must be exactly one TXT record beginning with {IDENTITY_VERSION}, not {len(claims)}")
     return parse_identity(claims[0])
 

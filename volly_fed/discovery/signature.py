@@ -24,7 +24,7 @@ from volly_fed.discovery.rrset import RRset, Rrsig
 from volly_fed.discovery.wire_name import same
 from volly_fed.errors import Bogus
 
-ALGORITHMS: Final = frozenset(
+ALGORITHMS: Final = frozenset(  # [discovery-20] [discovery-21]
     {
         Algorithm.RSASHA256,
         Algorithm.RSASHA512,
@@ -82,7 +82,7 @@ def verify_rrset(
             reason = key.objection or _failure(key, rrsig, signed, budget)
             if not reason:
                 return Verified(rrsig=rrsig, labels=rrsig.labels, ttl=_ttl(rrset, rrsig, now))
-    raise Bogus(f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)}: {reason}")
+    raise Bogus(f"{rrset.name} {dns.rdatatype.to_text(rrset.rdtype)}: {reason}")  # [discovery-16]
 
 
 def _failure(key: Key, rrsig: Rrsig, signed: bytes, budget: Budget) -> str:
@@ -144,4 +144,5 @@ def _signed_data(rrset: RRset, rrsig: Rrsig, rdatas: Sequence[bytes]) -> bytes:
 
 def _ttl(rrset: RRset, rrsig: Rrsig, now: float) -> int:
     """RFC 4035 §5.3.3, and never more than a day."""
+    # [discovery-26]
     return max(0, min(rrset.ttl, rrsig.original_ttl, seconds_until(rrsig.expiration, now), limits.DNS_MAX_TTL))

@@ -98,7 +98,7 @@ class ClaimGuard:
         """
         self._forget(now)
         known = spki_sha256 in self._known.get(domain, ())
-        caller = _Caller(domain, spki_sha256 if known else source_of(address))
+        caller = _Caller(domain, spki_sha256 if known else source_of(address))  # [handshake-37]
         reason, wait = self._objection(caller, now)
         retry_after = math.ceil(wait)
         admission = Admission(not reason, reason or "within the limits", retry_after, caller, spki_sha256, now)
@@ -134,7 +134,7 @@ class ClaimGuard:
             return "a claim of this name from there is being looked up", limits.CLAIM_RETRY_AFTER
         if wait := self._links.wait(caller.domain, now):
             return TOO_MANY_LINKS, wait
-        if self._counts[caller] >= limits.CLAIMS_PER_DOMAIN_PER_MINUTE:
+        if self._counts[caller] >= limits.CLAIMS_PER_DOMAIN_PER_MINUTE:  # [handshake-36]
             wait = self._until_less(lambda other: other == caller, now)
             return "too many unproved claims of this name from there", wait
         if caller.known:

@@ -54,7 +54,7 @@ class Exchange(abc.ABC):
     def __init__(self, *, own: Party, binding: ChannelBinding, random: RandomSource, deadline: float) -> None:
         self._own = own
         self._binding = binding
-        self._nonce = random(NONCE_BYTES)
+        self._nonce = random(NONCE_BYTES)  # [handshake-1]
         self._deadline = deadline
         self._events: list[Event] = []
         self._hellos: dict[Role, bytes] = {}
@@ -82,8 +82,8 @@ class Exchange(abc.ABC):
         """
         try:
             self._check_time(now)
-            message = parse_message(data, limit=limits.MAX_HANDSHAKE_MESSAGE)
-            after = TRANSITIONS.after(self._state, type(message), remote=True)
+            message = parse_message(data, limit=limits.MAX_HANDSHAKE_MESSAGE)  # [handshake-4]
+            after = TRANSITIONS.after(self._state, type(message), remote=True)  # [handshake-5]
             self._take(message, data)
             self._state = after
         except BaseException:  # a bug of ours must not leave it open either
@@ -125,7 +125,7 @@ class Exchange(abc.ABC):
 
     def _check_time(self, now: float) -> None:
         if self._state not in FINAL and now >= self._deadline:
-            raise _expired()
+            raise _expired()  # [handshake-38]
 
     def _close(self) -> None:
         self._state = State.CLOSED
@@ -137,7 +137,7 @@ class Exchange(abc.ABC):
             text = f"the peer refuses: {message.text or message.code.name}"
             raise Refused(text, code=message.code, retry_after=message.retry_after)
         if isinstance(message, Hello):
-            self._hellos[_other(self._role)] = data
+            self._hellos[_other(self._role)] = data  # [handshake-3]
             self._outcome = self._claim(message)
             self._take_hello(message)
         elif isinstance(message, Auth):
@@ -146,9 +146,9 @@ class Exchange(abc.ABC):
 
     def _claim(self, hello: Hello) -> Outcome:
         """What the peer's HELLO claims; whether it is true, AUTH will tell."""
-        if hello.wanted != self._own.name:
+        if hello.wanted != self._own.name:  # [handshake-13]
             raise RemoteError("this is not the name you want", code=ErrorCode.WRONG_NAME)
-        if hello.identity == self._own.key.public:
+        if hello.identity == self._own.key.public:  # [handshake-14]
             raise RemoteError("you show our own identity", code=ErrorCode.IDENTITY_MISMATCH)
         return Outcome(
             peer=hello.own,
@@ -162,12 +162,12 @@ class Exchange(abc.ABC):
     def _common_version(self, theirs: tuple[int, int]) -> int:
         ours = self._own.versions
         if theirs[0] > theirs[1]:
-            raise BadMessage("a version range begins with its lower end")
+            raise BadMessage("a version range begins with its lower end")  # [handshake-2]
         highest = min(ours[1], theirs[1])
         if highest < max(ours[0], theirs[0]):
             raise RemoteError(
                 f"no common version: you speak {theirs[0]} to {theirs[1]}, we speak {ours[0]} to {ours[1]}",
-                code=ErrorCode.UNSUPPORTED_VERSION,
+                code=ErrorCode.UNSUPPORTED_VERSION,  # [handshake-21]
             )
         return highest
 
@@ -176,7 +176,7 @@ class Exchange(abc.ABC):
         return self._outcome
 
     def _expect(self, expected: frozenset[Fingerprint]) -> None:
-        if self._claimed().fingerprint not in expected:
+        if self._claimed().fingerprint not in expected:  # [handshake-18]
             raise RemoteError(
                 f"the identity shown is not one that {self._claimed().peer} publishes", code=ErrorCode.IDENTITY_MISMATCH
             )
@@ -199,10 +199,11 @@ class Exchange(abc.ABC):
 
     def _auth(self) -> bytes:
         signature = self._own.key.sign(self._transcript(self._role), Label.AUTH_CONTEXT)
-        return encode_message(Auth(signature=signature, statement=self._own.statement))
+        return encode_message(Auth(signature=signature, statement=self._own.statement))  # [handshake-32]
 
     def _check_auth(self, auth: Auth) -> Outcome:
         claimed = self._claimed()
+        # [handshake-10]
         verify_identity(claimed.identity, auth.signature, self._transcript(_other(self._role)), Label.AUTH_CONTEXT)
         return attrs.evolve(claimed, statement=auth.statement)
 

@@ -40,9 +40,9 @@ class Initiator(Exchange):
         self._expected = expected
 
     def _take_hello(self, hello: Hello) -> None:
-        if hello.own != self._wanted:
+        if hello.own != self._wanted:  # [handshake-6]
             raise RemoteError(f"{self._wanted} was wanted, another name answers", code=ErrorCode.WRONG_NAME)
-        self._expect(self._expected)
+        self._expect(self._expected)  # [handshake-7]
         self._events.append(Greeted(domain=hello.own, fingerprint=self._claimed().fingerprint, hello=hello))
 
     def _take_proof(self, outcome: Outcome) -> None:

@@ -69,11 +69,11 @@ TRANSITIONS = Transitions(
     {
         State.START: {Start: State.GREETING, **_ENDINGS},
         State.GREETING: {Hello: State.GREETED, **_ENDINGS},
-        State.GREETED: {Prove: State.PROVING, **_ENDINGS},
+        State.GREETED: {Prove: State.PROVING, **_ENDINGS},  # [handshake-8]
         State.PROVING: {Auth: State.ESTABLISHED, **_ENDINGS},
         State.LISTENING: {Hello: State.CLAIMED, **_ENDINGS},
         State.CLAIMED: {Accept: State.ACCEPTED, **_ENDINGS},
-        State.ACCEPTED: {Auth: State.PROVED, **_ENDINGS},
+        State.ACCEPTED: {Auth: State.PROVED, **_ENDINGS},  # [handshake-19]
         State.PROVED: {Prove: State.ESTABLISHED, **_ENDINGS},
         State.ESTABLISHED: {},
         State.CLOSED: {},

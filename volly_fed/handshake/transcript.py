@@ -57,7 +57,7 @@ class ChannelBinding:
     ) -> "ChannelBinding":
         """The binding of the connection whose exporter is `export(label, size, context)`; it is called twice."""
         return cls(
-            exporter_dialler=export(Label.EXPORTER, EXPORTER_BYTES, bytes([Role.DIALLER])),
+            exporter_dialler=export(Label.EXPORTER, EXPORTER_BYTES, bytes([Role.DIALLER])),  # [handshake-11]
             exporter_acceptor=export(Label.EXPORTER, EXPORTER_BYTES, bytes([Role.ACCEPTOR])),
             alpn=alpn,
             group=_registry_name(group),
@@ -80,7 +80,7 @@ def signed_input(signer: Role, binding: ChannelBinding, hellos: bytes, *, ours: 
     """The transcript that `signer` signs; `ours` says whether that is this end, `hellos` is the `hello_hash`."""
     own, peer = binding.own_spki_sha256, binding.peer_spki_sha256
     exporter = binding.exporter_dialler if signer is Role.DIALLER else binding.exporter_acceptor
-    keys = own + peer if ours else peer + own
+    keys = own + peer if ours else peer + own  # [handshake-9]
     return Label.AUTH + bytes([signer]) + exporter + _v16(binding.alpn) + _v16(binding.group) + keys + hellos
 
 

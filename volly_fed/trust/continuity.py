@@ -48,7 +48,7 @@ class Statement:
         self, *, domain: DomainName, pinned: Fingerprint, new: Fingerprint, last_sequence: int, now: float
     ) -> str:
         """Why this does not prove that `domain`, pinned to `pinned`, goes on as `new`; an empty text: it does."""
-        if self.domain != domain:
+        if self.domain != domain:  # [handshake-35]
             return f"the continuity statement is about {self.domain}"
         if self.old != pinned:
             return "the continuity statement begins at another identity than the pinned one"
@@ -101,7 +101,7 @@ def parse_statement(data: bytes) -> Statement:
     Raises BadMessage and nothing else: not of this form, of another version, wrongly signed.
     Unknown fields in the body are not an error; they are signed.
     """
-    body, by_old, by_new = _outer(codec.decode(data, limit=limits.MAX_CONTINUITY))
+    body, by_old, by_new = _outer(codec.decode(data, limit=limits.MAX_CONTINUITY))  # [handshake-33]
     fields = codec.decode(body, limit=limits.MAX_CONTINUITY)
     if type(fields) is not dict:
         raise BadMessage("a continuity statement is a map")

@@ -240,7 +240,7 @@ async def _connect_host(way: NamedEdge) -> trio.SocketStream:
 
 
 async def _secure(nursery: trio.Nursery, stream: trio.abc.Stream, target: Target, roots: Path | None) -> Socket:
-    trust = PeerTrust.KEY if target.tlsa else PeerTrust.ROOTS
+    trust = PeerTrust.KEY if target.tlsa else PeerTrust.ROOTS  # [channel-10]
     tls = PqStream(stream, make_context(DEVICE, server=False, trust=trust, roots=roots), target.host)
     try:
         with trio.fail_after(limits.TLS_HANDSHAKE):

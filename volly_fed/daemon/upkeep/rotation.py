@@ -175,7 +175,7 @@ def _write_statement(domain: DomainName, data_dir: Path, now: int) -> None:
     statement = make_statement(
         domain=domain,
         # the time, so that it grows even where the former statement is lost
-        sequence=now if found is None else max(now, found[1].sequence + 1),
+        sequence=now if found is None else max(now, found[1].sequence + 1),  # [handshake-31]
         not_before=now,
         not_after=now + limits.CONTINUITY_VALIDITY,
         old=material.load_material(data_dir).identity,
