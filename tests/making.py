@@ -1,0 +1,52 @@
+"""What the writers of vectors have in common: messages spelled without the package's own codec, cases, files."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cbor2
+
+from tests.vectors import SPEC
+
+Vectors = dict[str, Any]
+VECTORS = SPEC / "vectors"
+
+
+def cbor(value: object) -> bytes:
+    """Deterministic CBOR, by another encoder than the one that is tested."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def expand(label: str, size: int) -> bytes:
+    """Bytes that look random: SHAKE-256 of the label."""
+    return hashlib.shake_256(label.encode()).digest(size)
+
+
+def vectors(spec: str, kind: str, cases: Sequence[Vectors], notes: dict[str, str] | None = None) -> Vectors:
+    return {"spec": spec, "kind": kind, "notes": notes or {}, "cases": list(cases)}
+
+
+def case(identity: str, given: Vectors, *, flags: Sequence[str] = (), **expect: Vectors) -> Vectors:
+    return {"id": identity, "flags": list(flags), "given": given, "expect": expect}
+
+
+def rejected(code: str, kind: str = "BadMessage") -> Vectors:
+    return {"class": kind, "code": code}
+
+
+def text(document: Vectors) -> str:
+    return json.dumps(document, indent=1) + "\n"
+
+
+def write(concept: str, name: str, document: Vectors) -> None:
+    folder = VECTORS / concept
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(text(document), encoding="utf-8")
+
+
+def recorded(path: Path) -> dict[str, str]:
+    """What a library made with randomness of its own, once: ciphertexts and signatures, hexadecimal."""
+    values: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    return values
