@@ -348,7 +348,8 @@ NOTES = {
 def document(cases: list[Vectors]) -> Vectors:
     marked = flagged(cases)
     flags = {flag for each in marked for flag in each["flags"]}
-    return vectors("session v1", "session-machine", marked, {flag: note for flag, note in NOTES.items() if flag in flags})
+    notes = {flag: note for flag, note in NOTES.items() if flag in flags}
+    return vectors("session v1", "session-machine", marked, notes)
 
 
 ALL: dict[str, Callable[[], Vectors]] = {
