@@ -21,6 +21,7 @@ from volly_fed.wire.messages import Refusal
 
 
 @pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.spec("session-37")
 async def test_of_two_links_dialled_at_once_both_sides_keep_the_same_one(tmp_path: Path, attempt: int) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -49,6 +50,7 @@ async def _both_settled(a: Site, b: Site, count: int) -> None:
     await b.until(lambda: len(b.settled) == count)
 
 
+@pytest.mark.spec("session-36")
 async def test_the_newer_link_takes_over_and_nothing_is_lost(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running(), trio.open_nursery() as nursery:
@@ -90,6 +92,7 @@ async def _feeding(site: Site, *, task_status: trio.TaskStatus[trio.CancelScope]
         await site.server.peers._feed(site.server.peers._peer(B))
 
 
+@pytest.mark.spec("router-8")
 async def test_a_reload_ends_links_whose_level_allows_none(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
