@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.daemon.edge_nodes import E1, edge_node, home, one
 from tests.daemon.sites import A, material
 from tests.daemon.test_edge_reload import reads
+from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.edge_node import _HomeserverHandler
 from volly_fed.errors import RemoteError
@@ -22,7 +24,8 @@ async def test_a_homeserver_with_another_identity_is_left(tmp_path: Path, monkey
     async with home(a, E1) as port, edge_node(port) as node:
         reads(monkeypatch, node, material(E1), homeserver_identity=STRANGER)
         await node.node.reload()
-        down = await node.log.wait("homeserver_down")
+        with trio.fail_after(limits.DIAL):
+            down = await node.log.wait("homeserver_down")
         assert "identity" in down["reason"]
         assert node.node._link is None
         assert len(node.log.all("homeserver_up")) == 1
@@ -35,7 +38,8 @@ async def test_while_it_changes_either_identity_will_do(tmp_path: Path, monkeypa
         following = material(A).fingerprint
         reads(monkeypatch, node, material(E1), homeserver_identity=STRANGER, homeserver_identity_next=following)
         await node.node.reload()
-        await node.log.wait("homeserver_up", count=2)
+        with trio.fail_after(limits.DIAL):
+            await node.log.wait("homeserver_up", count=2)
         assert node.log.all("homeserver_down") == []
 
 
