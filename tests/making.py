@@ -25,8 +25,12 @@ def expand(label: str, size: int) -> bytes:
     return hashlib.shake_256(label.encode()).digest(size)
 
 
-def vectors(spec: str, kind: str, cases: Sequence[Vectors], notes: dict[str, str] | None = None) -> Vectors:
-    return {"spec": spec, "kind": kind, "notes": notes or {}, "cases": list(cases)}
+def vectors(
+    concept: str, kind: str, covers: str, cases: Sequence[Vectors], notes: dict[str, str] | None = None
+) -> Vectors:
+    """A file; `covers`: the requirements that it shows, by number, or by id where they are another document's."""
+    ids = [f"{concept}-{number}" if number.isdigit() else number for number in covers.split()]
+    return {"spec": f"{concept} v1", "kind": kind, "covers": ids, "notes": notes or {}, "cases": list(cases)}
 
 
 def case(identity: str, given: Vectors, *, flags: Sequence[str] = (), **expect: Vectors) -> Vectors:

@@ -95,7 +95,7 @@ def cards() -> Vectors:
         "not-deterministic": "volly:" + base64.urlsafe_b64encode(b"\x98\x06" + cbor(card())[1:]).decode().rstrip("="),
     }.items():
         cases.append(case(name, {"text": text}, reject=rejected("MALFORMED")))
-    return vectors("client v1", "card-codec", cases)
+    return vectors("client", "card-codec", "1 2 3", cases)
 
 
 # --- sealed contents -----------------------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ def contents() -> Vectors:
         kind = "BadMessage" if code == "MALFORMED" else "BadSignature"
         cases.append(case(name, settings, flags=flags, reject=rejected(code, kind)))
     notes = {"passed-on": "a recipient must not be able to pass on what was signed for it as meant for somebody else"}
-    return vectors("client v1", "sealed-content", cases, notes)
+    return vectors("client", "sealed-content", "7 9 11", cases, notes)
 
 
 ALL: dict[str, Callable[[], Vectors]] = {"card": cards, "content": contents}

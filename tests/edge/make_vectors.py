@@ -61,7 +61,7 @@ def registrations() -> Vectors:
     for name, value in bad.items():
         cases.append(case(name, {"data": cbor(value).hex()}, reject=rejected("MALFORMED")))
     cases.append(case("not-cbor", {"data": "ff"}, reject=rejected("MALFORMED")))
-    return vectors("edge v1", "registration-codec", cases)
+    return vectors("edge", "registration-codec", "24", cases)
 
 
 def challenge(**changes: Any) -> dict[int, Any]:
@@ -116,7 +116,7 @@ def answers() -> Vectors:
         flags = ["bound-to-the-edge"] if code == "WRONG_NAME" else []
         cases.append(case(name, settings, flags=flags, reject=rejected(code, kind)))
     notes = {"bound-to-the-edge": "an edge that passes on another edge's challenge must get no proof"}
-    return vectors("edge v1", "claim-answer", cases, notes)
+    return vectors("edge", "claim-answer", "16 17", cases, notes)
 
 
 def proofs() -> Vectors:
@@ -143,7 +143,7 @@ def proofs() -> Vectors:
     for name, shown, now, code in bad:
         kind = "BadMessage" if code == "MALFORMED" else "RemoteError"
         cases.append(case(name, given | {"proof": cbor(shown).hex(), "now": now}, reject=rejected(code, kind)))
-    return vectors("edge v1", "claim-proof", cases)
+    return vectors("edge", "claim-proof", "19", cases)
 
 
 def acknowledgements() -> Vectors:
@@ -184,7 +184,7 @@ def acknowledgements() -> Vectors:
         refused = rejected("BAD_PROOF", "RemoteError")
         cases.append(case(name, given | {"acknowledge": cbor(message).hex()}, flags=flags, reject=refused))
     notes = {"digest-under-the-mac": "an edge that alters an envelope must not get the original deleted"}
-    return vectors("edge v1", "acknowledge", cases, notes)
+    return vectors("edge", "acknowledge", "28", cases, notes)
 
 
 ALL: dict[str, Callable[[], Vectors]] = {

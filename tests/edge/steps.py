@@ -191,4 +191,4 @@ def steps_of_an_edge() -> Vectors:
         given = {"now": NOW, "steps": [*steps, last]}
         cases.append(case(name, given, flags=flags, reject=rejected(code, kind)))
     notes = {"one-thing-each": "a connection that did two things would show the edge that they belong to one device"}
-    return vectors("edge v1", "edge-machine", cases, notes)
+    return vectors("edge", "edge-machine", "8 10 12 13 14 18 22 23 26 30 31 32", cases, notes)

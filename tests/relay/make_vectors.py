@@ -73,7 +73,7 @@ def envelopes() -> Vectors:
     notes = {
         "one-spelling": "an envelope has one spelling: who takes another one lets two relays disagree about its id"
     }
-    return vectors("relay v1", "envelope-codec", cases, notes)
+    return vectors("relay", "envelope-codec", "1 3 4", cases, notes)
 
 
 def sent(number: int = 0, **changes: object) -> Vectors:
@@ -179,7 +179,7 @@ def intake() -> Vectors:
         for name, given, answers, holds, queued in rows
     ]
     notes = {"one-answer": "who could tell these refusals apart could find mailboxes, capabilities, or who is away"}
-    return vectors("relay v1", "intake-policy", cases, notes)
+    return vectors("relay", "intake-policy", "5 9 10 12 13 16 20 router-1 router-2 router-4", cases, notes)
 
 
 ALL: dict[str, Callable[[], Vectors]] = {"envelope": envelopes, "intake": intake}

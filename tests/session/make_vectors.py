@@ -345,16 +345,16 @@ NOTES = {
 }
 
 
-def document(cases: list[Vectors]) -> Vectors:
+def document(cases: list[Vectors], covers: str) -> Vectors:
     marked = flagged(cases)
     flags = {flag for each in marked for flag in each["flags"]}
     notes = {flag: note for flag, note in NOTES.items() if flag in flags}
-    return vectors("session v1", "session-machine", marked, notes)
+    return vectors("session", "session-machine", covers, marked, notes)
 
 
 ALL: dict[str, Callable[[], Vectors]] = {
-    "conversation": lambda: document(accepted()),
-    "violation": lambda: document(refused()),
+    "conversation": lambda: document(accepted(), "4 5 6 7 8 12 16 17 23 24 25 27 28 29 30 33 34"),
+    "violation": lambda: document(refused(), "1 9 10 11 13 20 21 26 31"),
 }
 
 
