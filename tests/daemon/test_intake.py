@@ -56,7 +56,6 @@ async def test_an_envelope_that_comes_twice_is_stored_once(tmp_path: Path) -> No
         assert await stored(a) == [frame]
 
 
-@pytest.mark.spec("relay-12", "relay-13", "relay-24")
 async def test_every_refusal_that_depends_on_a_mailbox_is_the_same(tmp_path: Path) -> None:
     a = site(tmp_path, limits=some_limits(mailbox_envelopes=1))
     async with a.running(listening=False):

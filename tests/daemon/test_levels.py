@@ -64,7 +64,6 @@ async def quiet() -> None:
     await trio.testing.wait_all_tasks_blocked(0.05)
 
 
-@pytest.mark.spec("router-5", "router-7")
 async def test_a_lowered_level_narrows_the_link_at_once_and_a_raised_one_widens_it(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -97,6 +96,7 @@ async def test_a_lowered_level_narrows_the_link_at_once_and_a_raised_one_widens_
 
 @pytest.mark.parametrize("level", [METADATA, NONE])
 @pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.spec("router-7")
 async def test_what_still_comes_on_any_link_is_judged_by_the_new_level(
     tmp_path: Path, level: TrustLevel, replaced: bool
 ) -> None:
@@ -115,7 +115,6 @@ async def test_what_still_comes_on_any_link_is_judged_by_the_new_level(
         assert len(a.arrived) == 1
 
 
-@pytest.mark.spec("router-7")
 async def test_a_batch_that_is_being_judged_is_judged_again(tmp_path: Path) -> None:
     """It came before the reload, and the store was asked for its mailboxes; it is not stored after the reload."""
     a, b = sites(tmp_path, A, B)
@@ -135,7 +134,6 @@ async def test_a_batch_that_is_being_judged_is_judged_again(tmp_path: Path) -> N
         assert len(a.arrived) == 1
 
 
-@pytest.mark.spec("router-5", "router-6")
 async def test_a_backlog_waits_over_a_restart_for_a_level_that_lets_it_out(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(listening=False):

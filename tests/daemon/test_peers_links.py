@@ -92,7 +92,6 @@ async def _feeding(site: Site, *, task_status: trio.TaskStatus[trio.CancelScope]
         await site.server.peers._feed(site.server.peers._peer(B))
 
 
-@pytest.mark.spec("router-8")
 async def test_a_reload_ends_links_whose_level_allows_none(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():

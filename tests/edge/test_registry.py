@@ -95,7 +95,6 @@ def test_connections_are_bounded(registry: Registry, monkeypatch: pytest.MonkeyP
     registry.connect(3)
 
 
-@pytest.mark.spec("edge-10")
 def test_a_connection_receives_or_submits_never_both(registry: Registry, bob: DeviceKeys) -> None:
     registry.connect(1)
     registry.receive_device(1, Claim(request=1, key=bob.mailbox.public), WALL)
@@ -311,7 +310,6 @@ def test_submissions_are_offered_and_answered_to_their_connection(registry: Regi
     assert len(registry.submissions) == 0
 
 
-@pytest.mark.spec("edge-31")
 def test_nothing_that_names_a_connection_goes_upstream(registry: Registry) -> None:
     registry.connect(1234567)
     items = offered(registry.receive_device(1234567, Submit(envelopes=[frame(1)]), WALL))

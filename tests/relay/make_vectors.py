@@ -179,7 +179,7 @@ def intake() -> Vectors:
         for name, given, answers, holds, queued in rows
     ]
     notes = {"one-answer": "who could tell these refusals apart could find mailboxes, capabilities, or who is away"}
-    return vectors("relay", "intake-policy", "5 9 10 12 13 16 20 router-1 router-2 router-4", cases, notes)
+    return vectors("relay", "intake-policy", "5 9 10 12 13 16 20 router-1 router-2 router-3 router-4", cases, notes)
 
 
 ALL: dict[str, Callable[[], Vectors]] = {"envelope": envelopes, "intake": intake}

@@ -25,7 +25,6 @@ def test_from_a_device(domain: str, route: Route) -> None:
 
 
 @pytest.mark.parametrize("domain", ["a.bad.test", "m.test"])
-@pytest.mark.spec("router-1")
 def test_from_a_device_to_where_nothing_is_relayed(domain: str) -> None:
     route = ROUTER.from_device(parse_domain(domain))
     assert isinstance(route, Refused)
@@ -48,7 +47,6 @@ def test_one_does_not_need_to_trust_oneself() -> None:
         (TrustLevel.NONE, ErrorCode.POLICY),
     ],
 )
-@pytest.mark.spec("router-3", "router-4")
 def test_from_a_peer_by_the_level_of_its_session(level: TrustLevel, code: ErrorCode | None) -> None:
     route = ROUTER.from_peer(FRIEND, level, OWN)
     assert route == Local() if code is None else isinstance(route, Refused) and route.code is code

@@ -147,9 +147,9 @@ class Peers:
             if level is before:
                 continue
             peer.judged(level)
-            stays = gates.stay(level, peer.domain).allowed
+            stays = gates.stay(level, peer.domain).allowed  # [router-8]
             if peer.link is not None and not stays:
-                peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)  # [router-8]
+                peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)
                 ended += 1
             elif peer.link is None and stays and self._want(peer):
                 peer.hurry()  # what its back-off is about may have been the level

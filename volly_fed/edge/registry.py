@@ -173,7 +173,7 @@ class Registry:
         state = self._connections[connection]
         match message:
             case Claim():
-                _play(state, Role.RECEIVES)
+                _play(state, Role.RECEIVES)  # [edge-10]
                 return self._claim(connection, state, message)
             case Proof():
                 return self._proof(state, message)
@@ -337,7 +337,7 @@ class Registry:
 
 def _play(state: _Connection, role: Role) -> None:
     if state.role not in (Role.NEW, role):
-        raise RemoteError("a connection does one thing; note: open another one for each other thing")  # [edge-10]
+        raise RemoteError("a connection does one thing; note: open another one for each other thing")
     state.role = role
 
 
