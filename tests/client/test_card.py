@@ -52,6 +52,7 @@ def test_other_bytes_are_bad_messages(data: bytes) -> None:
 
 
 @given(st.text())
+@pytest.mark.spec("client-1")
 def test_other_text_is_a_bad_message(text: str) -> None:
     for candidate in (text, SCHEME + text):
         with pytest.raises(BadMessage):
@@ -83,6 +84,7 @@ _CARD = DeviceKeys.generate(DomainName("c.test"), os.urandom, name="Carol").card
         {5: 1},
     ],
 )
+@pytest.mark.spec("client-3")
 def test_fields_out_of_range_are_bad_messages(alice: DeviceKeys, change: dict[int, codec.Value]) -> None:
     value = codec.decode(card_bytes(alice.card()))
     assert isinstance(value, list)
@@ -92,6 +94,7 @@ def test_fields_out_of_range_are_bad_messages(alice: DeviceKeys, change: dict[in
         card_from_bytes(codec.encode(value))
 
 
+@pytest.mark.spec("client-1")
 def test_a_second_spelling_is_refused(alice: DeviceKeys) -> None:
     uri = encode_card(alice.card())
     for spelling in (uri + "=", uri.replace("volly:", "VOLLY:"), uri[:-1], uri + "A", uri[:20] + " " + uri[20:]):
@@ -105,6 +108,7 @@ def test_a_card_does_not_show_what_it_holds(alice: DeviceKeys) -> None:
     assert "key" not in shown
 
 
+@pytest.mark.spec("client-2")
 def test_names_are_checked() -> None:
     assert check_name("Zoë 🦊") == "Zoë 🦊"
     for bad in ("a\x1b[2J", "n" * 65, "tab\there"):
@@ -115,6 +119,7 @@ def test_names_are_checked() -> None:
 # --- the contact book
 
 
+@pytest.mark.spec("client-4", "client-13")
 def test_a_contact_is_found_by_name_identity_and_signature(alice: DeviceKeys, bob: DeviceKeys) -> None:
     book = ContactBook().with_card(alice.card()).with_card(bob.card())
     assert book.find("Alice") == book.sender(alice.fingerprint) == alice.card()
@@ -125,6 +130,7 @@ def test_a_contact_is_found_by_name_identity_and_signature(alice: DeviceKeys, bo
         ContactBook(cards=(attrs.evolve(alice.card(), name=""),)).find("")
 
 
+@pytest.mark.spec("client-6")
 def test_nobody_takes_the_name_of_another(alice: DeviceKeys) -> None:
     book = ContactBook().with_card(alice.card())
     mallory = DeviceKeys.generate(DomainName("a.test"), os.urandom, name="Alice")

@@ -72,6 +72,7 @@ def message_for(bob: DeviceKeys, alice: DeviceKeys) -> Envelope:
 # --- receiving
 
 
+@pytest.mark.spec("edge-27")
 def test_delivered_envelopes_are_confirmed_with_the_claims_key(alice: DeviceKeys, bob: DeviceKeys) -> None:
     machine = holding(bob)
     envelope = message_for(bob, alice)
@@ -214,6 +215,7 @@ def items(first: int, last: int) -> list[tuple[bytes, bytes]]:
     return [(n.to_bytes(16, "big"), b"frame") for n in range(first, last)]
 
 
+@pytest.mark.spec("edge-33", "client-18")
 def test_answers_free_room_and_what_is_unanswered_is_kept(bob: DeviceKeys) -> None:
     machine = s.Submitter(bob.domain, 0.0)
     assert hear(machine, welcome(bob)) == [Welcomed()]
@@ -265,6 +267,7 @@ def test_a_message_is_known_by_signer_and_id_only(alice: DeviceKeys, bob: Device
     assert message_key(alice.fingerprint, os.urandom(16)) != keys[0]
 
 
+@pytest.mark.spec("client-11")
 def test_what_does_not_open_is_counted_and_left_out(alice: DeviceKeys, bob: DeviceKeys) -> None:
     good, bad = message_for(bob, alice), attrs.evolve(message_for(bob, alice), body=bytes(8192))
     messages, unopened = open_items(bob, [r.Item(bad, b""), r.Item(good, b"")])

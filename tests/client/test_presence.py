@@ -55,6 +55,7 @@ def test_a_key_travels_sealed_and_is_no_text(alice: DeviceKeys, bob: DeviceKeys)
     assert "kkkk" not in repr(content)
 
 
+@pytest.mark.spec("client-7")
 def test_a_device_that_knows_no_such_kind_refuses_it_and_other_kinds_are_refused_here() -> None:
     encoded = encode_content(Content(sent_at=NOW, presence=Handed(serial=7, key=KEY, wants=False)))
     values = codec.decode(encoded)

@@ -162,6 +162,7 @@ def test_nobody_encloses_anothers_card_as_their_own(alice: DeviceKeys, bob: Devi
         open_envelope(envelope, bob.mailbox, bob.domain)
 
 
+@pytest.mark.spec("client-9")
 def test_padding_is_zeros(alice: DeviceKeys, bob: DeviceKeys) -> None:
     envelope = sealed(alice, bob)
     bound = framed(envelope.mailbox, envelope.domain.encode(), envelope.id)

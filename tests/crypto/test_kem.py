@@ -42,6 +42,7 @@ def test_generate_takes_its_bytes_from_the_random_source() -> None:
     assert MailboxKey.generate(lambda size: bytes(range(size))).public == KEY.public
 
 
+@pytest.mark.spec("client-10")
 def test_encapsulations_are_fresh() -> None:
     assert encapsulate(KEY.public)[1] != encapsulate(KEY.public)[1]
 

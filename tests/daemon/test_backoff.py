@@ -51,6 +51,7 @@ async def test_failures_are_counted_before_they_are_known_and_remembered(tmp_pat
 
 @pytest.mark.spec("handshake-26")
 @pytest.mark.parametrize(("retry_after", "wanted"), [(0, limits.BACKOFF_FIRST), (40, 40.0)])
+@pytest.mark.spec("session-35")
 async def test_busy_is_no_failure(tmp_path: Path, retry_after: int, wanted: float) -> None:
     async with attempts(tmp_path) as book:
         standing = Standing(A)

@@ -147,6 +147,7 @@ async def test_messages_that_came_before_are_received_oldest_first(
             await world.changed("deleted")
 
 
+@pytest.mark.spec("client-15")
 async def test_a_broken_connection_is_made_again_and_nothing_comes_twice(
     world: DeviceWorld, nursery: trio.Nursery, store: DeviceStore, alice: DeviceKeys, bob: DeviceKeys
 ) -> None:
@@ -168,6 +169,7 @@ async def test_a_broken_connection_is_made_again_and_nothing_comes_twice(
     assert await application.texts(1) == ["next"]
 
 
+@pytest.mark.spec("edge-21")
 async def test_who_loses_the_mailbox_to_another_connection_stops(
     world: DeviceWorld, nursery: trio.Nursery, tmp_path: Path, bob: DeviceKeys
 ) -> None:
@@ -217,6 +219,7 @@ async def test_an_edge_that_cannot_be_reached_is_an_error_at_first(store: Device
         await Receiving(bob, store, world.way, Application().deliver).run()
 
 
+@pytest.mark.spec("edge-9")
 async def test_an_edge_of_another_domain_is_refused(nursery: trio.Nursery, store: DeviceStore, bob: DeviceKeys) -> None:
     world = DeviceWorld(DomainName("other.test"))
     await nursery.start(world.serve)
@@ -241,6 +244,7 @@ async def test_an_application_that_fails_gets_the_message_again(
     assert await application.texts(1) == ["precious"]
 
 
+@pytest.mark.spec("client-14")
 def test_nothing_is_half_stored(tmp_path: Path, alice: DeviceKeys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "INBOX_MESSAGES", 2)
     store = DeviceStore(tmp_path / "device.db")
@@ -261,6 +265,7 @@ def test_nothing_is_half_stored(tmp_path: Path, alice: DeviceKeys, monkeypatch: 
     assert store.take_in(messages, 0.0) == 1
 
 
+@pytest.mark.spec("client-17")
 def test_keys_are_forgotten_when_no_envelope_can_live_so_long(tmp_path: Path, alice: DeviceKeys) -> None:
     store = DeviceStore(tmp_path / "device.db")
     content = Content(sent_at=1, data=b"\0\xff", reply=alice.card())

@@ -68,6 +68,7 @@ class DyingStore(DeviceStore):
 @pytest.mark.parametrize("step", ["take_in", "took"])
 @pytest.mark.parametrize("before", [True, False])
 @pytest.mark.parametrize("deaf", [True, False])
+@pytest.mark.spec("client-15", "client-16")
 async def test_exactly_once_across_a_crash(
     nursery: trio.Nursery, tmp_path: Path, alice: DeviceKeys, bob: DeviceKeys, step: str, before: bool, deaf: bool
 ) -> None:

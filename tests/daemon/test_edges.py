@@ -43,6 +43,7 @@ STREAM = b"edge-str"
 # --- in good order ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("relay-27")
 async def test_a_mailbox_is_claimed_its_envelopes_are_delivered_and_deleted_when_acknowledged(tmp_path: Path) -> None:
     a = one(tmp_path)
     async with home(a, E1) as port, edge(port) as e:
@@ -103,6 +104,7 @@ async def test_what_was_not_acknowledged_comes_again_with_the_next_claim(tmp_pat
             assert await e.hear() == Deliver(envelopes=[frame])
 
 
+@pytest.mark.spec("relay-22", "relay-23")
 async def test_a_late_refusal_reaches_the_edge_it_came_through_and_no_other(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with b.running(), home(a, E1, E2) as port, edge(port, E1) as first, edge(port, E2) as second:
@@ -118,6 +120,7 @@ async def test_a_late_refusal_reaches_the_edge_it_came_through_and_no_other(tmp_
         assert await first.hear() == Pong(token=1)
 
 
+@pytest.mark.spec("edge-1")
 async def test_an_edge_that_is_not_enrolled_or_is_somebody_else(tmp_path: Path) -> None:
     a = one(tmp_path)
     async with home(a, E1) as port:
@@ -132,6 +135,7 @@ async def test_an_edge_that_is_not_enrolled_or_is_somebody_else(tmp_path: Path) 
                 pass
 
 
+@pytest.mark.spec("edge-5")
 async def test_a_revoked_edge_is_sent_away(tmp_path: Path) -> None:
     a = one(tmp_path)
     async with home(a, E1, E2) as port, edge(port, E1) as gone, edge(port, E2) as kept:
@@ -156,6 +160,7 @@ async def test_an_edge_whose_name_goes_to_another_identity_is_sent_away(tmp_path
 
 
 @pytest.mark.parametrize("names", [(), (E2,)])
+@pytest.mark.spec("edge-2")
 async def test_an_edge_that_is_revoked_in_the_middle_of_its_handshake_gets_no_link(
     tmp_path: Path, names: tuple[DomainName, ...]
 ) -> None:
@@ -177,6 +182,7 @@ async def test_an_edge_that_is_revoked_in_the_middle_of_its_handshake_gets_no_li
         assert caught.value.code is ErrorCode.POLICY
 
 
+@pytest.mark.spec("edge-20")
 async def test_a_registration_that_cannot_be_stored_is_no_claim(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +261,7 @@ async def test_acknowledged_rows_are_deleted_once_the_disk_has_room(
                 await trio.lowlevel.checkpoint()
 
 
+@pytest.mark.spec("edge-4")
 async def test_the_newer_link_of_an_edge_takes_over(tmp_path: Path) -> None:
     a = one(tmp_path)
     async with home(a, E1) as port, edge(port) as former, edge(port) as newer:

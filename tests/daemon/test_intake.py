@@ -34,6 +34,7 @@ def codes(refusals: tuple[Refusal, ...]) -> list[ErrorCode]:
     return [code for _, code, _ in refusals]
 
 
+@pytest.mark.spec("relay-2")
 async def test_local_envelopes_are_stored_and_handed_on(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):
@@ -43,6 +44,7 @@ async def test_local_envelopes_are_stored_and_handed_on(tmp_path: Path) -> None:
         assert await stored(a) == a.arrived == frames
 
 
+@pytest.mark.spec("relay-20")
 async def test_an_envelope_that_comes_twice_is_stored_once(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):
@@ -79,6 +81,7 @@ async def test_quotas_hold_within_one_batch_too(tmp_path: Path) -> None:
         assert len(await stored(a)) == 2
 
 
+@pytest.mark.spec("relay-3", "relay-5", "relay-9", "relay-10")
 async def test_expired_overlong_and_malformed_envelopes(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):
@@ -146,6 +149,7 @@ async def test_a_refusal_by_policy_fits_its_message_however_long_the_names(tmp_p
     assert parse_message(encode_message(ack)) == ack
 
 
+@pytest.mark.spec("relay-26")
 async def test_a_full_disk_takes_nothing_and_loses_nothing(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):
@@ -168,6 +172,7 @@ async def test_a_full_disk_takes_nothing_and_loses_nothing(tmp_path: Path) -> No
         assert await stored(a) == frames
 
 
+@pytest.mark.spec("session-17", "relay-15", "relay-25")
 async def test_nothing_is_acknowledged_before_its_commit(tmp_path: Path) -> None:
     a = site(tmp_path)
     disk, answers = threading.Event(), list[tuple[Refusal, ...]]()
@@ -186,6 +191,7 @@ async def test_nothing_is_acknowledged_before_its_commit(tmp_path: Path) -> None
     assert answers == [(), ()]
 
 
+@pytest.mark.spec("session-18")
 async def test_the_cursor_is_stored_with_the_envelopes(tmp_path: Path) -> None:
     a = site(tmp_path)
     async with a.running(listening=False):
@@ -212,6 +218,7 @@ async def test_a_link_that_ends_meanwhile_does_not_keep_stored_rows_from_deliver
         assert a.arrived == await stored(a)
 
 
+@pytest.mark.spec("relay-16")
 async def test_the_queue_of_a_peer_is_bounded_and_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     a = site(tmp_path, limits=some_limits(queue_envelopes_per_peer=3, queue_bytes_per_peer=10_000))
     async with a.running(listening=False):
@@ -228,6 +235,7 @@ async def test_the_queue_of_a_peer_is_bounded_and_what_does_not_fit_is_refused(t
         assert all(parse_envelope(row.frame).domain == C for row in queued)
 
 
+@pytest.mark.spec("relay-16")
 async def test_the_queues_of_all_peers_together_are_bounded(tmp_path: Path) -> None:
     a = site(tmp_path, limits=some_limits(queue_envelopes=3, queue_bytes=20_000))
     async with a.running(listening=False):

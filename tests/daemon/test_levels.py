@@ -97,6 +97,7 @@ async def test_a_lowered_level_narrows_the_link_at_once_and_a_raised_one_widens_
 
 @pytest.mark.parametrize("level", [METADATA, NONE])
 @pytest.mark.parametrize("replaced", [False, True])
+@pytest.mark.spec("router-7")
 async def test_what_still_comes_on_any_link_is_judged_by_the_new_level(
     tmp_path: Path, level: TrustLevel, replaced: bool
 ) -> None:

@@ -225,6 +225,7 @@ async def _until_over(side: Side, hand: Hand, *, chatty: bool) -> float:
 
 
 @pytest.mark.parametrize("chatty", [False, True])
+@pytest.mark.spec("session-32")
 async def test_an_end_that_never_reads_is_given_up(autojump_clock: trio.testing.MockClock, *, chatty: bool) -> None:
     """Nor does it help it to send: the writer is stuck, and whoever waits for room would wait for ever."""
     near, far = trio.testing.memory_stream_pair()

@@ -205,6 +205,7 @@ async def test_what_is_about_to_be_deleted_is_not_owed(tmp_path: Path, monkeypat
         assert not peer.idle
 
 
+@pytest.mark.spec("relay-18")
 async def test_what_expires_before_it_was_sent_is_not_sent(tmp_path: Path) -> None:
     """Though it waits in memory: the disk was read to its end before."""
     a, b = sites(tmp_path, A, B)
@@ -232,6 +233,7 @@ async def test_what_expires_before_it_was_sent_is_not_sent(tmp_path: Path) -> No
             assert b.arrived[1:] == [young]
 
 
+@pytest.mark.spec("session-3")
 async def test_every_process_has_streams_of_its_own(tmp_path: Path) -> None:
     """tests/session/test_acknowledgement.py shows why: numbers that were sent and never synced are given out again."""
     (a,) = sites(tmp_path, A)

@@ -88,6 +88,7 @@ async def overloaded(connection: Connection) -> None:
             await socket.send(encode_message(Ack(stream=message.stream, cursor=last, refusals=refusals)))
 
 
+@pytest.mark.spec("relay-17")
 async def test_a_peer_that_proves_itself_and_hangs_up_is_not_dialled_withoutpause(tmp_path: Path) -> None:
     (a,) = sites(tmp_path, A)
     a.limits = some_limits(backoff_cap=3600.0)

@@ -22,6 +22,7 @@ from volly_fed.wire.messages import Refusal
 
 @pytest.mark.spec("handshake-29")
 @pytest.mark.parametrize("attempt", range(4))
+@pytest.mark.spec("session-37")
 async def test_of_two_links_dialled_at_once_both_sides_keep_the_same_one(tmp_path: Path, attempt: int) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -50,6 +51,7 @@ async def _both_settled(a: Site, b: Site, count: int) -> None:
     await b.until(lambda: len(b.settled) == count)
 
 
+@pytest.mark.spec("session-36")
 async def test_the_newer_link_takes_over_and_nothing_is_lost(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running(), trio.open_nursery() as nursery:

@@ -101,6 +101,7 @@ async def test_traffic_both_ways_goes_on_while_links_are_renewed(
         assert a.log.all("dial_failed") == a.log.all("renewal_failed") == []
 
 
+@pytest.mark.spec("session-38")
 async def test_links_of_one_age_are_not_renewed_in_step_and_only_by_whom_dialled(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():
@@ -161,6 +162,7 @@ async def test_a_young_link_of_the_peer_is_not_taken_for_a_simultaneous_one(tmp_
         assert peer.renew_at - link.since <= 2 * limits.SIMULTANEOUS_DIAL + limits.RENEW_EACH + 0.1
 
 
+@pytest.mark.spec("session-2", "router-8")
 async def test_who_refuses_the_new_link_keeps_the_old_one_until_its_policy_is_applied(tmp_path: Path) -> None:
     a, b = sites(tmp_path, A, B)
     async with a.running(), b.running():

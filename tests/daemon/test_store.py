@@ -188,6 +188,7 @@ async def test_a_batch_of_any_size_is_stored_whole_and_once(tmp_path: Path) -> N
         assert (record.envelopes, record.bytes) == (len(wanted), 100 * len(wanted))
 
 
+@pytest.mark.spec("relay-19", "relay-20")
 async def test_duplicates_are_known_after_delivery_and_restart(tmp_path: Path) -> None:
     row = inb()
     async with Store.open(tmp_path / "s", clock=clock) as store:
@@ -233,6 +234,7 @@ async def test_memory_of_mailboxes_is_bounded(tmp_path: Path, monkeypatch: pytes
             assert record.envelopes == 4
 
 
+@pytest.mark.spec("relay-18")
 async def test_expiry(tmp_path: Path) -> None:
     soon, skew = int(NOW) + 10, limits.CLOCK_SKEW
     async with Store.open(tmp_path / "s", clock=clock) as store:
@@ -254,6 +256,7 @@ async def test_expiry(tmp_path: Path) -> None:
         assert [s.id for s in await store.read_mailbox(BOX)] == [kept.id]
 
 
+@pytest.mark.spec("relay-19")
 async def test_an_id_is_remembered_as_long_as_its_envelope_would_be_taken(tmp_path: Path) -> None:
     row = inb(expiry=int(NOW) + 10)
     async with Store.open(tmp_path / "s", clock=clock) as store:

@@ -51,6 +51,7 @@ async def test_a_peer_has_few_streams(tmp_path: Path) -> None:
         assert cursors == [(0, ())] * 2 + [(7, ())] * limits.STREAMS_PER_PEER
 
 
+@pytest.mark.spec("session-19")
 async def test_the_cursor_moves_over_no_gap(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s", clock=clock) as store:
         await store.put_mailbox(BOX, b"", NOW)
@@ -87,6 +88,7 @@ async def test_what_follows_a_batch_that_failed_fails_too(tmp_path: Path) -> Non
         assert len(await store.read_mailbox(BOX)) == 1
 
 
+@pytest.mark.spec("session-6")
 async def test_refusals_are_kept_for_one_window(tmp_path: Path) -> None:
     async with Store.open(tmp_path / "s", clock=clock) as store:
         await store.store_inbound([], at(1, 10, no(3), no(10)))

@@ -71,6 +71,7 @@ def test_a_proof_is_good_for_one_nonce_domain_edge_and_expiry(bob: DeviceKeys, f
     assert caught.value.code is ErrorCode.BAD_PROOF
 
 
+@pytest.mark.spec("edge-15")
 def test_a_proof_is_no_good_for_a_second_challenge(bob: DeviceKeys) -> None:
     first, second = challenge(bob), challenge(bob)
     proof, _ = answer(bob, first.challenge)
@@ -78,6 +79,7 @@ def test_a_proof_is_no_good_for_a_second_challenge(bob: DeviceKeys) -> None:
         check_proof(second, proof, WALL)
 
 
+@pytest.mark.spec("edge-19")
 def test_a_late_proof_is_refused(bob: DeviceKeys) -> None:
     pending = challenge(bob)
     proof, _ = answer(bob, pending.challenge)
@@ -103,6 +105,7 @@ def test_a_holder_who_registers_rubbish_is_told_so(bob: DeviceKeys) -> None:
 
 
 @pytest.mark.parametrize(("domain", "edge"), [(DomainName("other.test"), E1), (HOME, E2)])
+@pytest.mark.spec("edge-16")
 def test_a_device_answers_only_for_its_own_domain_and_edge(bob: DeviceKeys, domain: DomainName, edge: bytes) -> None:
     pending = challenge(bob)
     elsewhere = attrs.evolve(pending.challenge, domain=domain, edge=edge)
@@ -111,6 +114,7 @@ def test_a_device_answers_only_for_its_own_domain_and_edge(bob: DeviceKeys, doma
     assert caught.value.code is ErrorCode.WRONG_NAME
 
 
+@pytest.mark.spec("edge-17")
 def test_a_device_does_not_answer_an_old_challenge(bob: DeviceKeys) -> None:
     old = attrs.evolve(challenge(bob).challenge, expiry=int(WALL) - limits.CLOCK_SKEW - 1)
     with pytest.raises(RemoteError, match="clock"):
@@ -145,6 +149,7 @@ def test_an_acknowledgement_covers_mailbox_ids_and_digests(bob: DeviceKeys) -> N
 
 
 @given(registration=st.binary(max_size=200), mac=st.binary(min_size=32, max_size=32))
+@pytest.mark.spec("edge-19")
 def test_any_other_proof_is_refused_with_bad_proof(registration: bytes, mac: bytes) -> None:
     proof = Proof(request=7, mac=mac, registration=registration)
     with pytest.raises(RemoteError) as caught:

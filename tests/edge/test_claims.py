@@ -125,6 +125,7 @@ def give_one_by_one(delivery: Delivery, some: list[Row], most: float, most_bytes
     return frames
 
 
+@pytest.mark.spec("edge-28", "relay-27")
 def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:
     delivery = Delivery(key=KEY)
     some = rows(1, 3)
@@ -161,6 +162,7 @@ def light(bob: DeviceKeys, number: int, urgency: EnvelopeClass = SIGNAL) -> Enve
     )
 
 
+@pytest.mark.spec("edge-20")
 def test_nothing_is_claimed_before_the_registration_is_stored(bob: DeviceKeys) -> None:
     net = Net()
     registers: list[Register] = []

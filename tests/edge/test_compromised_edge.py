@@ -33,6 +33,7 @@ def test_it_cannot_claim_a_mailbox_whose_key_it_has_seen(bob: DeviceKeys) -> Non
     assert net.registrations == {}
 
 
+@pytest.mark.spec("edge-15")
 def test_it_cannot_use_a_proof_a_second_time(bob: DeviceKeys) -> None:
     net = Net()
     edge = net.edges["e1"]

@@ -75,6 +75,7 @@ H1, H2 = sorted([capability_hash(OPEN), capability_hash(NAMED)])
         [1, [[H1, [f"d{n:03}.test" for n in range(limits.SCOPES_PER_CAPABILITY + 1)]]]],
     ],
 )
+@pytest.mark.spec("edge-24")
 def test_there_is_one_spelling_and_a_limit(value: codec.Value) -> None:
     with pytest.raises(BadMessage):
         parse_registration(codec.encode(value))
@@ -120,6 +121,7 @@ def test_a_full_mailbox_takes_nothing(room: Room, allowed: bool) -> None:
     assert not room.take(1500)
 
 
+@pytest.mark.spec("relay-13", "relay-24")
 def test_there_is_one_refusal_and_it_names_no_reason() -> None:
     """The daemon has nothing else to send: decisions carry no code, and REFUSAL is the one constant."""
     level = TrustLevel.SELECTIVE

@@ -79,6 +79,7 @@ def claimed(registry: Registry, number: int, keys: DeviceKeys) -> list[Action]:
 # --- connections and roles
 
 
+@pytest.mark.spec("edge-8")
 def test_the_welcome_names_domain_and_edge(registry: Registry) -> None:
     welcome = registry.connect(1)
     assert (welcome.domain, welcome.edge) == (HOME, edge_fingerprint("e1"))
@@ -106,6 +107,7 @@ def test_a_connection_receives_or_submits_never_both(registry: Registry, bob: De
         registry.receive_device(2, Claim(request=1, key=bob.mailbox.public), WALL)
 
 
+@pytest.mark.spec("edge-12")
 def test_other_messages_are_refused_from_either_side(registry: Registry) -> None:
     registry.connect(1)
     with pytest.raises(RemoteError):
@@ -118,6 +120,7 @@ def test_other_messages_are_refused_from_either_side(registry: Registry) -> None
 # --- claims
 
 
+@pytest.mark.spec("edge-14")
 def test_request_numbers_are_translated_both_ways(registry: Registry, bob: DeviceKeys) -> None:
     for connection in (1, 2):
         registry.connect(connection)
@@ -130,6 +133,7 @@ def test_request_numbers_are_translated_both_ways(registry: Registry, bob: Devic
     assert (connection, message) == (1, Claimed(request=9, mailbox=bob.address.mailbox))
 
 
+@pytest.mark.spec("edge-26")
 def test_deliveries_go_to_the_connection_that_holds_the_mailbox(registry: Registry, bob: DeviceKeys) -> None:
     registry.connect(1)
     claimed(registry, claim_at(registry, 1, bob), bob)
@@ -146,6 +150,7 @@ def test_only_the_holder_acknowledges(registry: Registry, bob: DeviceKeys) -> No
     assert upstream(registry.receive_device(2, message, WALL)) == []
 
 
+@pytest.mark.spec("edge-23")
 def test_a_connection_that_ends_releases_its_mailboxes(registry: Registry, bob: DeviceKeys) -> None:
     registry.connect(1)
     claimed(registry, claim_at(registry, 1, bob), bob)
@@ -154,6 +159,7 @@ def test_a_connection_that_ends_releases_its_mailboxes(registry: Registry, bob: 
     assert registry.disconnect(1) == []
 
 
+@pytest.mark.spec("edge-23")
 def test_no_release_while_another_connection_is_about_to_hold_the_mailbox(registry: Registry, bob: DeviceKeys) -> None:
     """It would overtake CLAIMED here and end the new claim there."""
     registry.connect(1)
@@ -224,6 +230,7 @@ def test_claims_are_bounded(registry: Registry, bob: DeviceKeys, monkeypatch: py
     assert isinstance(refusal, NotClaimed)
 
 
+@pytest.mark.spec("edge-13", "edge-18", "edge-22")
 def test_misnumbered_claims_and_confirmations_break_the_protocol(registry: Registry, bob: DeviceKeys) -> None:
     registry.connect(1)
     number = claim_at(registry, 1, bob)
@@ -287,6 +294,7 @@ def offered(actions: list[Action]) -> list[tuple[int, bytes]]:
     return [item for action in actions if isinstance(action, Offer) for item in action.items]
 
 
+@pytest.mark.spec("edge-32")
 def test_submissions_are_offered_and_answered_to_their_connection(registry: Registry) -> None:
     registry.connect(1)
     registry.connect(2)
@@ -320,6 +328,7 @@ def test_expired_and_immortal_envelopes_are_refused_at_the_edge(registry: Regist
     assert [code for _, code, _ in message.refused] == [ErrorCode.EXPIRED, ErrorCode.MALFORMED]
 
 
+@pytest.mark.spec("edge-30")
 def test_a_batch_with_something_else_in_it_is_not_taken_at_all(registry: Registry) -> None:
     registry.connect(1)
     with pytest.raises(BadMessage):
@@ -330,6 +339,7 @@ def test_a_batch_with_something_else_in_it_is_not_taken_at_all(registry: Registr
 @pytest.mark.parametrize(
     ("limit", "value"), [("DEVICE_QUEUE", 2), ("EDGE_SUBMISSIONS", 2), ("EDGE_SUBMISSION_BYTES", 2 * len(frame(1)) + 1)]
 )
+@pytest.mark.spec("edge-29")
 def test_what_does_not_fit_is_refused_not_dropped(
     registry: Registry, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
 ) -> None:

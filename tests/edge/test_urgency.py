@@ -47,6 +47,7 @@ def test_a_call_is_delivered_at_once_while_the_backlog_is_being_read(bob: Device
     assert len(message.envelopes) == 1
 
 
+@pytest.mark.spec("edge-25")
 def test_what_was_stored_before_the_claim_comes_by_class(bob: DeviceKeys) -> None:
     net = Net()
     for n in range(4):

@@ -40,6 +40,7 @@ FIELDS = [1, bytes(range(32)), "chat.example", b"i" * 16, int(NOW) + 60, 0, b"c"
     urgency=st.sampled_from(EnvelopeClass),
     size=st.sampled_from(limits.BODY_CLASSES),
 )
+@pytest.mark.spec("relay-1")
 def test_round_trip_and_agreement_with_the_codec(
     mailbox: bytes, domain: list[str], identity: bytes, expiry: int, urgency: EnvelopeClass, size: int
 ) -> None:
@@ -200,6 +201,7 @@ def test_the_sample_is_its_fields() -> None:
         b"\x9f" + encode_envelope(SAMPLE)[1:] + b"\xff",
     ],
 )
+@pytest.mark.spec("relay-1", "relay-3")
 def test_other_spellings_are_refused(data: bytes) -> None:
     assert data != encode_envelope(SAMPLE)
     with pytest.raises(BadMessage) as caught:
@@ -207,6 +209,7 @@ def test_other_spellings_are_refused(data: bytes) -> None:
     assert caught.value.code is ErrorCode.MALFORMED
 
 
+@pytest.mark.spec("relay-4")
 def test_another_version_has_its_own_code() -> None:
     with pytest.raises(BadMessage) as caught:
         parse_envelope(altered(0, 2))
@@ -223,6 +226,7 @@ def test_another_version_has_its_own_code() -> None:
         (NOW + limits.MAX_LIFETIME + limits.CLOCK_SKEW + 1, ErrorCode.MALFORMED),
     ],
 )
+@pytest.mark.spec("relay-9", "relay-10")
 def test_lifetime(expiry: float, code: ErrorCode) -> None:
     assert check_lifetime(attrs.evolve(SAMPLE, expiry=int(expiry)), NOW) is code
 

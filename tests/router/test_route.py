@@ -54,6 +54,7 @@ def test_from_a_peer_by_the_level_of_its_session(level: TrustLevel, code: ErrorC
     assert route == Local() if code is None else isinstance(route, Refused) and route.code is code
 
 
+@pytest.mark.spec("router-2")
 def test_nothing_is_passed_from_peer_to_peer() -> None:
     route = ROUTER.from_peer(FRIEND, TrustLevel.FULL, THIRD)
     assert isinstance(route, Refused)

@@ -36,6 +36,7 @@ def test_acknowledgements_pile_up_into_one() -> None:
     assert next_message(session) is None
 
 
+@pytest.mark.spec("session-23")
 def test_the_first_acknowledgement_after_a_pause_leaves_at_once_and_those_that_follow_are_paced() -> None:
     session, _ = streaming()
     settle(session, 1, now=1.0)
@@ -104,6 +105,7 @@ def test_refusals_that_an_old_link_owed_come_with_the_first_acknowledgement_of_t
 
 
 @pytest.mark.parametrize("refusals", [((3, NO, ""),), ((2, NO, ""), (2, NO, ""))])
+@pytest.mark.spec("session-21")
 def test_refusals_out_of_range_are_refused_at_the_beginning_too(
     refusals: tuple[tuple[int, ErrorCode, str], ...],
 ) -> None:
@@ -116,6 +118,7 @@ def test_refusals_out_of_range_are_refused_at_the_beginning_too(
         take(new, Ack(stream=outbound.stream, cursor=2, refusals=refusals))
 
 
+@pytest.mark.spec("session-6")
 def test_stored_refusals_answer_open() -> None:
     session, outbound = make()
     assert next_message(session) == Open(stream=outbound.stream)
@@ -144,6 +147,7 @@ def test_what_is_put_back_goes_before_what_is_younger_in_its_class() -> None:
     assert batch.envelopes == [b"1", b"2", b"3", b"4", b"bulk"]
 
 
+@pytest.mark.spec("session-12")
 def test_duplicates_below_the_cursor_are_dropped() -> None:
     session, _ = make()
     next_message(session)
@@ -156,6 +160,7 @@ def test_duplicates_below_the_cursor_are_dropped() -> None:
     ]
 
 
+@pytest.mark.spec("relay-22")
 def test_refused_and_postponed_envelopes_are_told_apart() -> None:
     session, outbound = streaming()
     outbound.offer([(n, b"%d" % n) for n in (1, 2, 3)])
@@ -175,6 +180,7 @@ def test_refused_and_postponed_envelopes_are_told_apart() -> None:
         (1, ((1, ErrorCode.POLICY, ""), (1, ErrorCode.POLICY, ""))),
     ],
 )
+@pytest.mark.spec("session-20", "session-21")
 def test_an_acknowledgement_out_of_range_is_refused(
     cursor: int, refusals: tuple[tuple[int, ErrorCode, str], ...]
 ) -> None:
@@ -194,6 +200,7 @@ def test_acknowledgements_do_not_go_back() -> None:
         take(session, Ack(stream=outbound.stream, cursor=2))
 
 
+@pytest.mark.spec("session-9")
 def test_a_cursor_beyond_the_stream_is_refused() -> None:
     session, outbound = make()
     next_message(session)
@@ -207,6 +214,7 @@ def test_an_acknowledgement_before_open_is_refused() -> None:
         take(session, Ack(stream=outbound.stream, cursor=0))
 
 
+@pytest.mark.spec("session-8")
 def test_a_peer_that_lost_its_cursor_gets_a_fresh_stream() -> None:
     session, outbound = streaming()
     outbound.offer([(n, b"%d" % n) for n in (1, 2, 3)])
@@ -246,6 +254,7 @@ def test_the_stored_cursor_may_be_told_after_close() -> None:
     assert session.events() == [Finished(complete=True)]
 
 
+@pytest.mark.spec("session-5")
 def test_resume_sends_exactly_what_the_cursor_lacks() -> None:
     pair = SessionPair(random.Random(2).randbytes)
     pair.connect()
@@ -263,6 +272,7 @@ def test_resume_sends_exactly_what_the_cursor_lacks() -> None:
     assert not pair.nodes[0].owed
 
 
+@pytest.mark.spec("session-3")
 def test_why_a_restarted_process_needs_a_fresh_stream() -> None:
     """A sequence number that was sent but never synced is given out again; only the stream's id tells them apart."""
 

@@ -2,9 +2,12 @@
 
 import random
 
+import pytest
+
 from volly_fed.testing.session_pair import SessionPair
 
 
+@pytest.mark.spec("router-6")
 def test_a_held_stream_sends_nothing_and_goes_on_where_it_was() -> None:
     pair = SessionPair(random.Random(1).randbytes)
     a, b = pair.nodes
@@ -24,6 +27,7 @@ def test_a_held_stream_sends_nothing_and_goes_on_where_it_was() -> None:
     assert (b.inbox, a.owed) == ([b"one", b"two"], {})
 
 
+@pytest.mark.spec("router-5", "router-6")
 def test_what_an_earlier_link_carried_is_not_sent_again_before_it_may_be() -> None:
     pair = SessionPair(random.Random(1).randbytes)
     a, b = pair.nodes

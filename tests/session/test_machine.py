@@ -40,6 +40,7 @@ from volly_fed.wire.messages import Ack, Batch, Close, Hello, Message, Open, Pin
         (Release(mailbox=bytes(32)), ErrorCode.UNEXPECTED),  # not in `extra`
     ],
 )
+@pytest.mark.spec("session-1", "session-10", "session-11", "session-13", "session-31")
 def test_what_breaks_the_protocol_ends_the_session(message: Message, code: ErrorCode) -> None:
     session, _ = streaming()
     with pytest.raises(RemoteError) as caught:
@@ -95,6 +96,7 @@ def test_extras_pass_beside_the_stream_in_turns() -> None:
         session.send(Extra(one))
 
 
+@pytest.mark.spec("session-1")
 def test_a_handshake_message_does_not_belong_here() -> None:
     session, _ = streaming()
     name = parse_domain("a.test")
@@ -103,6 +105,7 @@ def test_a_handshake_message_does_not_belong_here() -> None:
         take(session, hello)
 
 
+@pytest.mark.spec("session-28", "session-30")
 def test_keepalive() -> None:
     session, _ = streaming()
     assert session.deadline == limits.PING_AFTER
@@ -122,6 +125,7 @@ def test_keepalive() -> None:
     assert session.events() == []
 
 
+@pytest.mark.spec("session-29")
 def test_pings_are_answered_the_latest_one() -> None:
     session, _ = streaming()
     take(session, Ping(token=7))
@@ -130,6 +134,7 @@ def test_pings_are_answered_the_latest_one() -> None:
     assert next_message(session) is None
 
 
+@pytest.mark.spec("session-33", "session-34")
 def test_draining_waits_for_both_sides() -> None:
     pair = SessionPair(random.Random(1).randbytes)
     pair.connect()

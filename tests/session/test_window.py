@@ -16,6 +16,7 @@ from volly_fed.session import (
 from volly_fed.wire.messages import Ack, Batch, Open
 
 
+@pytest.mark.spec("session-4", "session-7")
 def test_nothing_leaves_before_the_cursor_is_known() -> None:
     session, outbound = make()
     outbound.offer([(1, b"one")])
@@ -25,6 +26,7 @@ def test_nothing_leaves_before_the_cursor_is_known() -> None:
     assert next_message(session) == Batch(stream=outbound.stream, first=1, envelopes=[b"one"])
 
 
+@pytest.mark.spec("session-16")
 def test_classes_leave_in_the_order_of_urgency() -> None:
     session, outbound = streaming()
     outbound.offer([(1, b"bulk")], EnvelopeClass.BULK)
@@ -35,6 +37,7 @@ def test_classes_leave_in_the_order_of_urgency() -> None:
     assert batch.envelopes == [b"ring", b"ring 2", b"signal", b"bulk"]
 
 
+@pytest.mark.spec("session-14", "session-15")
 def test_batches_obey_count_and_bytes() -> None:
     session, outbound = streaming()
     outbound.offer([(n, bytes(65536)) for n in range(10)])
@@ -79,6 +82,7 @@ def test_lesser_classes_leave_room_in_memory_for_the_more_urgent() -> None:
     assert outbound.waiting == limits.WAITING_ENVELOPES
 
 
+@pytest.mark.spec("session-16")
 def test_a_small_envelope_does_not_overtake_a_more_urgent_one_that_finds_no_room() -> None:
     session, outbound = streaming()
     outbound.offer([(n, bytes(65536)) for n in range(limits.WINDOW_BYTES // 65536 - 1)])
@@ -94,6 +98,7 @@ def test_a_small_envelope_does_not_overtake_a_more_urgent_one_that_finds_no_room
     assert [len(envelope) for envelope in batch.envelopes] == [65536, 5]
 
 
+@pytest.mark.spec("session-26")
 def test_a_receiver_refuses_more_than_the_window() -> None:
     session, _ = streaming()
     full = [b"x"] * limits.BATCH_ENVELOPES
@@ -114,6 +119,7 @@ def sizes(session: Session[int]) -> list[int]:
     return found
 
 
+@pytest.mark.spec("session-24")
 def test_a_sender_keeps_to_what_is_granted_beyond_the_cursor() -> None:
     session, outbound = streaming()
     outbound.offer([(n, bytes(1000)) for n in range(1, 100)])
@@ -133,6 +139,7 @@ def test_a_sender_keeps_to_what_is_granted_beyond_the_cursor() -> None:
     assert sizes(session) == [89]
 
 
+@pytest.mark.spec("session-25")
 def test_one_envelope_larger_than_the_window_leaves_when_nothing_is_in_flight() -> None:
     session, outbound = streaming()
     outbound.offer([(1, bytes(100)), (2, bytes(65536)), (3, bytes(65536))])
@@ -156,6 +163,7 @@ def test_what_an_earlier_link_carried_keeps_to_the_new_links_window() -> None:
     assert sizes(new) == [1, 1]
 
 
+@pytest.mark.spec("session-27")
 def test_a_change_of_the_window_is_told_without_a_new_cursor_and_once() -> None:
     session, _ = streaming()
     session.send(Grant(window=0))
@@ -179,6 +187,7 @@ def test_a_grant_before_the_stream_is_open_comes_with_its_cursor() -> None:
     assert next_message(session) == Ack(stream=STREAM, cursor=3, window=8)
 
 
+@pytest.mark.spec("session-26")
 def test_a_receiver_enforces_what_it_has_granted_and_never_less_than_before() -> None:
     session, _ = streaming()
     session.send(Grant(window=2))

@@ -33,6 +33,7 @@ def test_every_level_has_a_row() -> None:
 
 
 @pytest.mark.parametrize(("level", "row"), TABLE.items())
+@pytest.mark.spec("router-9")
 def test_the_table(level: TrustLevel, row: tuple[bool, ...]) -> None:
     link, out, into, named, unnamed = row
     asked = policy(level)

@@ -41,7 +41,7 @@ class Card:
 
 def _name(value: object) -> str:
     name: str = fields.text(value)
-    if len(name) > limits.MAX_CARD_NAME:
+    if len(name) > limits.MAX_CARD_NAME:  # [client-2]
         raise BadMessage(f"a card's name has at most {limits.MAX_CARD_NAME} characters")
     return name
 
@@ -80,7 +80,7 @@ def parse_card(text: str) -> Card:
     except ValueError as error:
         raise BadMessage("this contact card is damaged; note: copy all of it") from error
     card = card_from_bytes(raw)
-    if encode_card(card) != SCHEME + encoded:
+    if encode_card(card) != SCHEME + encoded:  # [client-1]
         raise BadMessage("this contact card is damaged; note: copy all of it")
     return card
 
@@ -93,6 +93,6 @@ def card_bytes(card: Card) -> bytes:
 def card_from_bytes(raw: bytes) -> Card:
     """The inverse of `card_bytes`; raises BadMessage, and nothing else."""
     version, domain, key, capability, identity, name = _check(codec.decode(raw, limit=limits.MAX_CARD))
-    if version != CARD_VERSION:
+    if version != CARD_VERSION:  # [client-3]
         raise BadMessage("a contact card of an unknown version; note: a newer volly-fed may read it")
     return Card(domain=domain, key=key, capability=capability, identity=Fingerprint(identity), name=name)

@@ -25,7 +25,7 @@ class ContactBook:
         Raises LocalError when another identity goes by this name, or the book is full.
         """
         others = tuple(known for known in self.cards if known.identity != card.identity)
-        if card.name and any(known.name == card.name for known in others):
+        if card.name and any(known.name == card.name for known in others):  # [client-6]
             raise LocalError("another contact has this name; note: give the new one a name of your own with --name")
         if len(others) >= limits.MAX_CONTACTS:
             raise LocalError("the contact book is full; note: remove contacts that you no longer need")
@@ -37,7 +37,7 @@ class ContactBook:
 
     def sender(self, identity: Fingerprint) -> Card | None:
         """Whose signature that is, if we know."""
-        return next((card for card in self.cards if card.identity == identity), None)
+        return next((card for card in self.cards if card.identity == identity), None)  # [client-4] [client-13]
 
     def find(self, text: str) -> Card:
         """The contact with this name or fingerprint. Raises LocalError when there is none."""

@@ -101,7 +101,7 @@ class Conversation(abc.ABC, Generic[E]):
 
     def _greeted(self, message: Welcome) -> None:
         if message.domain != self._domain:
-            raise RemoteError("this edge serves another domain than ours", code=ErrorCode.WRONG_NAME)
+            raise RemoteError("this edge serves another domain than ours", code=ErrorCode.WRONG_NAME)  # [edge-9]
         self._events.append(Welcomed())
 
     def _ping(self) -> bytes:

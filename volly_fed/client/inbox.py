@@ -69,7 +69,7 @@ def open_items(keys: DeviceKeys, items: list[Item]) -> tuple[list[InboxMessage],
     for item in items:
         try:
             opened = open_envelope(item.envelope, keys.mailbox, keys.domain)
-        except RemoteError:
+        except RemoteError:  # [client-11]
             continue
         key = message_key(opened.sender, opened.id)
         messages.append(InboxMessage(key=key, id=opened.id, sender=opened.sender, content=opened.content))

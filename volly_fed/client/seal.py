@@ -126,7 +126,7 @@ def encode_content(content: Content) -> bytes:
 def parse_content(data: bytes) -> Content:
     """The inverse of `encode_content`; raises BadMessage, and nothing else."""
     version, sent_at, reply, kind, payload = _check_content(codec.decode(data, limit=limits.MAX_BODY))
-    if version != CONTENT_VERSION:
+    if version != CONTENT_VERSION:  # [client-7]
         raise BadMessage("content of an unknown version")
     return content_from_payload(kind, payload, sent_at=sent_at, reply=card_from_bytes(reply) if reply else None)
 
@@ -170,5 +170,5 @@ def _unpadded(plaintext: bytes) -> bytes:
     length = int.from_bytes(plaintext[:_LENGTH_BYTES], "big")
     inner, padding = plaintext[_LENGTH_BYTES:][:length], plaintext[_LENGTH_BYTES:][length:]
     if len(inner) != length or padding.strip(b"\0"):
-        raise BadMessage("the padding of a sealed body is not zeros")
+        raise BadMessage("the padding of a sealed body is not zeros")  # [client-9]
     return inner

@@ -89,7 +89,7 @@ class Submitter(Conversation[Settled | RefusedLate]):
     @property
     def unanswered(self) -> list[tuple[bytes, bytes]]:
         """(id, envelope) of what was handed over and not answered, oldest first."""
-        return list(self._under_way.items())
+        return list(self._under_way.items())  # [edge-33] [client-18]
 
     def receive(self, data: bytes, now: float) -> None:
         """Take one message of the edge. Raises RemoteError when the edge breaks the protocol or sends us away."""

@@ -96,7 +96,7 @@ def hpke_seal(
 
     Raises BadMessage when `public` is not a valid key.
     """
-    shared, ciphertext = encapsulate(public, provider=provider)
+    shared, ciphertext = encapsulate(public, provider=provider)  # [client-10]
     return ciphertext + hpke.seal(shared, plaintext, info, aad)
 
 

@@ -196,7 +196,7 @@ class EdgeNode:
             party=Party(name=edge.name, key=self.keys.identity),
             host=edge.homeserver.host,
             wanted=edge.domain,
-            expected=_identities(edge),
+            expected=_identities(edge),  # [edge-3]
             check_key=_any_key,
             confirm=_confirmed,
             use=converse,
@@ -263,7 +263,7 @@ class _HomeserverHandler:
         return 0, ()
 
     async def received(self, batch: Received) -> Pending:
-        raise RemoteError(f"a homeserver does not submit envelopes (stream of {batch.last})")
+        raise RemoteError(f"a homeserver does not submit envelopes (stream of {batch.last})")  # [edge-6]
 
     async def settled(self, event: Settled[int]) -> None:
         later = [(key, ErrorCode.OVERLOADED, "the homeserver is busy; submit it again later") for key, _ in event.later]

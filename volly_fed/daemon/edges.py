@@ -82,12 +82,12 @@ class EdgeLinks:
 
     async def confirm(self, outcome: Outcome) -> None:
         """As `admit`: it may have been revoked since, for how long a handshake takes is the edge's choice."""
-        if await self._enrolment(outcome.peer) != outcome.fingerprint:
+        if await self._enrolment(outcome.peer) != outcome.fingerprint:  # [edge-2]
             raise self._not_enrolled(outcome.peer)
 
     async def _enrolment(self, name: DomainName) -> Fingerprint:
         enrolled = dict(await trio.to_thread.run_sync(lambda: list(self.enrolled())))
-        if name not in enrolled:
+        if name not in enrolled:  # [edge-1]
             raise self._not_enrolled(name)
         return enrolled[name]
 
@@ -106,7 +106,7 @@ class EdgeLinks:
         edge.link = Link(connection.socket, session, edge)
         for former in self._links.values():
             if former.name == name:  # one process, one link: the older is half-open, or an edge that hoards them
-                former.link.drain(ErrorCode.REPLACED, "another link has taken over")
+                former.link.drain(ErrorCode.REPLACED, "another link has taken over")  # [edge-4]
         self._claims.add_link(edge.number, connection.outcome.fingerprint)
         self._links[edge.number] = edge
         watcher = self.presence.edge_up(edge.number, edge.link)
@@ -168,7 +168,7 @@ class EdgeLinks:
         left = set(enrolled)
         gone = [edge for edge in self._links.values() if (edge.name, edge.fingerprint) not in left]
         for edge in gone:
-            edge.link.drain(ErrorCode.POLICY, "this edge is not enrolled any more")
+            edge.link.drain(ErrorCode.POLICY, "this edge is not enrolled any more")  # [edge-5]
         return len(gone)
 
     def linked(self) -> list[tuple[DomainName, float]]:
@@ -192,7 +192,7 @@ class EdgeLinks:
 
     async def _register(self, action: Register) -> None:
         try:
-            await self._store_registration(action.claimed)
+            await self._store_registration(action.claimed)  # [edge-20]
         except StorageError:
             answer = self._claims.not_registered(action, ErrorCode.OVERLOADED, "try again later")
         else:
@@ -219,7 +219,7 @@ class EdgeLinks:
                 if edge is not None and not edge.link.send(message):
                     # an answer that cannot be given, or a delivery that would wait for ever: begin anew
                     edge.link.drain(ErrorCode.OVERLOADED, "this edge does not keep up")
-            case Delete(rows):
+            case Delete(rows):  # [relay-27]
                 self._delete(rows)
             case Rejected(link, reason):
                 edge = self._links.get(link)

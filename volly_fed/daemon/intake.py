@@ -119,13 +119,13 @@ class Intake:
         Both raise StorageError: the batch is not stored, and none that follows it in its stream will be.
         """
         sorted_, rows = await self._judge(peer, judged := level(), batch)
-        while level() is not judged:
+        while level() is not judged:  # [router-7]
             sorted_, rows = await self._judge(peer, judged := level(), batch)
         at = Position(peer, batch.stream, batch.first, batch.last, sorted_.refusals)
         return partial(self._stored, await self._store_local(rows, at), sorted_)
 
     async def _judge(self, peer: DomainName, level: TrustLevel, batch: Received) -> tuple[_Sorted, list[InboundRow]]:
-        sorted_ = self._sort(batch, partial(Router(self.domain, self.policy).from_peer, peer, level))
+        sorted_ = self._sort(batch, partial(Router(self.domain, self.policy).from_peer, peer, level))  # [router-3]
         return sorted_, await self._admit(peer, level, sorted_)
 
     async def _stored(self, stored: Stored, sorted_: _Sorted) -> tuple[Refusal, ...]:
@@ -135,9 +135,9 @@ class Intake:
     async def _settle(self, batch: Received, begun: list[_Begun], sorted_: _Sorted) -> tuple[Refusal, ...]:
         try:
             for rows in begun:
-                await rows.wait()
+                await rows.wait()  # [relay-15]
         except StorageError:
-            return await self._nothing_stored(batch)
+            return await self._nothing_stored(batch)  # [relay-26]
         return tuple(sorted_.refusals)
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
@@ -155,12 +155,12 @@ class Intake:
             try:
                 mailbox, domain, identity, expiry, urgency, capability, _ = read_head(frame)
             except BadMessage as error:
-                sorted_.refuse([sequence], (error.code, str(error)[: limits.REFUSAL_TEXT]))
+                sorted_.refuse([sequence], (error.code, str(error)[: limits.REFUSAL_TEXT]))  # [relay-5]
                 continue
             if earliest <= expiry <= latest:
                 by_domain[domain].append((sequence, mailbox, identity, expiry, urgency, capability, frame))
             else:
-                sorted_.refuse([sequence], EXPIRED if expiry < earliest else TOO_LONG)
+                sorted_.refuse([sequence], EXPIRED if expiry < earliest else TOO_LONG)  # [relay-9] [relay-10]
         for domain, rows in by_domain.items():
             sorted_.place(_Items._make(zip(*rows, strict=True)), route(domain))
         return sorted_
@@ -168,8 +168,8 @@ class Intake:
     def _store_outbound(self, link: int, sorted_: _Sorted) -> Iterator[Enqueued]:
         for domain, items in sorted_.outbound.items():
             room = self._room(domain)
-            sorted_.refuse(items.sequences[room:], OVERLOADED)
-            values = zip(items.ids, items.expiries, items.urgencies, items.frames, strict=True)
+            sorted_.refuse(items.sequences[room:], OVERLOADED)  # [relay-16]
+            values = zip(items.ids, items.expiries, items.urgencies, items.frames, strict=True)  # [relay-2]
             rows = [*map(OutboundRow._make, islice(values, room))]
             if rows:
                 yield self._begin(link, domain, rows, items.ids)

@@ -181,7 +181,7 @@ class Link(Generic[K]):
     async def _write(self, scope: trio.CancelScope) -> None:
         try:
             while self._end is None:
-                while await self._send_next():
+                while await self._send_next():  # [session-15]
                     pass
                 self._notice_end()
                 await self._work.wait()
@@ -216,7 +216,7 @@ class Link(Generic[K]):
                 self._to_acknowledge = trio.Event()
                 while self._pending:
                     opened, batch, pending = self._pending.popleft()
-                    refusals = await pending()
+                    refusals = await pending()  # [session-17]
                     if opened == self._opened:  # who opens a stream again meanwhile is told where that one stands
                         self._session.send(Acknowledge(stream=batch.stream, cursor=batch.last, refusals=refusals))
                         await self._send_acknowledgement()
@@ -246,7 +246,7 @@ class Link(Generic[K]):
             now = trio.current_time()
             self._session.tick(now)
             self._notice_end()  # the writer may be stuck, and nobody else would
-            if self._sending and now >= self._sending_since + limits.SEND:
+            if self._sending and now >= self._sending_since + limits.SEND:  # [session-32]
                 # an end that reads nothing, but sends, is alive to keepalive: here it is not
                 self._finish(ErrorCode.TIMEOUT, f"the other end has taken nothing for {limits.SEND:.0f} s")
             self.wake()
@@ -287,7 +287,7 @@ class Link(Generic[K]):
                 await self._handler.other(event.message)
             case StreamOpened():
                 self._opened += 1
-                cursor, refusals = await self._handler.opened(event.stream)
+                cursor, refusals = await self._handler.opened(event.stream)  # [session-5]
                 self._session.send(Acknowledge(stream=event.stream, cursor=cursor, refusals=refusals))
             case _:
                 self._note(event)

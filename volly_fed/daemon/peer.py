@@ -111,7 +111,7 @@ class Peer:
     def judged(self, level: TrustLevel) -> None:
         """This is its level now, on every link there is: what may not leave stays queued, what may is sent."""
         self.level = level
-        self.outbound.hold(not may_leave(self.domain, level))
+        self.outbound.hold(not may_leave(self.domain, level))  # [router-5]
         self._tell_room()
         self.wake()
 

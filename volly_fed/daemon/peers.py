@@ -136,7 +136,7 @@ class Peers:
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
         if end.code is not ErrorCode.NONE:
             peer.standing.last_error = end.reason
-        if end.code is ErrorCode.BUSY:
+        if end.code is ErrorCode.BUSY:  # [session-35]
             await self.attempts.busy(peer.standing, end.retry_after, ours=connection.outcome.role is Role.DIALLER)
         return end
 
@@ -148,7 +148,7 @@ class Peers:
             if level is before:
                 continue
             peer.judged(level)
-            stays = gates.stay(level, peer.domain).allowed
+            stays = gates.stay(level, peer.domain).allowed  # [router-8]
             if peer.link is not None and not stays:
                 peer.link.drain(ErrorCode.POLICY, _LEVEL_CHANGED)  # [trust-13]
                 ended += 1
@@ -283,9 +283,9 @@ class Peers:
             simultaneous = (  # [handshake-29]
                 by_us is not peer.dialled_by_us and trio.current_time() - old.since < limits.SIMULTANEOUS_DIAL
             )
-            if simultaneous and by_us is not (self.own < peer.domain):
+            if simultaneous and by_us is not (self.own < peer.domain):  # [session-37]
                 return None
-            old.drain(ErrorCode.REPLACED, "another link has taken over")
+            old.drain(ErrorCode.REPLACED, "another link has taken over")  # [session-36]
         return Session(peer.outbound, now=trio.current_time(), extra=FROM_PEERS | {Refuse})
 
     async def _feed(self, peer: Peer) -> None:
@@ -334,7 +334,7 @@ class Peers:
             try:
                 await self.store.settle_outbound(rows)
                 if peer.standing.kept:
-                    await self.attempts.forget(peer.standing)
+                    await self.attempts.forget(peer.standing)  # [relay-17]
             except StorageError:
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 peer.settle(rows)
@@ -370,12 +370,13 @@ class _PeerHandler:
         return await self.peers.intake.from_peer(self.peer.domain, lambda: self.peer.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
-        self.peers.settled(self.peer, event.keys)
-        self.peers.on_refused(event.keys, event.refused)
+        self.peers.settled(self.peer, event.keys)  # [relay-22]
+        self.peers.on_refused(event.keys, event.refused)  # [relay-23]
         if event.later:
             self.peer.later(event.later)
 
     async def other(self, message: Message) -> None:
+        # [session-2]
         if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
             raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
         await self.peers.presence.from_peer(self.peer.domain, self.link, message)

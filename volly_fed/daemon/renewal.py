@@ -49,6 +49,7 @@ class Renewal:
             return peer.may_be_replaced(link)
         if not peer.dialled_by_us:
             return math.inf
+        # [session-38]
         return link.since + limits.LINK_AGE * random.uniform(*limits.LINK_AGE_JITTER)  # noqa: S311 - spreads load
 
     async def keep(self, peer: Peer, link: Link[int]) -> None:

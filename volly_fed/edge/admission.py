@@ -51,7 +51,7 @@ def decide_admission(
     `registration` is None for a mailbox that nobody claimed. `level` is the one frozen into the session they came by.
     """
     scopes = (registration or NOTHING).scopes(capability)
-    decision = deliver(level, origin, scopes or (), own=own)
+    decision = deliver(level, origin, scopes or (), own=own)  # [relay-14]
     if scopes is None:
         return Decision(False, "no such mailbox or capability", decision.level)
     return decision

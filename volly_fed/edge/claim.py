@@ -86,7 +86,7 @@ def check_proof(pending: PendingClaim, proof: Proof, now: float) -> ClaimedMailb
     if now > pending.challenge.expiry:
         raise RemoteError("the challenge has expired", code=ErrorCode.BAD_PROOF)
     expected = _proof_mac(pending.keys.claim, pending.challenge, pending.mailbox, proof.registration)
-    if not mac_equal(expected, proof.mac):
+    if not mac_equal(expected, proof.mac):  # [edge-19]
         raise RemoteError(_NOT_PROVED, code=ErrorCode.BAD_PROOF)
     return ClaimedMailbox(
         mailbox=pending.mailbox,
@@ -104,9 +104,9 @@ def answer_challenge(
     Raises RemoteError when the challenge is for another domain or edge than the device talks to, or out of date
     (the device's clock may be off by limits.CLOCK_SKEW); BadMessage when it does not open.
     """
-    if challenge.domain != domain or challenge.edge != edge:
+    if challenge.domain != domain or challenge.edge != edge:  # [edge-16]
         raise RemoteError("the challenge is for another domain or edge", code=ErrorCode.WRONG_NAME)
-    if now - limits.CLOCK_SKEW > challenge.expiry:
+    if now - limits.CLOCK_SKEW > challenge.expiry:  # [edge-17]
         raise RemoteError("the challenge has expired; note: check this device's clock", code=ErrorCode.EXPIRED)
     keys = _derive(key.decapsulate(challenge.ciphertext), challenge)
     proof_mac = _proof_mac(keys.claim, challenge, mailbox_id(key.public), registration)

@@ -287,7 +287,7 @@ class Claims:
         return [ToEdge(link, pending.challenge)]
 
     def _proof(self, link: int, message: Proof, now: float) -> list[Action]:
-        pending = self._links[link].pending.pop(message.request, None)
+        pending = self._links[link].pending.pop(message.request, None)  # [edge-15]
         if pending is None:  # it expired and was dropped, or the edge made it up
             text = "no challenge is open for this proof"
             return [_not_claimed(link, message.request, ErrorCode.BAD_PROOF, text), Rejected(link, text)]

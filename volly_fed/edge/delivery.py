@@ -84,7 +84,7 @@ class Delivery:
     @property
     def next_lane(self) -> Lane | None:
         """The most urgent class that is to be read from the store."""
-        for lane in self.lanes:
+        for lane in self.lanes:  # [edge-25]
             if lane.behind and not lane.reading and self.room(lane):
                 return lane
         return None
@@ -153,6 +153,7 @@ class Delivery:
         except KeyError:
             settled = []
         if len(settled) != len(ids) or len(set(ids)) != len(ids):
+            # [edge-28]
             raise RemoteError("acknowledges what was not delivered on this claim", code=ErrorCode.BAD_PROOF)
         rows, digests, sizes = zip(*settled, strict=True) if settled else ((), (), ())
         check_acknowledge(self.key, message, digests)

@@ -96,7 +96,7 @@ def parse_registration(data: bytes) -> Registration:
         raise BadMessage("a registration of an unknown version")
     hashes = [entry[0] for entry in grants]
     if any(first >= second for first, second in itertools.pairwise(hashes)):
-        raise BadMessage("grants are sorted by hash, one for a capability")
+        raise BadMessage("grants are sorted by hash, one for a capability")  # [edge-24]
     if any(list(scopes) != sorted(set(scopes)) for _, scopes in grants):
         raise BadMessage("scopes are sorted and named once")
     return Registration(grants=tuple(Grant(hash=entry[0], scopes=entry[1]) for entry in grants))

@@ -85,7 +85,7 @@ class Registry:
     """One per edge node. Connections are numbers that the daemon gives out and never uses twice."""
 
     def __init__(self, *, domain: DomainName, edge: Fingerprint) -> None:
-        self._welcome = Welcome(domain=domain, edge=edge)
+        self._welcome = Welcome(domain=domain, edge=edge)  # [edge-8]
         self._connections: dict[int, _Connection] = {}
         self._claims: dict[int, _Claim] = {}
         self._holders: dict[bytes, _Claim] = {}  # by mailbox
@@ -173,7 +173,7 @@ class Registry:
         state = self._connections[connection]
         match message:
             case Claim():
-                _play(state, Role.RECEIVES)
+                _play(state, Role.RECEIVES)  # [edge-10]
                 return self._claim(connection, state, message)
             case Proof():
                 return self._proof(state, message)
@@ -182,7 +182,7 @@ class Registry:
             case Submit():
                 _play(state, Role.SUBMITS)
                 items, refused = self.submissions.take(connection, message.envelopes, now)
-                offer: list[Action] = [Offer(items)] if items else []
+                offer: list[Action] = [Offer(items)] if items else []  # [edge-31]
                 return offer + _submitted(connection, [], refused)
             case Announce() | Retract():
                 _play(state, Role.ANNOUNCES)
@@ -191,7 +191,7 @@ class Registry:
                 _play(state, Role.WATCHES)
                 return self.presence.receive_device(connection, message, now)
             case Ping():
-                return [ToDevice(connection, Pong(token=message.token))]
+                return [ToDevice(connection, Pong(token=message.token))]  # [edge-12]
             case _:
                 raise RemoteError(f"a device does not send {type(message).__name__}")
 
@@ -219,15 +219,15 @@ class Registry:
         actions: list[Action] = []
         for connection, outcomes in self.submissions.settle(keys, refused).items():
             if connection in self._connections:
-                actions += _submitted(connection, outcomes.accepted, outcomes.refused)
+                actions += _submitted(connection, outcomes.accepted, outcomes.refused)  # [edge-32]
         return actions
 
     # --- from devices ----------------------------------------------------------------------------------------------
 
     def _claim(self, connection: int, state: _Connection, message: Claim) -> list[Action]:
         if message.request in state.claims:
-            raise RemoteError("a request number is used once")
-        self._last += 1
+            raise RemoteError("a request number is used once")  # [edge-13]
+        self._last += 1  # [edge-14]
         claim = _Claim(self._last, connection, message.request, mailbox_id(message.key))
         if not self._link_up:
             return [_refusal(claim, ErrorCode.BUSY, _LINK_DOWN)]
@@ -247,7 +247,7 @@ class Registry:
         if claim is None:
             return []  # refused or lost meanwhile, and the device has been told
         if claim.proved:
-            raise RemoteError("a claim is proved once")
+            raise RemoteError("a claim is proved once")  # [edge-18]
         claim.proved = True
         self._proving[claim.mailbox] = self._proving.get(claim.mailbox, 0) + 1
         return [ToHomeserver(attrs.evolve(message, request=claim.number))]
@@ -274,7 +274,7 @@ class Registry:
     def _claimed(self, message: Claimed) -> list[Action]:
         claim = self._claims.get(message.request)
         if claim is None or not claim.proved or claim.held or claim.mailbox != message.mailbox:
-            raise RemoteError("a mailbox was confirmed that nobody proved")
+            raise RemoteError("a mailbox was confirmed that nobody proved")  # [edge-22]
         if claim.connection not in self._connections:
             self._end(claim)
             return self._release(claim.mailbox)
@@ -287,7 +287,7 @@ class Registry:
         found: dict[int, list[bytes]] = {}
         holders = self._holders
         for frame in message.envelopes:
-            claim = holders.get(frame[_MAILBOX])
+            claim = holders.get(frame[_MAILBOX])  # [edge-26]
             if claim is not None:  # otherwise RELEASE is under way, and the envelope stays where it is stored
                 of = found.get(claim.connection)
                 if of is None:
@@ -315,7 +315,7 @@ class Registry:
         """
         if mailbox in self._holders or mailbox in self._proving:
             return []
-        return [ToHomeserver(Release(mailbox=mailbox))]
+        return [ToHomeserver(Release(mailbox=mailbox))]  # [edge-23]
 
     def _end(self, claim: _Claim) -> None:
         del self._claims[claim.number]

@@ -56,7 +56,7 @@ class Submissions:
 
         Raises BadMessage when one is not an envelope: then none is taken. `now` is the wall clock.
         """
-        heads = [read_head(frame) for frame in frames]
+        heads = [read_head(frame) for frame in frames]  # [edge-30]
         offered: list[tuple[int, bytes]] = []
         refused: list[Outcome] = []
         pending, key, size = self._pending, self._last, self._bytes
@@ -66,7 +66,7 @@ class Submissions:
             if code is not ErrorCode.NONE:
                 refused.append((identity, code, _TEXTS[code]))
             elif (
-                count >= limits.DEVICE_QUEUE
+                count >= limits.DEVICE_QUEUE  # [edge-29]
                 or len(pending) >= limits.EDGE_SUBMISSIONS
                 or size + len(frame) > limits.EDGE_SUBMISSION_BYTES
             ):

@@ -64,7 +64,7 @@ def encode_envelope(envelope: Envelope) -> bytes:
 # reader to exactly what the codec accepts.
 
 _ARRAY: Final = 0x88
-_HEAD: Final = bytes([_ARRAY, ENVELOPE_VERSION, 0x58, MAILBOX_BYTES])
+_HEAD: Final = bytes([_ARRAY, ENVELOPE_VERSION, 0x58, MAILBOX_BYTES])  # [relay-1]
 _MAILBOX: Final = slice(len(_HEAD), len(_HEAD) + MAILBOX_BYTES)
 _DOMAIN: Final = _MAILBOX.stop
 _TEXT: Final = 0x60
@@ -196,7 +196,7 @@ def _read_unusual(data: bytes) -> Head:
 
 def _wrong_head(data: bytes) -> BadMessage:
     if len(data) > 1 and data[0] == _ARRAY and data[1] != ENVELOPE_VERSION:
-        return BadMessage("an envelope of another version", code=ErrorCode.UNSUPPORTED_VERSION)
+        return BadMessage("an envelope of another version", code=ErrorCode.UNSUPPORTED_VERSION)  # [relay-4]
     return BadMessage("not an envelope")
 
 
@@ -242,7 +242,7 @@ def _body_size(data: bytes, at: int) -> int:
         size = _BODY_HEAD.get(data[at : at + width])
         if size is not None and len(data) == at + width + size:
             return size
-    raise BadMessage("an envelope's body has one of the agreed sizes and is the end of it")
+    raise BadMessage("an envelope's body has one of the agreed sizes and is the end of it")  # [relay-3]
 
 
 def check_lifetime(envelope: Envelope, now: float) -> ErrorCode:

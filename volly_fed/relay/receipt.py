@@ -11,7 +11,7 @@ from volly_fed import limits
 from volly_fed.codepoints import ErrorCode
 from volly_fed.wire.messages import Outcome, Receipt
 
-UNDELIVERABLE: Final = (ErrorCode.UNDELIVERABLE, "this envelope cannot be delivered")
+UNDELIVERABLE: Final = (ErrorCode.UNDELIVERABLE, "this envelope cannot be delivered")  # [relay-13] [relay-24]
 """The one code and text for every refusal that depends on a mailbox."""
 EXPIRED: Final = (ErrorCode.EXPIRED, "its expiry has passed")
 TOO_LONG: Final = (ErrorCode.MALFORMED, "it wants to live longer than envelopes may")

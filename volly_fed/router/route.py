@@ -51,7 +51,7 @@ class Router:
         """The route of an envelope for `domain` that one of our edges submits. Refused: code POLICY."""
         if domain == self._own:
             return _LOCAL
-        return self._gated(self._policy, domain, Direction.OUT, Peer(domain))
+        return self._gated(self._policy, domain, Direction.OUT, Peer(domain))  # [router-1]
 
     def from_peer(self, peer: DomainName, level: TrustLevel, domain: DomainName) -> Route:
         """The route of an envelope for `domain` that `peer` sends, whose session was established on `level`.
@@ -59,8 +59,9 @@ class Router:
         Refused: code UNKNOWN_DOMAIN if it is not for us, POLICY if nothing is taken from `peer`.
         """
         if domain != self._own:
+            # [router-2]
             return Refused(ErrorCode.UNKNOWN_DOMAIN, f"{peer} sends for {domain}, which is not served here")
-        return self._gated(level, peer, Direction.IN, _LOCAL)
+        return self._gated(level, peer, Direction.IN, _LOCAL)  # [router-4]
 
     def _gated(self, policy: Policy | TrustLevel, peer: DomainName, direction: Direction, route: Route) -> Route:
         decision = _decide(policy, peer, direction)
@@ -73,4 +74,4 @@ def may_leave(peer: DomainName, level: TrustLevel) -> bool:
 
 
 def _decide(policy: Policy | TrustLevel, peer: DomainName, direction: Direction) -> gates.Decision:
-    return gates.relay(policy, peer, direction)
+    return gates.relay(policy, peer, direction)  # [router-9]

@@ -47,7 +47,7 @@ class Inbound:
         """The peer names its stream, or changes to a fresh one. Raises RemoteError: again, or at the wrong moment."""
         self.state = RECEIVING.after(self.state, Open, remote=True)
         if message.stream == self.stream:
-            raise RemoteError("a stream is opened once per link")
+            raise RemoteError("a stream is opened once per link")  # [session-10]
         self.stream = message.stream
         self._asked = True
         self._refusals.clear()
@@ -61,11 +61,11 @@ class Inbound:
         if message.stream != self.stream:
             raise RemoteError("a batch of a stream that is not the open one")
         if not message.envelopes or not message.first:
-            raise BadMessage("a batch has envelopes, and sequence numbers begin at 1")
+            raise BadMessage("a batch has envelopes, and sequence numbers begin at 1")  # [session-13]
         known = self._received + 1 - message.first
         if known < 0:
-            raise RemoteError(f"a gap: {self._received + 1} is due, not {message.first}")
-        envelopes = message.envelopes[known:] if known else message.envelopes
+            raise RemoteError(f"a gap: {self._received + 1} is due, not {message.first}")  # [session-11]
+        envelopes = message.envelopes[known:] if known else message.envelopes  # [session-12]
         if not envelopes:
             return None
         first = self._received + 1
@@ -73,7 +73,7 @@ class Inbound:
         self._unacknowledged.append((self._received, sum(map(len, envelopes))))
         self._unacknowledged_bytes += self._unacknowledged[-1][1]
         self._bytes += self._unacknowledged[-1][1]
-        if self._received > self._most or self._bytes > self._most_bytes + _SLACK_BYTES:
+        if self._received > self._most or self._bytes > self._most_bytes + _SLACK_BYTES:  # [session-26]
             raise RemoteError("more in flight than the window allows")
         return Received(stream=self.stream, first=first, envelopes=envelopes)
 
@@ -113,7 +113,7 @@ class Inbound:
             window=min(command.window, limits.WINDOW_ENVELOPES),
             window_bytes=min(command.window_bytes, limits.WINDOW_BYTES),
         )
-        if self.state is Receiving.STREAMING and self._grant != self._granted:
+        if self.state is Receiving.STREAMING and self._grant != self._granted:  # [session-27]
             self._owing = True
 
     def hurry(self) -> None:
@@ -153,7 +153,7 @@ class Inbound:
         """
         if not self._owing and (self._durable == self._told or not (self._pressing or now >= self._next_ack)):
             return None
-        self._next_ack = now + limits.ACK_PACE
+        self._next_ack = now + limits.ACK_PACE  # [session-23]
         refusals, self._refusals = tuple(self._refusals), []
         self._told, self._owing = self._durable, False
         while self._unacknowledged and self._unacknowledged[0][0] <= self._told:

@@ -35,7 +35,7 @@ class Keepalive:
     def pong(self, message: Pong) -> None:
         """Raises RemoteError for the answer to a question never asked; a late answer is not an error."""
         if not 1 <= message.token <= self._token:
-            raise RemoteError("a pong that answers no ping")
+            raise RemoteError("a pong that answers no ping")  # [session-31]
 
     def silence(self, now: float) -> float:
         """Seconds since the last sign."""
@@ -50,5 +50,5 @@ class Keepalive:
         if self._asked is not None or now < self.deadline:
             return None
         self._asked = now
-        self._token += 1
+        self._token += 1  # [session-28]
         return Ping(token=self._token)

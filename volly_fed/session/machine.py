@@ -140,7 +140,7 @@ class Session(Generic[K]):
                 self._drain_until = now + limits.DRAIN
             elif now >= self._drain_until:
                 self._finish(complete=False)
-        elif self._keepalive.dead(now):
+        elif self._keepalive.dead(now):  # [session-30]
             self._over = True
             self._events.append(Lost(self._keepalive.silence(now)))
         else:
@@ -188,14 +188,16 @@ class Session(Generic[K]):
             case Close():
                 self._inbound.close()
                 self._events.append(Closing(code=message.code, text=message.text, retry_after=message.retry_after))
-                self._drain = self._drain or Drain()
+                self._drain = self._drain or Drain()  # [session-34]
             case Ping():
+                # [session-29]
                 self._pong = Pong(token=message.token)  # of several, the latest is answered (as RFC 6455 §5.5.3 has it)
             case Pong():
                 self._keepalive.pong(message)
             case _ if type(message) in self._extra:
                 self._events.append(Other(message))
             case _:
+                # [session-1]
                 raise RemoteError(f"{type(message).__name__} does not belong on this link", code=ErrorCode.UNEXPECTED)
 
     def _acknowledged(self, message: Ack) -> None:
@@ -231,7 +233,7 @@ class Session(Generic[K]):
         return data
 
     def _most_urgent(self) -> Message | bytes | None:
-        if self._open_due and self._drain is None and self._outbound.belongs_to(self):
+        if self._open_due and self._drain is None and self._outbound.belongs_to(self):  # [session-4]
             return self._open()
         message: Message | None
         if self._pong is not None:
@@ -266,11 +268,11 @@ class Session(Generic[K]):
 
     def _batch_or_close(self) -> Message | None:
         if self._drain is not None:
-            if self._sending is Sending.CLOSED:
+            if self._sending is Sending.CLOSED:  # [session-33]
                 return None
             self._sending = SENDING.after(self._sending, Close, remote=False)
             return Close(code=self._drain.code, text=_printable(self._drain.text))
-        if self._cursor_due or not self._outbound.belongs_to(self):
+        if self._cursor_due or not self._outbound.belongs_to(self):  # [session-7]
             return None
         batch = self._outbound.next_batch()
         if batch is None:

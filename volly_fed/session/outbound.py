@@ -31,7 +31,7 @@ class Outbound(Generic[K]):
     def __init__(self, random: RandomSource) -> None:
         """`random` is asked for the stream's id, now and if the peer turns out to have lost its cursor."""
         self._random = random
-        self.stream = random(STREAM_BYTES)
+        self.stream = random(STREAM_BYTES)  # [session-3]
         self._waiting: tuple[deque[tuple[K, bytes]], ...] = tuple(deque() for _ in EnvelopeClass)
         self._waiting_bytes = 0
         self._in_flight: deque[tuple[K, bytes]] = deque()
@@ -109,19 +109,19 @@ class Outbound(Generic[K]):
         that is unsettled was put on a fresh stream, which wants an OPEN of its own.
         Raises RemoteError: the peer claims to have what was never sent.
         """
-        if cursor < self._settled:
+        if cursor < self._settled:  # [session-8]
             self.stream = self._random(STREAM_BYTES)
             self._settled = self._sent = self._sent_bytes = 0
             return None
         if cursor > self._settled + len(self._in_flight):
-            raise RemoteError(f"cursor {cursor} is beyond what this stream has carried")
+            raise RemoteError(f"cursor {cursor} is beyond what this stream has carried")  # [session-9]
         settled = self._settle(cursor, tuple(refusal for refusal in refusals if refusal[0] > self._settled))
         self._sent, self._sent_bytes = cursor, 0
         return settled
 
     def acknowledge(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         """Settle everything up to `cursor`. Raises RemoteError: a cursor or a refusal out of range."""
-        if not self._settled <= cursor <= self._sent:
+        if not self._settled <= cursor <= self._sent:  # [session-20]
             raise RemoteError(f"cursor {cursor} is not between {self._settled} and {self._sent}")
         return self._settle(cursor, refusals)
 
@@ -146,7 +146,7 @@ class Outbound(Generic[K]):
             return Settled(keys=[*keys])
         refused: dict[int, tuple[ErrorCode, str]] = {}
         for sequence, code, text in refusals:
-            if not first <= sequence <= cursor or sequence - first in refused:
+            if not first <= sequence <= cursor or sequence - first in refused:  # [session-21]
                 raise RemoteError(f"a refusal of {sequence}, where {first} to {cursor} are settled")
             refused[sequence - first] = (code, text)
         return _sort_out(done, refused)
@@ -156,14 +156,15 @@ class Outbound(Generic[K]):
 
         None: nothing waits or may leave, or the window is full.
         """
-        if self._held:
+        if self._held:  # [router-6]
             return None
         first, under_way = self._sent + 1, self._sent - self._settled
-        count = min(limits.BATCH_ENVELOPES, self._window - under_way)
+        count = min(limits.BATCH_ENVELOPES, self._window - under_way)  # [session-14] [session-24]
         room = min(limits.BATCH_BYTES, self._window_bytes - self._sent_bytes)
         if count <= 0 or room <= 0:
             return None
         if not under_way:
+            # [session-25]
             room = max(room, limits.MAX_ENVELOPE)  # else one that is larger than the window would never leave
             count = 1 if self._window_bytes < limits.MAX_ENVELOPE else count
         unsent = len(self._in_flight) - under_way
@@ -181,7 +182,7 @@ class Outbound(Generic[K]):
 
     def _fresh(self, count: int, room: int) -> list[bytes]:
         taken: list[bytes] = []
-        for waiting in self._waiting:  # in the order of urgency
+        for waiting in self._waiting:  # in the order of urgency [session-16]
             some = [*islice(waiting, count - len(taken))]
             frames = [frame for _, frame in some]
             fit = fitting(frames, room)

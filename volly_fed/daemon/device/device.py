@@ -128,7 +128,7 @@ async def send(
     A refusal by the recipient's homeserver comes later: `linger` is how many seconds to wait for one.
     Raises LocalError (too long), RemoteError or DiscoveryError (no edge), BadMessage (a card with an unusable key).
     """
-    envelope_id = os.urandom(16)
+    envelope_id = os.urandom(16)  # [client-8]
     envelope = seal(
         content,
         identity=keys.identity,

@@ -102,13 +102,13 @@ class RawReceiving:
                     self._claimed_once = True
                     self._task_status.started()
             case r.Delivered():
-                await self._take(event.items)
+                await self._take(event.items)  # [edge-27]
                 data = machine.send(r.Confirm(claim=event.claim, items=event.items))
                 if data:
                     await socket.send(data)
                 await self._hand_over()
             case r.Lost():
-                if event.code not in _PASSING:
+                if event.code not in _PASSING:  # [edge-21]
                     raise Refused(f"the mailbox is not ours any more: {event.text}", code=event.code)
                 self._lost_here += 1
                 if self._lost_here > 1 and self._has_others:
@@ -153,7 +153,7 @@ class Receiving(RawReceiving):
     async def _take_in(self, items: list[r.Item]) -> None:
         def open_and_store() -> tuple[int, list[tuple[int, InboxMessage]]]:
             messages, unopened = open_items(self._keys, items)
-            self._store.take_in(messages, self._clock())
+            self._store.take_in(messages, self._clock())  # [client-16]
             return unopened, self._waiting()  # here too: one hop to a thread less before the application has it
 
         unopened, self._next = await trio.to_thread.run_sync(open_and_store)

@@ -93,12 +93,13 @@ class DeviceStore:
         return int(row[0])
 
     def _forget(self, now: float) -> None:
+        # [client-17]
         self._database.execute("DELETE FROM known WHERE since < ?", (int(now) - limits.DUPLICATE_MEMORY,))
 
     def _add(self, message: InboxMessage, now: int) -> bool:
         database = self._database
-        database.execute("INSERT OR IGNORE INTO known VALUES(?, ?)", (message.key, now))
-        if not database.changes():
+        database.execute("INSERT OR IGNORE INTO known VALUES(?, ?)", (message.key, now))  # [client-14]
+        if not database.changes():  # [client-15]
             return False
         if self._number("SELECT count(*) FROM inbox") >= limits.INBOX_MESSAGES:
             raise StorageError("too many messages wait to be taken; note: run `volly-fed device listen`")

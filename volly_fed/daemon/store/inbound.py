@@ -32,7 +32,7 @@ from volly_fed.daemon.store.writer import Job, Writer
 from volly_fed.names import MailboxId
 from volly_fed.relay.replay import forget_before
 
-_SEEN: Final = "INSERT OR IGNORE INTO seen"
+_SEEN: Final = "INSERT OR IGNORE INTO seen"  # [relay-19]
 
 
 @attrs.frozen
@@ -47,8 +47,8 @@ class Stored:
 
         Raises StorageError: nothing was stored, and nothing may be acknowledged.
         """
-        skipped = await self._job.wait()
-        return [None if key in skipped else key for key in self.keys] if skipped else self.keys
+        skipped = await self._job.wait()  # [relay-25]
+        return [None if key in skipped else key for key in self.keys] if skipped else self.keys  # [relay-20]
 
 
 class InboundStore(StoreBase):
@@ -137,7 +137,7 @@ class InboundStore(StoreBase):
 
         def run(database: apsw.Connection) -> set[int]:
             if at is not None:
-                put_position(database, at, turn)
+                put_position(database, at, turn)  # [session-18]
             return _insert_new(database, runs)
 
         def after(skipped: set[int]) -> None:
@@ -250,7 +250,7 @@ def _by_mailbox(
     """The places in `rows` of what is for each mailbox, by its number and the class."""
     places: dict[tuple[int, int], list[int]] = {}
     for place, (mailbox, _, _, urgency, _) in enumerate(rows):
-        if mailbox in known:
+        if mailbox in known:  # [relay-12]
             places.setdefault((known[mailbox].number, urgency), []).append(place)
     return places
 

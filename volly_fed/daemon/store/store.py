@@ -105,7 +105,7 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
         id must be remembered for as long as its envelope would be accepted.
         """
         total = Expired()
-        while rows := await self._expire_outbound(now):
+        while rows := await self._expire_outbound(now):  # [relay-18]
             total = attrs.evolve(total, outbound_rows=[*total.outbound_rows, *rows])
         while (step := await self._expire_inbound(now)).forgotten:
             total = attrs.evolve(

@@ -35,7 +35,7 @@ class StreamStore(StoreBase):
         def run(database: apsw.Connection) -> tuple[int, tuple[Refusal, ...]]:
             rows = fetch(database, _CURSOR, (peer, stream))
             cursor = rows[0][0] if rows else 0
-            refused = fetch(database, _REFUSED, (peer, stream, cursor - limits.WINDOW_ENVELOPES))
+            refused = fetch(database, _REFUSED, (peer, stream, cursor - limits.WINDOW_ENVELOPES))  # [session-6]
             return cursor, tuple((number, ErrorCode(code), text) for number, code, text in refused)
 
         return await self._do(run)
@@ -59,7 +59,7 @@ def put_position(database: apsw.Connection, at: Position, turn: int) -> None:
     """
     rows = fetch(database, _CURSOR, (at.peer, at.stream))
     cursor = rows[0][0] if rows else 0
-    if cursor < at.first - 1:
+    if cursor < at.first - 1:  # [session-19]
         raise StorageError("a batch before this one was not stored")
     reached = max(cursor, at.last)
     if rows:

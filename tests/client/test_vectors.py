@@ -1,0 +1,15 @@
+"""The vectors in spec/vectors/client are what is generated; tests/test_vectors runs them."""
+
+import pytest
+
+from tests.client.make_vectors import ALL
+from tests.making import VECTORS, text
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_files_are_what_is_generated(name: str) -> None:
+    assert (VECTORS / "client" / f"{name}.json").read_text(encoding="utf-8") == text(ALL[name]())
+
+
+def test_every_file_is_generated() -> None:
+    assert {path.stem for path in (VECTORS / "client").iterdir()} == set(ALL)

@@ -1,0 +1,15 @@
+"""The vectors in spec/vectors/relay are what is generated; tests/test_vectors runs them."""
+
+import pytest
+
+from tests.making import VECTORS, text
+from tests.relay.make_vectors import ALL
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_files_are_what_is_generated(name: str) -> None:
+    assert (VECTORS / "relay" / f"{name}.json").read_text(encoding="utf-8") == text(ALL[name]())
+
+
+def test_every_file_is_generated() -> None:
+    assert {path.stem for path in (VECTORS / "relay").iterdir()} == set(ALL)
