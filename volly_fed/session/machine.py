@@ -312,4 +312,4 @@ def closing(error: RemoteError) -> bytes:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text[: limits.MAX_TEXT])
+    return "".join(c if c.isprintable() else " " for c in text[: limits.MAX_TEXT])  # [wire-20]
