@@ -106,8 +106,12 @@ def _titled(part: Part) -> str:
 
 def _table(transitions: Transitions[Any]) -> str:
     columns = list(dict.fromkeys(event for row in transitions.table.values() for event in row))
-    lines = ["| state | " + " | ".join(map(event_name, columns)) + " |", "|---" * (len(columns) + 1) + "|"]
+    known = all(isinstance(state.value, str) for state in transitions.table)
+    head = ["state", *(["known in it"] if known else []), *map(event_name, columns)]
+    rows = [head, ["---"] * len(head)]
     for state, row in transitions.table.items():
-        cells = (row[event].name if event in row else "" for event in columns)
-        lines.append(f"| {state.name} | " + " | ".join(cells) + " |")
-    return "\n".join(line.replace("|  |", "| |").replace("|  |", "| |") for line in lines) + "\n"
+        told = [state.value.replace("acceptor:", "listener:")] if known else []
+        rows.append([state.name, *told, *(row[event].name if event in row else "" for event in columns)])
+    return "".join(
+        "|" + "|".join(f" {cell} " if cell.strip("-") else cell or " " for cell in row) + "|\n" for row in rows
+    )

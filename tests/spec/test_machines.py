@@ -38,10 +38,10 @@ def test_how_a_table_looks() -> None:
     assert event_name(NotClaimed) == "NOT_CLAIMED"
     assert event_name(Acknowledge) == "durable"
     assert markdown("client-watching") == (
-        "| state | WELCOME | WATCH | UNWATCH | SHOWN |\n"
-        "|---|---|---|---|---|\n"
-        "| OPENED | READY | | | |\n"
-        "| READY | | READY | READY | READY |\n"
+        "| state | known in it | WELCOME | WATCH | UNWATCH | SHOWN |\n"
+        "|---|---|---|---|---|---|\n"
+        "| OPENED | nothing has come yet | READY | | | |\n"
+        "| READY | the edge has named itself | | READY | READY | READY |\n"
     )
     assert "    OPENED --> READY : WELCOME\n    READY --> READY : WATCH, UNWATCH, SHOWN\n" in mermaid("client-watching")
 
