@@ -63,7 +63,10 @@ def rules(schema: str) -> dict[str, str]:
 
 
 def fields(body: str) -> tuple[list[Field], list[str]]:
-    """The numbered fields of a map's rule, and what else it has. Raises ValueError for what is no map."""
+    """The numbered fields of a map's rule, and what else it has. Raises ValueError for what is no map.
+
+    Fields are written `1: type`. With `1 => type`, `* uint => any` would take what the type refuses (RFC 8610 §3.5.4).
+    """
     if not (body.startswith("{") and body.endswith("}")):
         raise ValueError(f"no map: {body}")
     numbered, other = [], []

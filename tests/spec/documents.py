@@ -22,6 +22,7 @@ _FENCE: Final = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NEW_BLOCK: Final = re.compile(r"\s*(?:$|#|\||- |\* |\d{1,2}\. |<)")
 _QUOTED: Final = re.compile(r"`[^`]*`|\"[^\"]*\"")
 _SECTION: Final = re.compile(r"^## (Exceptions|Removed)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_ITEM: Final = re.compile(r"^- ((?:\[[a-z]+-\d+\](?:, )?)+): (.+)", re.MULTILINE)
 _NEXT_SENTENCE: Final = re.compile(r"[.!?]\s+[A-Z]")
 
 
@@ -88,10 +89,7 @@ def parse_document(name: str, text: str) -> Document:
         requirements += [Requirement(given, text) for text, given in zip(parts[::2], parts[1::2], strict=True)]
         if KEYWORD.search(_QUOTED.sub("", rest)):
             loose.append(rest)
-    sections = {
-        title: dict(re.findall(r"^- \[([a-z]+-\d+)\]: (.+)", body, re.MULTILINE))
-        for title, body in _SECTION.findall(text)
-    }
+    sections = {title: _items(body) for title, body in _SECTION.findall(text)}
     return Document(
         name=name,
         text=text,
@@ -100,6 +98,11 @@ def parse_document(name: str, text: str) -> Document:
         excepted=sections.get("Exceptions", {}),
         removed=sections.get("Removed", {}),
     )
+
+
+def _items(section: str) -> dict[str, str]:
+    """Id -> reason; one item may be about several ids."""
+    return {name: reason for names, reason in _ITEM.findall(section) for name in ANY_ID.findall(names)}
 
 
 def index() -> list[str]:

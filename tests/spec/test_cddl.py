@@ -8,7 +8,7 @@ from cddl_verifier import Validator
 
 from tests.spec.cddl import PATH, Field, collect, fields, rule_name, rules
 from tests.spec.documents import read_documents
-from tests.vectors import SPEC, registry
+from tests.vectors import SPEC, read, registry
 from tests.wire.test_messages import OVER, SAMPLES
 from volly_fed.codepoints import MessageType
 from volly_fed.wire import codec
@@ -77,6 +77,16 @@ def test_what_a_validator_says_of_the_samples(entry: dict[str, Any]) -> None:
 def test_a_validator_refuses_what_the_program_refuses(kind: MessageType, change: dict[int, Any]) -> None:
     name = rule_of(next(entry for entry in TYPES if entry["value"] == kind))
     assert not VALIDATOR.validate(spell(kind, SAMPLES[kind] | change), root_type=name)
+
+
+def test_a_validator_accepts_what_the_vectors_accept() -> None:
+    here = {entry["name"] for entry in TYPES if (SPEC / entry["reference"]).exists()}
+    cases = [case for case in read(SPEC / "vectors" / "wire" / "messages.json")["cases"] if "accept" in case["expect"]]
+    for case in cases:
+        if case["expect"]["accept"]["type"] in here:
+            assert VALIDATOR.validate(bytes.fromhex(case["given"]["data"]), root_type="message").errors == (), case[
+                "id"
+            ]
 
 
 # --- the reader of rules -------------------------------------------------------------------------------------------
