@@ -49,6 +49,7 @@ def test_four_messages_of_known_sizes() -> None:
     assert len(played.line[0]) == len(played.line[1]) < 2100
 
 
+@pytest.mark.spec("versioning-4", "versioning-10")
 def test_extensions_reach_the_other_side_and_unknown_ones_do_no_harm() -> None:
     offered = {7: b"x", 0x1A1A: b"grease"}
     played = pair(dialler=attrs.evolve(A, extensions=offered)).run()

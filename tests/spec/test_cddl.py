@@ -84,9 +84,8 @@ def test_a_validator_accepts_what_the_vectors_accept() -> None:
     cases = [case for case in read(SPEC / "vectors" / "wire" / "messages.json")["cases"] if "accept" in case["expect"]]
     for case in cases:
         if case["expect"]["accept"]["type"] in here:
-            assert VALIDATOR.validate(bytes.fromhex(case["given"]["data"]), root_type="message").errors == (), case[
-                "id"
-            ]
+            data = bytes.fromhex(case["given"]["data"])
+            assert VALIDATOR.validate(data, root_type="message").errors == (), case["id"]
 
 
 # --- the reader of rules -------------------------------------------------------------------------------------------

@@ -155,7 +155,7 @@ class Exchange(abc.ABC):
             identity=hello.identity,
             fingerprint=fingerprint(hello.identity),
             version=self._common_version(hello.versions),
-            extensions=MappingProxyType(dict(hello.extensions)),
+            extensions=MappingProxyType(dict(hello.extensions)),  # [versioning-4] [versioning-10]
             role=self._role,
         )
 

@@ -281,7 +281,7 @@ class Session(Generic[K]):
 
     def _queue_extra(self, message: Message) -> None:
         if type(message) not in self._extra:
-            raise LocalProtocolError(f"{type(message).__name__} was not agreed on for this link")
+            raise LocalProtocolError(f"{type(message).__name__} was not agreed on for this link")  # [versioning-6]
         if not self.extra_room:
             raise LocalProtocolError("too many messages wait for the writer: look at extra_room")
         data = encode_message(message)
