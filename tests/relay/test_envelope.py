@@ -207,7 +207,6 @@ def test_other_spellings_are_refused(data: bytes) -> None:
     assert caught.value.code is ErrorCode.MALFORMED
 
 
-@pytest.mark.spec("versioning-2")
 def test_another_version_has_its_own_code() -> None:
     with pytest.raises(BadMessage) as caught:
         parse_envelope(altered(0, 2))

@@ -94,5 +94,5 @@ def card_from_bytes(raw: bytes) -> Card:
     """The inverse of `card_bytes`; raises BadMessage, and nothing else."""
     version, domain, key, capability, identity, name = _check(codec.decode(raw, limit=limits.MAX_CARD))
     if version != CARD_VERSION:
-        raise BadMessage("a contact card of an unknown version; note: a newer volly-fed may read it")  # [versioning-2]
+        raise BadMessage("a contact card of an unknown version; note: a newer volly-fed may read it")
     return Card(domain=domain, key=key, capability=capability, identity=Fingerprint(identity), name=name)

@@ -34,7 +34,7 @@ def key_schedule(shared: Secret, info: bytes, *, aead: int = AEAD_AES_256_GCM) -
     return Secret(_expand(suite, secret, b"key", context, sizes.AEAD_KEY)), nonce
 
 
-def seal(shared: Secret, plaintext: bytes, info: bytes, aad: bytes) -> bytes:
+def seal(shared: Secret, plaintext: bytes, info: bytes, aad: bytes) -> bytes:  # [crypto-14]
     """`plaintext` encrypted, 16 bytes longer."""
     key, nonce = key_schedule(shared, info)
     return AESGCM(key.reveal()).encrypt(nonce, plaintext, aad)

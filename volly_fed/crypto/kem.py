@@ -96,7 +96,7 @@ def hpke_seal(
 
     Raises BadMessage when `public` is not a valid key.
     """
-    shared, ciphertext = encapsulate(public, provider=provider)  # [crypto-14]
+    shared, ciphertext = encapsulate(public, provider=provider)
     return ciphertext + hpke.seal(shared, plaintext, info, aad)
 
 

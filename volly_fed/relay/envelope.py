@@ -195,7 +195,7 @@ def _read_unusual(data: bytes) -> Head:
 
 
 def _wrong_head(data: bytes) -> BadMessage:
-    if len(data) > 1 and data[0] == _ARRAY and data[1] != ENVELOPE_VERSION:  # [versioning-2]
+    if len(data) > 1 and data[0] == _ARRAY and data[1] != ENVELOPE_VERSION:
         return BadMessage("an envelope of another version", code=ErrorCode.UNSUPPORTED_VERSION)
     return BadMessage("not an envelope")
 
