@@ -39,7 +39,7 @@ types: $(VENV)/.development
 
 check: lint types test
 
-reference: $(VENV)/.development
+reference: $(VENV)/.runtime
 	mkdir -p docs/config-reference
 	$(BIN)/volly-fed config example homeserver > docs/config-reference/volly-fed.toml
 	$(BIN)/volly-fed config example edge > docs/config-reference/edge.toml
