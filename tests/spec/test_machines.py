@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.spec.documents import document_paths
+from tests.spec.documents import awaited, document_paths
 from tests.spec.machines import FOLDER, MACHINES, event_name, markdown, mermaid, readme, with_tables
 from volly_fed.session.events import Acknowledge
 from volly_fed.wire.messages import NotClaimed
@@ -30,8 +30,9 @@ def test_there_are_no_other_diagrams() -> None:
 def test_every_machine_is_in_a_document() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in document_paths() if path.stem != "conventions")
     missing = {name for name in MACHINES if f"<!-- machine {name} -->" not in text}
-    if missing:
+    if missing and awaited():
         pytest.skip(f"not written yet: {', '.join(sorted(missing))}")
+    assert missing == set()
 
 
 def test_how_a_table_looks() -> None:

@@ -2,13 +2,11 @@
 
 import pytest
 
-from tests.spec.documents import Document, index, parse_document, read_documents
+from tests.spec.documents import Document, awaited, parse_document, read_documents
 from tests.spec.trace import INDEX, Traces, ids_in_comments, ids_in_markers, missing, read_traces, with_table
 
 DOCUMENTS = read_documents()
 TRACES = read_traces()
-AWAITED = set(index()) - {document.name for document in DOCUMENTS}
-"""Documents that are not written yet: nobody can know their ids."""
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
@@ -25,7 +23,7 @@ def test_what_is_obeyed_and_shown_is_no_exception(document: Document) -> None:
 
 def test_nobody_names_a_requirement_that_there_is_not() -> None:
     known = {requirement.id for document in DOCUMENTS for requirement in document.requirements}
-    unknown = {name for name in TRACES.named - known if name.rpartition("-")[0] not in AWAITED}
+    unknown = {name for name in TRACES.named - known if name.rpartition("-")[0] not in awaited()}
     assert unknown == set()
 
 
