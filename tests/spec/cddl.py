@@ -19,6 +19,7 @@ _HEAD: Final = """; volly-fed/1: every message and every structure, collected fr
 """
 _RULE: Final = re.compile(r"^([a-z][a-z0-9-]*)\s*=\s*(.*?)(?=^[a-z][a-z0-9-]*\s*=\s|\Z)", re.MULTILINE | re.DOTALL)
 _ENTRY: Final = re.compile(r"(\?)?\s*(\d+|0x[0-9a-f]+)\s*:\s*(.+)", re.DOTALL)
+_WITHOUT_CUT: Final = re.compile(r"\??\s*\w+\s*=>")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -72,6 +73,8 @@ def fields(body: str) -> tuple[list[Field], list[str]]:
     numbered, other = [], []
     for entry in _entries(body[1:-1]):
         matched = _ENTRY.fullmatch(entry)
+        if _WITHOUT_CUT.match(entry):
+            raise ValueError(f"write `1: type`: {entry}")
         if matched:
             numbered.append(Field(int(matched[2], 0), bool(matched[1]), matched[3].strip()))
         else:

@@ -103,3 +103,5 @@ def test_how_rules_are_read() -> None:
         rules(schema + "b = 6\n")
     with pytest.raises(ValueError, match="no map"):
         fields("[a]")
+    with pytest.raises(ValueError, match="write"):
+        fields("{ 0: 1, ? 1 => uint, * uint => any }")
