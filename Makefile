@@ -18,7 +18,7 @@ help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
-	@echo 'make reference   write docs/config-reference again;  make clean  remove what make has made'
+	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
 demo: $(VENV)/.runtime
 	$(BIN)/volly-fed testnet demo $(ARGS)
@@ -44,6 +44,7 @@ reference: $(VENV)/.runtime
 	$(BIN)/volly-fed config example homeserver > docs/config-reference/volly-fed.toml
 	$(BIN)/volly-fed config example edge > docs/config-reference/edge.toml
 	$(BIN)/volly-fed config example trust > docs/config-reference/trust.toml
+	$(BIN)/python -m tests.spec.write
 
 clean:
 	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

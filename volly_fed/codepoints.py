@@ -52,7 +52,7 @@ TLS_SIGNATURES_DEVICE: Final = (
 """An ordinary server certificate; the PKCS#1 ones may occur in its chain only (RFC 8446 §4.2.3)."""
 
 
-class Label:
+class Label:  # [crypto-17]
     """Domain separation: every hash, MAC, signature and derivation of ours begins with one of these."""
 
     ROOT: Final = b"volly-pq-signaling-v1"

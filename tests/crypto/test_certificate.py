@@ -75,6 +75,7 @@ def test_a_certificate_with_a_key_of_unknown_kind_is_refused() -> None:
         spki_of(composite)
 
 
+@pytest.mark.spec("crypto-20")
 @settings(max_examples=60)
 @given(st.binary(max_size=200), st.integers(0, len(CERTIFICATE) - 1), st.integers(1, 255), st.integers(0, 5000))
 def test_arbitrary_bytes_give_bad_message_only(junk: bytes, position: int, change: int, size: int) -> None:

@@ -19,6 +19,7 @@ def hkdf_vectors() -> list[dict[str, Any]]:
     return [test for test in vectors("hpke-mlkem768-x25519") if test["kdf_id"] == hpke.KDF_HKDF_SHA256]
 
 
+@pytest.mark.spec("crypto-13")
 def test_published_key_schedule_and_first_message(provider: Provider) -> None:
     tests = hkdf_vectors()
     assert tests

@@ -21,6 +21,7 @@ INFO, AAD, TEXT = b"volly-fed/test/v1", b"an envelope id", b"hello"
 SEALED = hpke_seal(KEY.public, TEXT, INFO, AAD)
 
 
+@pytest.mark.spec("crypto-11")
 def test_published_xwing_vectors(provider: Provider) -> None:
     tests = vectors("xwing")
     assert len(tests) == 3
@@ -47,6 +48,7 @@ def test_encapsulations_are_fresh() -> None:
     assert encapsulate(KEY.public)[1] != encapsulate(KEY.public)[1]
 
 
+@pytest.mark.spec("crypto-12")
 @pytest.mark.parametrize("position", [0, 1087, 1088, 1119])
 def test_a_changed_ciphertext_gives_an_unrelated_secret(position: int) -> None:
     shared, ciphertext = encapsulate(KEY.public)
@@ -70,6 +72,7 @@ def test_an_x25519_half_of_zeros_is_refused() -> None:
         encapsulate(KEY.public[:1184] + bytes(32))
 
 
+@pytest.mark.spec("crypto-9")
 def test_invalid_public_keys_are_refused(provider: Provider) -> None:
     for public in (b"", KEY.public[:-1], KEY.public + b"\0", b"\xff" * 1184 + KEY.public[1184:]):
         with pytest.raises(BadMessage):
@@ -92,6 +95,7 @@ def test_seeds_of_a_wrong_size_are_the_operators_problem(size: int) -> None:
         MailboxKey.from_seed(Secret(bytes(size)))
 
 
+@pytest.mark.spec("crypto-14")
 def test_what_is_sealed_opens_and_is_1136_bytes_longer() -> None:
     assert len(SEALED) == len(TEXT) + 1136
     assert hpke_open(KEY, SEALED, INFO, AAD) == TEXT

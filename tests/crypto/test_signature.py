@@ -79,6 +79,7 @@ def test_the_published_private_key_gives_the_published_public_key(provider: Prov
     verify_identity(public, key.sign(message, b""), message, b"", provider=provider)
 
 
+@pytest.mark.spec("crypto-3")
 @pytest.mark.parametrize("position", [0, 1000, MLDSA - 1, MLDSA, MLDSA + 31, MLDSA + 32, -1])
 def test_damage_to_either_half_is_refused(position: int) -> None:
     assert_refused(flipped(SIGNATURE, position))
@@ -90,6 +91,7 @@ def test_one_right_half_with_a_foreign_other_half_is_refused() -> None:
     assert_refused(foreign[:MLDSA] + SIGNATURE[MLDSA:])
 
 
+@pytest.mark.spec("crypto-2")
 def test_each_half_alone_would_have_verified() -> None:
     """The refusals above are the composite's: the remaining half really was right."""
     prepared = _prepared(MESSAGE, CONTEXT)
@@ -120,6 +122,7 @@ def test_another_message_context_or_key_is_refused() -> None:
             verify_identity(KEY.public, SIGNATURE, MESSAGE, context)
 
 
+@pytest.mark.spec("crypto-4")
 @pytest.mark.parametrize("size", [0, 64, MLDSA, 3372, 3374])
 def test_signatures_of_a_wrong_size_are_refused(size: int) -> None:
     assert_refused((SIGNATURE + b"\0")[:size])
@@ -163,6 +166,7 @@ def test_seeds_of_a_wrong_size_are_the_operators_problem(size: int) -> None:
         IdentityKey.from_seed(Secret(bytes(size)))
 
 
+@pytest.mark.spec("crypto-6")
 def test_the_fingerprint_is_labelled_and_the_repr_shows_nothing_else() -> None:
     assert fingerprint(KEY.public) == digest(Label.IDENTITY, KEY.public)
     assert repr(KEY) == f"IdentityKey({fingerprint_text(fingerprint(KEY.public))})"

@@ -140,6 +140,7 @@ async def test_both_ends_prove_themselves_and_talk() -> None:
     assert ends.proved == 1
 
 
+@pytest.mark.spec("wire-25")
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -98,6 +98,7 @@ async def test_garbage_where_tls_was_expected(tmp_path: Path) -> None:
 # --- devices that misbehave ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("wire-26")
 @pytest.mark.parametrize(
     "data",
     [

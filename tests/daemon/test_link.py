@@ -149,6 +149,7 @@ BAD: list[tuple[str, list[Message | bytes], ErrorCode]] = [
 ]
 
 
+@pytest.mark.spec("wire-25")
 @pytest.mark.parametrize(("messages", "code"), [case[1:] for case in BAD], ids=[case[0] for case in BAD])
 async def test_a_broken_protocol_ends_the_link_with_its_code(messages: list[Message | bytes], code: ErrorCode) -> None:
     side = Side()

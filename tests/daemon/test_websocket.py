@@ -23,6 +23,7 @@ from volly_fed.daemon.websocket import Socket, accept_websocket
 from volly_fed.errors import ChannelError, LocalProtocolError
 
 
+@pytest.mark.spec("wire-1")
 @pytest.mark.parametrize("transports", [memory_pair, tcp_pair, tls_pair])
 async def test_messages_arrive_whole_in_order_and_both_ways(transports: Transports) -> None:
     messages = [b"", b"x", bytes(1024), bytes(70_000), bytes(limits.MAX_MESSAGE)]
@@ -74,6 +75,7 @@ async def test_closing_wakes_our_own_receiver() -> None:
         await client.aclose()
 
 
+@pytest.mark.spec("wire-2")
 async def test_text_is_refused_with_its_code() -> None:
     async with raw_client() as (stream, server):
         await stream.send_all(frame(Opcode.TEXT, b"hello"))
@@ -88,6 +90,7 @@ async def test_text_is_refused_with_its_code() -> None:
                 await server.receive()
 
 
+@pytest.mark.spec("wire-4")
 async def test_too_large_is_refused_with_1009_and_nothing_of_it_is_delivered() -> None:
     async with raw_client() as (stream, server):
         await stream.send_all(frame(Opcode.BINARY, bytes(limits.MAX_MESSAGE + 1)))
@@ -105,6 +108,7 @@ async def test_too_large_in_fragments_and_twice_costs_only_the_connection() -> N
             await server.receive()
 
 
+@pytest.mark.spec("wire-5")
 async def test_endless_empty_fragments_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "MAX_UNCLAIMED", 200_000)
     async with raw_client() as (stream, server), trio.open_nursery() as nursery:
@@ -141,6 +145,7 @@ async def test_closing_leaves_no_task_behind_that_waits_for_its_last_message_to_
                 await server.receive()
 
 
+@pytest.mark.spec("wire-3")
 async def test_our_own_oversized_message_is_our_own_mistake() -> None:
     async with sockets() as (client, _):
         with pytest.raises(LocalProtocolError):

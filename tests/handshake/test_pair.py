@@ -49,6 +49,7 @@ def test_four_messages_of_known_sizes() -> None:
     assert len(played.line[0]) == len(played.line[1]) < 2100
 
 
+@pytest.mark.spec("versioning-4", "versioning-10")
 def test_extensions_reach_the_other_side_and_unknown_ones_do_no_harm() -> None:
     offered = {7: b"x", 0x1A1A: b"grease"}
     played = pair(dialler=attrs.evolve(A, extensions=offered)).run()
@@ -180,6 +181,7 @@ def test_garbage_raises_remote_errors_only(data: bytes, which: str) -> None:
 # --- refusals ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("wire-27")
 @pytest.mark.parametrize("code", [c for c in ErrorCode if c is not ErrorCode.NONE])
 def test_a_rejected_caller_learns_why(code: ErrorCode) -> None:
     played = pair()
@@ -213,6 +215,7 @@ def test_a_dialler_can_reject_too() -> None:
         played.responder.receive(played.initiator.send(Reject(ErrorCode.POLICY, "changed my mind")), 0)
 
 
+@pytest.mark.spec("wire-20")
 def test_refusal_is_short_and_printable() -> None:
     message = parse_message(refusal(BadMessage("a\x1b[31m\n" + "x" * 2 * limits.MAX_TEXT)))
     assert isinstance(message, Refuse)
@@ -234,6 +237,7 @@ def messages() -> dict[str, bytes]:
     }
 
 
+@pytest.mark.spec("wire-28")
 @pytest.mark.parametrize("sent", ["auth", "ping", "batch"])
 def test_the_dialler_hears_nothing_before_hello(sent: str) -> None:
     machine = initiator(connection()[0])

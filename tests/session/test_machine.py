@@ -79,6 +79,7 @@ def test_a_session_that_was_replaced_does_nothing_more() -> None:
     assert take(new, Ack(stream=outbound.stream, cursor=1)) == [Settled(keys=[1])]
 
 
+@pytest.mark.spec("versioning-6")
 def test_extras_pass_beside_the_stream_in_turns() -> None:
     session, outbound = streaming(extra=frozenset({Release}))
     one, two = Release(mailbox=bytes(32)), Release(mailbox=bytes([1]) * 32)

@@ -107,6 +107,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.spec("wire-7")
 @pytest.mark.parametrize("spelled", REFUSED.values(), ids=REFUSED)
 def test_refused_encodings(spelled: str) -> None:
     with pytest.raises(BadMessage):
@@ -141,6 +142,7 @@ def test_accepted_encodings(spelled: str, value: Value) -> None:
 TAGGED = [spelled for name, spelled in REFUSED.items() if int(spelled[:1] or "0", 16) in (0xC, 0xD)]
 
 
+@pytest.mark.spec("wire-9")
 @pytest.mark.parametrize("spelled", TAGGED)
 def test_tags_are_refused_while_they_are_read(spelled: str) -> None:
     """Not when the value is there: what a tag makes of its content can cost what its sender likes."""
@@ -171,6 +173,7 @@ def nested(depth: int, head: bytes = b"\x81", leaf: bytes = b"\x00") -> bytes:
     return head * depth + leaf
 
 
+@pytest.mark.spec("wire-8")
 @pytest.mark.parametrize("head", [b"\x81", b"\xa1\x00"])
 def test_nesting_is_limited(head: bytes) -> None:
     decode(nested(limits.MAX_DEPTH, head))
@@ -204,6 +207,7 @@ def depth(value: object) -> int:
     return 0 if inner is None else 1 + max(map(depth, inner), default=0)
 
 
+@pytest.mark.spec("wire-6")
 @settings(deadline=None)
 @given(VALUES.filter(lambda value: depth(value) <= limits.MAX_DEPTH))
 def test_a_value_has_one_spelling_and_comes_back(value: Value) -> None:

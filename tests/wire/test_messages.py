@@ -88,6 +88,7 @@ def test_samples_come_back_byte_for_byte(kind: MessageType) -> None:
     assert parse_message(encode_message(message)) == message
 
 
+@pytest.mark.spec("wire-12")
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_missing_required_field(kind: MessageType) -> None:
     for number in required(kind):
@@ -95,6 +96,7 @@ def test_a_missing_required_field(kind: MessageType) -> None:
             parse_message(spell(kind, {n: v for n, v in SAMPLES[kind].items() if n != number}))
 
 
+@pytest.mark.spec("wire-14")
 @pytest.mark.parametrize("kind", TYPES)
 def test_unknown_fields_are_ignored(kind: MessageType) -> None:
     plain = parse_message(spell(kind, SAMPLES[kind]))
@@ -120,6 +122,7 @@ def test_wrong_kinds_of_value_are_bad_message_or_mean_something(kind: MessageTyp
             assert known or back.get(number, default) == value, (number, value)
 
 
+@pytest.mark.spec("wire-15", "wire-16")
 def test_fields_with_defaults_are_left_out_and_may_be_absent() -> None:
     ack = Ack(stream=bytes(8), cursor=3)
     assert codec.decode(encode_message(ack)) == {0: 0x12, 1: bytes(8), 2: 3}
@@ -130,6 +133,7 @@ def test_fields_with_defaults_are_left_out_and_may_be_absent() -> None:
 # --- type field ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("wire-11")
 @pytest.mark.parametrize("kind", [0, 4, 0x0F, 0x2D, 0xFF, 2**64 - 1])
 def test_unknown_types(kind: int) -> None:
     with pytest.raises(BadMessage, match="unknown message type") as caught:
@@ -148,6 +152,7 @@ def test_true_is_not_the_type_1() -> None:
         parse_message(codec.encode({0: True} | SAMPLES[MessageType.HELLO]))
 
 
+@pytest.mark.spec("wire-10")
 @pytest.mark.parametrize("value", [0, b"", "", [], [0, 1], True, {}], ids=repr)
 def test_what_is_no_message(value: Any) -> None:
     with pytest.raises(BadMessage):
@@ -202,6 +207,7 @@ OVER: list[tuple[MessageType, dict[int, Any]]] = [
 ]
 
 
+@pytest.mark.spec("wire-13", "wire-18", "wire-21", "wire-28")
 @pytest.mark.parametrize(("kind", "change"), OVER)
 def test_over_the_limits(kind: MessageType, change: dict[int, Any]) -> None:
     with pytest.raises(BadMessage):
@@ -238,11 +244,13 @@ def test_a_full_batch_fits_a_message() -> None:
     assert parse_message(encode_message(full)) == full
 
 
+@pytest.mark.spec("wire-19")
 def test_an_unknown_error_code_reads_as_unexpected() -> None:
     message = parse_message(spell(MessageType.REFUSE, {1: 4711, 2: ""}))
     assert message == Refuse(code=ErrorCode.UNEXPECTED, text="")
 
 
+@pytest.mark.spec("wire-17")
 def test_envelopes_are_carried_as_they_are() -> None:
     odd = b"\x18\x00 not deterministic, not even CBOR"
     assert parse_message(encode_message(Submit(envelopes=[odd]))) == Submit(envelopes=[odd])

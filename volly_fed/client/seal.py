@@ -102,7 +102,7 @@ def open_envelope(envelope: Envelope, key: MailboxKey, domain: DomainName) -> Op
     if envelope.mailbox != mailbox_id(key.public) or envelope.domain != domain:
         raise BadMessage("an envelope for another mailbox")
     if envelope.body[:1] != BODY_VERSION:
-        raise BadMessage("a sealed body of an unknown version")
+        raise BadMessage("a sealed body of an unknown version")  # [versioning-2]
     bound = framed(envelope.mailbox, domain.encode("ascii"), envelope.id)
     inner = _unpadded(hpke_open(key, envelope.body[1:], Label.ROOT, bound))
     public, signature, encoded = _check_signed(codec.decode(inner, limit=limits.MAX_BODY))

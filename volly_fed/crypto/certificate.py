@@ -87,7 +87,7 @@ def spki_of(certificate: bytes) -> bytes:
     """
     try:
         key = _parse(certificate).public_key()
-        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # [crypto-19]
     except (ValueError, UnsupportedAlgorithm, Warning):
         raise BadMessage("the certificate's key cannot be read") from None
 
@@ -97,7 +97,7 @@ def is_mldsa65(certificate: bytes) -> bool:
     try:
         return _parse(certificate).public_key_algorithm_oid.dotted_string == _MLDSA65_OID
     except BadMessage:
-        return False
+        return False  # [crypto-20]
 
 
 def _parse(certificate: bytes) -> x509.Certificate:

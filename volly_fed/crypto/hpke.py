@@ -25,7 +25,7 @@ _MODE_BASE: Final = b"\0"
 _VERSION: Final = b"HPKE-v1"
 
 
-def key_schedule(shared: Secret, info: bytes, *, aead: int = AEAD_AES_256_GCM) -> tuple[Secret, bytes]:
+def key_schedule(shared: Secret, info: bytes, *, aead: int = AEAD_AES_256_GCM) -> tuple[Secret, bytes]:  # [crypto-13]
     """Key (32 B) and base nonce (12 B) of the context. `aead` enters by its code point only."""
     suite = b"HPKE" + b"".join(number.to_bytes(2, "big") for number in (KEM_ID, KDF_HKDF_SHA256, aead))
     context = _MODE_BASE + _extract(suite, b"", b"psk_id_hash", b"") + _extract(suite, b"", b"info_hash", info)
@@ -34,7 +34,7 @@ def key_schedule(shared: Secret, info: bytes, *, aead: int = AEAD_AES_256_GCM) -
     return Secret(_expand(suite, secret, b"key", context, sizes.AEAD_KEY)), nonce
 
 
-def seal(shared: Secret, plaintext: bytes, info: bytes, aad: bytes) -> bytes:
+def seal(shared: Secret, plaintext: bytes, info: bytes, aad: bytes) -> bytes:  # [crypto-14]
     """`plaintext` encrypted, 16 bytes longer."""
     key, nonce = key_schedule(shared, info)
     return AESGCM(key.reveal()).encrypt(nonce, plaintext, aad)
@@ -45,7 +45,7 @@ def open_(shared: Secret, ciphertext: bytes, info: bytes, aad: bytes) -> bytes:
     key, nonce = key_schedule(shared, info)
     try:
         return AESGCM(key.reveal()).decrypt(nonce, ciphertext, aad)
-    except InvalidTag:
+    except InvalidTag:  # [crypto-15]
         raise BadMessage("the sealed body cannot be opened with this key") from None
 
 

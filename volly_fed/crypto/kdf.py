@@ -40,14 +40,14 @@ def framed(*parts: bytes) -> bytes:
 
 def mac(key: Secret, *parts: bytes) -> bytes:
     """HMAC-SHA256 (32 bytes) over the framed `parts`."""
-    return hmac.digest(key.reveal(), framed(*parts), "sha256")
+    return hmac.digest(key.reveal(), framed(*parts), "sha256")  # [crypto-16]
 
 
 def mac_equal(left: bytes, right: bytes) -> bool:
     """Whether two codes are the same, in a time that depends on their lengths only."""
-    return hmac.compare_digest(left, right)
+    return hmac.compare_digest(left, right)  # [crypto-18]
 
 
 def digest(label: bytes, *parts: bytes) -> bytes:
     """SHA-256(label | parts), 32 bytes. The parts are simply joined: frame them if more than one length may vary."""
-    return hashlib.sha256(b"".join((label, *parts))).digest()
+    return hashlib.sha256(b"".join((label, *parts))).digest()  # [crypto-17]

@@ -35,7 +35,7 @@ class MailboxKey:
         self._seed = seed
         self._post_quantum = provider.mlkem768_key(Secret(expanded.reveal()[: sizes.MLKEM768_SEED]))
         self._classical = X25519PrivateKey.from_private_bytes(expanded.reveal()[sizes.MLKEM768_SEED :])
-        self.public = self._post_quantum.public + self._classical.public_key().public_bytes_raw()
+        self.public = self._post_quantum.public + self._classical.public_key().public_bytes_raw()  # [crypto-7]
 
     @classmethod
     def generate(cls, random: RandomSource, *, provider: Provider | None = None) -> "MailboxKey":
@@ -58,17 +58,17 @@ class MailboxKey:
         Raises BadMessage unless it has 1120 bytes and a usable X25519 half.
         """
         if len(ciphertext) != sizes.MAILBOX_CIPHERTEXT:
-            raise BadMessage("an X-Wing ciphertext has 1120 bytes")
+            raise BadMessage("an X-Wing ciphertext has 1120 bytes")  # [crypto-10]
         ephemeral = ciphertext[sizes.MLKEM768_CIPHERTEXT :]
         post_quantum = self._post_quantum.decapsulate(ciphertext[: sizes.MLKEM768_CIPHERTEXT])
         classical = _exchange(self._classical, ephemeral)
-        return _combined(post_quantum, classical, ephemeral, self.public[sizes.MLKEM768_PUBLIC :])
+        return _combined(post_quantum, classical, ephemeral, self.public[sizes.MLKEM768_PUBLIC :])  # [crypto-12]
 
     def __repr__(self) -> str:
         return f"MailboxKey({mailbox_text(mailbox_id(self.public))})"
 
 
-def encapsulate(public: bytes, *, provider: Provider | None = None) -> tuple[Secret, bytes]:
+def encapsulate(public: bytes, *, provider: Provider | None = None) -> tuple[Secret, bytes]:  # [crypto-9]
     """A fresh 32-byte secret and the ciphertext (1120 B) that gives it to the holder of `public`.
 
     The randomness is the libraries' own: they offer no other way. Raises BadMessage when `public` is not a valid key.
@@ -86,7 +86,7 @@ def mailbox_id(public: bytes) -> MailboxId:
     """The self-certifying name of a mailbox key. Raises BadMessage unless `public` has 1216 bytes."""
     if len(public) != sizes.MAILBOX_PUBLIC:
         raise BadMessage("a mailbox key has 1216 bytes")
-    return MailboxId(digest(Label.MAILBOX, public))
+    return MailboxId(digest(Label.MAILBOX, public))  # [crypto-8]
 
 
 def hpke_seal(
@@ -103,7 +103,7 @@ def hpke_seal(
 def hpke_open(key: MailboxKey, sealed: bytes, info: bytes, aad: bytes = b"") -> bytes:
     """What `hpke_seal` was given, under the same `info` and `aad`. Raises BadMessage and nothing else."""
     if len(sealed) < sizes.HPKE_OVERHEAD:
-        raise BadMessage("a sealed body has at least 1136 bytes")
+        raise BadMessage("a sealed body has at least 1136 bytes")  # [crypto-15]
     shared = key.decapsulate(sealed[: sizes.MAILBOX_CIPHERTEXT])
     return hpke.open_(shared, sealed[sizes.MAILBOX_CIPHERTEXT :], info, aad)
 
@@ -112,9 +112,9 @@ def _exchange(key: X25519PrivateKey, public: bytes) -> Secret:
     try:
         return Secret(key.exchange(X25519PublicKey.from_public_bytes(public)))
     except ValueError:  # an all-zero result (RFC 7748 §6.1)
-        raise BadMessage("the X25519 half is not usable") from None
+        raise BadMessage("the X25519 half is not usable") from None  # [crypto-9] [crypto-10]
 
 
 def _combined(post_quantum: Secret, classical: Secret, ephemeral: bytes, public: bytes) -> Secret:
     parts = (post_quantum.reveal(), classical.reveal(), ephemeral, public, _XWING_LABEL)
-    return Secret(hashlib.sha3_256(b"".join(parts)).digest())
+    return Secret(hashlib.sha3_256(b"".join(parts)).digest())  # [crypto-11]

@@ -41,7 +41,7 @@ class IdentityKey:
         self._seed = seed
         self._post_quantum = provider.mldsa65_key(Secret(seed.reveal()[: sizes.MLDSA65_SEED]))
         self._classical = Ed25519PrivateKey.from_private_bytes(seed.reveal()[sizes.MLDSA65_SEED :])
-        self.public = self._post_quantum.public + self._classical.public_key().public_bytes_raw()
+        self.public = self._post_quantum.public + self._classical.public_key().public_bytes_raw()  # [crypto-1]
 
     @classmethod
     def generate(cls, random: RandomSource, *, provider: Provider | None = None) -> "IdentityKey":
@@ -64,7 +64,7 @@ class IdentityKey:
         Raises ValueError when `context` has more than 255 bytes.
         """
         prepared = _prepared(message, context)
-        return self._post_quantum.sign(prepared, _LABEL) + self._classical.sign(prepared)
+        return self._post_quantum.sign(prepared, _LABEL) + self._classical.sign(prepared)  # [crypto-2]
 
     def __repr__(self) -> str:
         return f"IdentityKey({fingerprint_text(fingerprint(self.public))})"
@@ -79,13 +79,13 @@ def verify_identity(
     checked, and the error does not say which one failed. Raises ValueError when `context` has more than 255 bytes.
     """
     prepared = _prepared(message, context)
-    if len(public) != sizes.IDENTITY_PUBLIC or len(signature) != sizes.IDENTITY_SIGNATURE:
+    if len(public) != sizes.IDENTITY_PUBLIC or len(signature) != sizes.IDENTITY_SIGNATURE:  # [crypto-4]
         raise BadSignature("an identity key has 1984 bytes and its signatures 3373")
     post_quantum = (provider or current()).mldsa65_verify(
         public[: sizes.MLDSA65_PUBLIC], signature[: sizes.MLDSA65_SIGNATURE], prepared, _LABEL
     )
     classical = _ed25519_verify(public[sizes.MLDSA65_PUBLIC :], signature[sizes.MLDSA65_SIGNATURE :], prepared)
-    if not (post_quantum and classical):
+    if not (post_quantum and classical):  # [crypto-3]
         raise BadSignature("the identity signature is wrong")
     return fingerprint(public)
 
@@ -94,7 +94,7 @@ def fingerprint(public: bytes) -> Fingerprint:
     """What stands for an identity in DNS records, pins and logs. Raises BadMessage unless `public` has 1984 bytes."""
     if len(public) != sizes.IDENTITY_PUBLIC:
         raise BadMessage("an identity key has 1984 bytes")
-    return Fingerprint(digest(Label.IDENTITY, public))
+    return Fingerprint(digest(Label.IDENTITY, public))  # [crypto-6]
 
 
 def _prepared(message: bytes, context: bytes) -> bytes:

@@ -220,7 +220,7 @@ async def _answering(socket: Socket, handshake: Callable[[], Awaitable[Outcome]]
     try:
         with _timed(limits.HANDSHAKE, "the handshake did not finish in time"):
             return await handshake()
-    except Refused:
+    except Refused:  # [wire-27]
         await socket.aclose(NORMAL)
         raise
     except trio.EndOfChannel:
@@ -242,7 +242,7 @@ def _as_answer(error: VollyFedError) -> RemoteError:
 async def _refuse(socket: Socket, error: RemoteError) -> None:  # [handshake-22]
     with trio.move_on_after(limits.CLOSE):
         try:
-            await socket.send(refusal(error))
+            await socket.send(refusal(error))  # [wire-25]
         except ChannelError:
             return
         await socket.aclose(NORMAL)

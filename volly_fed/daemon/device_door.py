@@ -229,7 +229,7 @@ async def _part(socket: Socket, why: RemoteError) -> None:
     """Tell a device why, and close: in its own protocol, and for who looks at the WebSocket only."""
     with trio.move_on_after(limits.CLOSE), suppress(ChannelError):
         await socket.send(closing(why))
-    await socket.aclose(_POLICY_VIOLATION, str(why))
+    await socket.aclose(_POLICY_VIOLATION, str(why))  # [wire-26]
 
 
 async def _cut_off(device: _Device, connection: trio.CancelScope) -> None:

@@ -169,7 +169,7 @@ class Link(Generic[K]):
             yield
         except RemoteError as error:
             if not isinstance(error, ChannelError):
-                self._last_words = closing(error)
+                self._last_words = closing(error)  # [wire-25]
             self._finish(error.code, str(error))
         except StorageError as error:
             busy = RemoteError("not at the moment", code=ErrorCode.BUSY, retry_after=limits.BUSY_RETRY)

@@ -60,14 +60,14 @@ class Socket:
 
         Raises ChannelError when the connection is closed or broken, LocalProtocolError when the message is too long.
         """
-        if len(message) > limits.MAX_MESSAGE:
+        if len(message) > limits.MAX_MESSAGE:  # [wire-3]
             raise LocalProtocolError("a message is longer than limits.MAX_MESSAGE")
         if self._sending.busy:
             await self._sending.free()
         with self._sending:
             if self._closing or self._over or self._send_failure:
                 raise ChannelError("this WebSocket was closed here" if self._closing else self._over or self._lost)
-            self._protocol.send_binary(message)
+            self._protocol.send_binary(message)  # [wire-1]
             await self._send_made()
         self._answer_soon()
 
@@ -132,7 +132,7 @@ class Socket:
             else:
                 return self._messages.popleft()
         if self._text and not self._closing:
-            await self.aclose(UNSUPPORTED_DATA, "binary messages only")
+            await self.aclose(UNSUPPORTED_DATA, "binary messages only")  # [wire-2]
             raise ChannelError("the peer sent a text message; only binary ones are allowed")
         if not self._closing:
             await self._wind_up()
@@ -170,7 +170,7 @@ class Socket:
         for event in self._protocol.events_received():
             if isinstance(event, Frame) and not self._text:
                 self._take_frame(event)
-        if self._unclaimed > limits.MAX_UNCLAIMED:
+        if self._unclaimed > limits.MAX_UNCLAIMED:  # [wire-5]
             # empty fragments cost time without ever reaching the limit on a message
             self._protocol.fail(POLICY_VIOLATION, "no end of a message")
             self._over = "the peer sends without ever finishing a message"  # [channel-22]

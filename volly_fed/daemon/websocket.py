@@ -149,7 +149,7 @@ def _socket(
     nursery: trio.Nursery, stream: trio.abc.Stream, side: Side, profile: ChannelProfile, early: bytes
 ) -> Socket:
     """An open socket; `early` came right behind the opening. The opening's own protocol would remember its headers."""
-    protocol = Protocol(side, max_size=limits.MAX_MESSAGE, logger=_SILENT)
+    protocol = Protocol(side, max_size=limits.MAX_MESSAGE, logger=_SILENT)  # [wire-4]
     protocol.subprotocol = Subprotocol(profile.subprotocol)
     socket = Socket(nursery, stream, protocol)
     if early:

@@ -93,7 +93,7 @@ def parse_registration(data: bytes) -> Registration:
     """
     version, grants = _check(codec.decode(data, limit=limits.MAX_ENVELOPE))
     if version != REGISTRATION_VERSION:
-        raise BadMessage("a registration of an unknown version")
+        raise BadMessage("a registration of an unknown version")  # [versioning-2]
     hashes = [entry[0] for entry in grants]
     if any(first >= second for first, second in itertools.pairwise(hashes)):
         raise BadMessage("grants are sorted by hash, one for a capability")  # [edge-24]

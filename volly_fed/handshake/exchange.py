@@ -41,7 +41,7 @@ class Party:
 
 def refusal(error: RemoteError) -> bytes:
     """The REFUSE message that answers `error`. A `Refused` is not answered: the other end is closing already."""
-    text = "".join(c for c in str(error) if c.isprintable())[: limits.MAX_TEXT]
+    text = "".join(c for c in str(error) if c.isprintable())[: limits.MAX_TEXT]  # [wire-20]
     return encode_message(Refuse(code=error.code, text=text, retry_after=error.retry_after))
 
 
@@ -155,7 +155,7 @@ class Exchange(abc.ABC):
             identity=hello.identity,
             fingerprint=fingerprint(hello.identity),
             version=self._common_version(hello.versions),
-            extensions=MappingProxyType(dict(hello.extensions)),
+            extensions=MappingProxyType(dict(hello.extensions)),  # [versioning-4] [versioning-10]
             role=self._role,
         )
 

@@ -283,7 +283,7 @@ class Session(Generic[K]):
 
     def _queue_extra(self, message: Message) -> None:
         if type(message) not in self._extra:
-            raise LocalProtocolError(f"{type(message).__name__} was not agreed on for this link")
+            raise LocalProtocolError(f"{type(message).__name__} was not agreed on for this link")  # [versioning-6]
         if not self.extra_room:
             raise LocalProtocolError("too many messages wait for the writer: look at extra_room")
         data = encode_message(message)
@@ -314,4 +314,4 @@ def closing(error: RemoteError) -> bytes:
 
 
 def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text[: limits.MAX_TEXT])
+    return "".join(c if c.isprintable() else " " for c in text[: limits.MAX_TEXT])  # [wire-20]

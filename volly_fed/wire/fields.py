@@ -40,7 +40,7 @@ def bstr(*, size: int | None = None, limit: int = limits.MAX_MESSAGE) -> Check:
 def text(value: object) -> str:
     """Text for people, at most limits.MAX_TEXT characters, without control characters (it reaches terminals)."""
     if type(value) is not str or len(value) > limits.MAX_TEXT or not value.isprintable():
-        raise BadMessage("a short printable text is wanted")
+        raise BadMessage("a short printable text is wanted")  # [wire-21]
     return value
 
 
@@ -53,7 +53,7 @@ def domain(value: object) -> DomainName:
     except BadName as error:
         raise BadMessage(str(error)) from error
     if name != value:
-        raise BadMessage("a domain name in canonical form is wanted")
+        raise BadMessage("a domain name in canonical form is wanted")  # [wire-18]
     return name
 
 
@@ -63,7 +63,7 @@ def error_code(value: object) -> ErrorCode:
     try:
         return ErrorCode(number)
     except ValueError:
-        return ErrorCode.UNEXPECTED
+        return ErrorCode.UNEXPECTED  # [wire-19]
 
 
 def array(of: Check, *, limit: int) -> Check:

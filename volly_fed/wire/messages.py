@@ -136,7 +136,7 @@ class Batch(Message):
     TYPE = MessageType.BATCH
     stream: bytes = field(1, bstr(size=STREAM_BYTES))
     first: int = field(2, uint)
-    envelopes: list[bytes] = field(3, _envelope_list)
+    envelopes: list[bytes] = field(3, _envelope_list)  # [wire-17]
 
 
 @attrs.frozen(kw_only=True)
@@ -325,7 +325,7 @@ def encode_message(message: Message) -> bytes:
     value: dict[int, Any] = {0: int(kind.TYPE)}
     for name, number, _, required, default in _FIELDS[kind]:
         item = getattr(message, name)
-        if required or item != default:
+        if required or item != default:  # [wire-15]
             value[number] = item
     return codec.encode(value)
 
@@ -338,16 +338,16 @@ def parse_message(data: bytes, *, limit: int = limits.MAX_MESSAGE) -> Message:
     """
     value = codec.decode(data, limit=limit)
     if type(value) is not dict:
-        raise BadMessage("a message is a map")
+        raise BadMessage("a message is a map")  # [wire-10]
     number = value.get(0)
     kind = MESSAGES.get(number) if type(number) is int else None  # True is 1 to a dict, and a list has no hash
     if kind is None:
-        raise BadMessage("unknown message type", code=ErrorCode.UNEXPECTED)
+        raise BadMessage("unknown message type", code=ErrorCode.UNEXPECTED)  # [wire-11]
     arguments = {}
-    for name, number, check, required, _ in _FIELDS[kind]:
+    for name, number, check, required, _ in _FIELDS[kind]:  # [wire-14]
         item = value.get(number)
         if item is not None:
-            arguments[name] = check(item)
+            arguments[name] = check(item)  # [wire-13]
         elif required:
-            raise BadMessage(f"{kind.__name__} lacks field {number}")
-    return kind(**arguments)
+            raise BadMessage(f"{kind.__name__} lacks field {number}")  # [wire-12]
+    return kind(**arguments)  # [wire-16] [wire-28]
