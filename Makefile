@@ -39,11 +39,12 @@ types: $(VENV)/.development
 
 check: lint types test
 
-reference: $(VENV)/.runtime
+reference: $(VENV)/.development
 	mkdir -p docs/config-reference
 	$(BIN)/volly-fed config example homeserver > docs/config-reference/volly-fed.toml
 	$(BIN)/volly-fed config example edge > docs/config-reference/edge.toml
 	$(BIN)/volly-fed config example trust > docs/config-reference/trust.toml
+	$(BIN)/python -m tests.spec.overview_run
 	$(BIN)/python -m tests.spec.write
 
 clean:
