@@ -16,6 +16,7 @@ from pathlib import Path
 from tests.handshake.model import report
 from tests.handshake.model.report import Finding
 from tests.handshake.model.story import tell
+from tests.handshake.model.world import Setting
 
 _PARTS = {"attackers": report.attackers, "fields": report.fields, "checks": report.checks}
 
@@ -68,12 +69,16 @@ def _told(part: str, finding: Finding) -> Iterator[str]:
         yield f"  without it an attack by: {', '.join(finding.against)}"
     if finding.attack is not None:
         setting = finding.attack.setting
-        given = sorted(power.value for power in setting.powers)
-        given += [f"not signed: {field}" for field in sorted(setting.dropped)]
-        given += sorted(check.value for check in setting.skipped)
-        yield f"  an attack ({setting.scenario.name.lower()}) given: {'; '.join(given) or 'nothing'}"
+        yield f"  an attack ({setting.scenario.name.lower()}) given: {'; '.join(_given(setting)) or 'nothing'}"
         yield from (f"    {line}" for line in tell(finding.attack))
     yield ""
+
+
+def _given(setting: Setting) -> list[str]:
+    """What the attacker has and what is left out."""
+    given = sorted(power.value for power in setting.powers)
+    given += [f"not signed: {field}" for field in sorted(setting.dropped)]
+    return given + sorted(check.value for check in setting.skipped)
 
 
 def _row(finding: Finding) -> dict[str, object]:
@@ -83,6 +88,7 @@ def _row(finding: Finding) -> dict[str, object]:
         "met": finding.met,
         "states": finding.states,
         "against": list(finding.against),
+        "given": [] if attack is None else _given(attack.setting),
         "broken": [] if attack is None else [what.name for what in attack.broken],
         "attack": [] if attack is None else tell(attack),
     }

@@ -113,7 +113,7 @@ ATTACKERS = (
         powers=frozenset({Power.KEY_EXCHANGE}),
         main=False,
         why="he can rewrite HELLOs and the dialler's certificate; AUTH signs them, so the link that comes about is the "
-        "one that both mean. What is said on it afterwards is not his concern any more: he reads and writes it",
+        "one that both mean. Afterwards he reads and writes on it",
     ),
     Attacker(
         name="one exporter for all",

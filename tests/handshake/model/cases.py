@@ -34,7 +34,7 @@ class Case:
     @property
     def name(self) -> str:
         """For people."""
-        return self.field if self.check is None else self.check.value  # type: ignore[return-value] # one of them is set
+        return self.field or "" if self.check is None else self.check.value
 
     @property
     def kept(self) -> Setting:
@@ -76,8 +76,10 @@ def _case(
 
 _MIDDLE = (Power.EXPORTER, Power.ML_DSA)
 _ALL_BUT_CONNECTION = ALL - {Agreement.CONNECTION}
-_HIDDEN = "HELLO says it twice, {}: either is enough"
-_MIRROR = "an end that dials its own name is sent its own proof back; {} stands for it, and so does the check of names"
+_TWICE = "the HELLOs say it twice, for the other names {}: either is enough"
+_MIRROR = (
+    "an end that dials its own name is sent its own proof back; {} stands for it, and so does the check of identities"
+)
 
 _CASES = (
     _case(
@@ -120,8 +122,8 @@ _CASES = (
         why="who answers is not who is meant: the signer says to which TLS key it talks",
     ),
     _case("dialler versions", Power.KEY_EXCHANGE, why="downgrade"),
-    _case("dialler own", Power.KEY_EXCHANGE, twin="acceptor wanted", why=_HIDDEN.format("whom the acceptor wants")),
-    _case("dialler wanted", Power.KEY_EXCHANGE, twin="acceptor own", why=_HIDDEN.format("who answers")),
+    _case("dialler own", Power.KEY_EXCHANGE, twin="acceptor wanted", why=_TWICE.format("whom it answers")),
+    _case("dialler wanted", Power.KEY_EXCHANGE, twin="acceptor own", why=_TWICE.format("who answers")),
     _case(
         "dialler identity",
         Power.KEY_EXCHANGE,
@@ -134,8 +136,8 @@ _CASES = (
     ),
     _case("dialler extensions", Power.KEY_EXCHANGE, why="an offer is taken out"),
     _case("acceptor versions", Power.KEY_EXCHANGE, why="downgrade"),
-    _case("acceptor own", Power.KEY_EXCHANGE, twin="dialler wanted", why=_HIDDEN.format("whom the dialler wants")),
-    _case("acceptor wanted", Power.KEY_EXCHANGE, twin="dialler own", why=_HIDDEN.format("who calls")),
+    _case("acceptor own", Power.KEY_EXCHANGE, twin="dialler wanted", why=_TWICE.format("who is wanted")),
+    _case("acceptor wanted", Power.KEY_EXCHANGE, twin="dialler own", why=_TWICE.format("who calls")),
     _case(
         "acceptor identity",
         Power.KEY_EXCHANGE,
