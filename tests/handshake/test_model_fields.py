@@ -4,7 +4,7 @@ import ast
 import hashlib
 import inspect
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import attrs
@@ -133,8 +133,8 @@ def real_hello(hello: ModelHello) -> bytes:
     )
 
 
-def real_bytes(view: View, signer: str) -> bytes:
-    """What the code signs where the model sees `view`."""
+def real_bytes(view: View, signer: str, end: str = DIALLER) -> bytes:
+    """What the code signs, or expects to be signed, at `end`, where the model sees `view`."""
 
     def export(label: bytes, size: int, context: bytes) -> bytes:
         return hashlib.shake_256(label + context + view.exporter.encode()).digest(size)
@@ -144,11 +144,11 @@ def real_bytes(view: View, signer: str) -> bytes:
         export,
         alpn=ALPN_FEDERATION if view.alpn is Kind.FEDERATION else ALPN_EDGE,
         group=view.group,
-        own_spki_sha256=own,
-        peer_spki_sha256=peer,
+        own_spki_sha256=own if end == DIALLER else peer,
+        peer_spki_sha256=peer if end == DIALLER else own,
     )
     hellos = hello_hash(real_hello(view.dialler), real_hello(view.acceptor))
-    return signed_input(Role.DIALLER if signer == DIALLER else Role.ACCEPTOR, binding, hellos, ours=signer == DIALLER)
+    return signed_input(Role.DIALLER if signer == DIALLER else Role.ACCEPTOR, binding, hellos, ours=signer == end)
 
 
 def test_two_views_are_one_to_the_code_where_they_are_one_to_the_model() -> None:
@@ -156,6 +156,14 @@ def test_two_views_are_one_to_the_code_where_they_are_one_to_the_model() -> None
     seen = [(view, signer) for view in views() for signer in (DIALLER, ACCEPTOR)]
     for one, other in combinations(seen, 2):
         assert (model(*one) == model(*other)) is (real_bytes(*one) == real_bytes(*other)), (one, other)
+
+
+def test_both_ends_mean_the_same_bytes_and_the_signers_key_comes_first() -> None:
+    for view, signer in product(views(), (DIALLER, ACCEPTOR)):
+        assert real_bytes(view, signer, DIALLER) == real_bytes(view, signer, ACCEPTOR)
+    first, second = (hashlib.sha256(key.encode()).digest() for key in (VIEW.dialler_key, VIEW.acceptor_key))
+    assert first + second in real_bytes(VIEW, DIALLER)
+    assert second + first in real_bytes(VIEW, ACCEPTOR)
 
 
 def test_the_label_comes_first_in_what_is_signed() -> None:
