@@ -64,8 +64,8 @@ def holding(keys: DeviceKeys) -> r.Receiver:
     return machine
 
 
-def message_for(bob: DeviceKeys, alice: DeviceKeys) -> Envelope:
-    content = Content(sent_at=1, text="hello")
+def message_for(bob: DeviceKeys, alice: DeviceKeys, sent_at: int = int(WALL)) -> Envelope:
+    content = Content(sent_at=sent_at, text="hello")
     return seal(content, identity=alice.identity, to=bob.card(), envelope_id=os.urandom(16), expiry=int(WALL))
 
 
@@ -259,7 +259,7 @@ def test_a_message_is_known_by_signer_and_id_only(alice: DeviceKeys, bob: Device
     altered = attrs.evolve(envelope, expiry=envelope.expiry + 9, capability=bytes(16))
     keys = []
     for variant in (envelope, altered):
-        (message,), unopened = open_items(bob, [r.Item(variant, b"")])
+        (message,), unopened = open_items(bob, [r.Item(variant, b"")], WALL)
         assert unopened == 0
         keys.append(message.key)
     assert keys[0] == keys[1] == message_key(alice.fingerprint, envelope.id)
@@ -270,9 +270,21 @@ def test_a_message_is_known_by_signer_and_id_only(alice: DeviceKeys, bob: Device
 @pytest.mark.spec("client-11")
 def test_what_does_not_open_is_counted_and_left_out(alice: DeviceKeys, bob: DeviceKeys) -> None:
     good, bad = message_for(bob, alice), attrs.evolve(message_for(bob, alice), body=bytes(8192))
-    messages, unopened = open_items(bob, [r.Item(bad, b""), r.Item(good, b"")])
+    messages, unopened = open_items(bob, [r.Item(bad, b""), r.Item(good, b"")], WALL)
     assert [message.id for message in messages] == [good.id]
     assert unopened == 1
+
+
+@pytest.mark.spec("client-20")
+def test_what_was_kept_for_longer_than_its_key_is_remembered_is_not_taken_again(
+    alice: DeviceKeys, bob: DeviceKeys
+) -> None:
+    day = 86400
+    for age, taken in ((-day, 1), (0, 1), (7 * day + 3600, 1), (7.5 * day + 1, 0), (8 * day - 3600, 0), (80 * day, 0)):
+        old = attrs.evolve(message_for(bob, alice), expiry=int(WALL + age + 3600))  # as if nothing were wrong with it
+        messages, unopened = open_items(bob, [r.Item(old, b"")], WALL + age)
+        assert (len(messages), unopened) == (taken, 1 - taken)
+    assert limits.MAX_LIFETIME + limits.CLOCK_SKEW < 7.5 * day < limits.DUPLICATE_MEMORY
 
 
 def test_machines_read_no_clock_and_no_randomness() -> None:

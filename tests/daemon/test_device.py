@@ -1,5 +1,6 @@
 import os
 import stat
+import time
 from pathlib import Path
 
 import attrs
@@ -72,7 +73,7 @@ async def _send(
     world: DeviceWorld, sender: DeviceKeys, to: DeviceKeys, text: str = SECRET, linger: float = 0.0
 ) -> Sent:
     with trio.fail_after(10):
-        content = Content(sent_at=1, text=text, reply=sender.card())
+        content = Content(sent_at=int(time.time()), text=text, reply=sender.card())
         return await send(sender, world.way, to.card(), content, linger=linger)
 
 

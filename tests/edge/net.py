@@ -94,7 +94,7 @@ class Device:
                     self.holding = True
                 case r.Delivered():
                     self.raw += event.items
-                    messages, unopened = open_items(self.keys, event.items)
+                    messages, unopened = open_items(self.keys, event.items, WALL)
                     self.got += messages
                     self.unopened += unopened
                     if self.acknowledging:

@@ -8,10 +8,11 @@ message comes again with the same key after the restart: who must exclude even t
 of its own work. Two processes on one store are kept apart by the store.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
+from volly_fed import limits
 from volly_fed.client.mailbox import DeviceKeys
 from volly_fed.client.receiver import Item
 from volly_fed.client.seal import Content, open_envelope
@@ -59,8 +60,13 @@ def message_key(sender: Fingerprint, envelope_id: bytes) -> bytes:
     return digest(Label.MESSAGE, sender, envelope_id)
 
 
-def open_items(keys: DeviceKeys, items: list[Item]) -> tuple[list[InboxMessage], int]:
-    """The messages in `items`, and how many did not open: not ours, not whole, or not by who they say.
+_OLDEST: Final = (limits.MAX_LIFETIME + limits.DUPLICATE_MEMORY) / 2
+"""Seconds since a content was signed. No envelope lives longer than MAX_LIFETIME; but nobody signs its expiry, so that
+whoever kept one could send it again once its key is forgotten. Both clocks may be half a day wrong."""
+
+
+def open_items(keys: DeviceKeys, items: list[Item], now: float) -> tuple[list[InboxMessage], int]:
+    """The messages in `items`, and how many did not open: not ours, not whole, not by who they say, or of long ago.
 
     What does not open is acknowledged like the rest, or it would block the mailbox until it expires; nothing is
     remembered of it. The digest under the acknowledgement makes sure that the homeserver then deletes just these bytes.
@@ -70,6 +76,8 @@ def open_items(keys: DeviceKeys, items: list[Item]) -> tuple[list[InboxMessage],
         try:
             opened = open_envelope(item.envelope, keys.mailbox, keys.domain)
         except RemoteError:  # [client-11]
+            continue
+        if opened.content.sent_at < now - _OLDEST:  # [client-20]
             continue
         key = message_key(opened.sender, opened.id)
         messages.append(InboxMessage(key=key, id=opened.id, sender=opened.sender, content=opened.content))

@@ -152,7 +152,7 @@ class Receiving(RawReceiving):
 
     async def _take_in(self, items: list[r.Item]) -> None:
         def open_and_store() -> tuple[int, list[tuple[int, InboxMessage]]]:
-            messages, unopened = open_items(self._keys, items)
+            messages, unopened = open_items(self._keys, items, self._clock())
             self._store.take_in(messages, self._clock())  # [client-16]
             return unopened, self._waiting()  # here too: one hop to a thread less before the application has it
 
