@@ -65,21 +65,19 @@ def jumps(target: Target, data: bytes) -> set[Jump]:
 
 
 def minimise(name: str, target: Target, known: Path, new: Path) -> str:
-    """Rewrite `known`: all seeds, and of what was there and what is new the shortest first, if it reaches more.
+    """Rewrite `known`: seeds and findings stay; of the others and of what is new the shortest, each if it reaches more.
 
-    Files whose names say that they were a finding stay.
+    A seed that is there already is not made anew: signatures differ from one time to the next.
     """
     known.mkdir(parents=True, exist_ok=True)
-    kept = {path.name: path.read_bytes() for path in inputs(known) if path.name.startswith("finding-")}
-    kept |= {_name(data): data for data in target.seeds()}
-    candidates = {*(path.read_bytes() for folder in (known, new) for path in inputs(folder))}
-    reached: set[Jump] = set()
-    for data in kept.values():
-        reached |= jumps(target, data)
+    kept = {f"seed-{number:02}": data for number, data in enumerate(target.seeds())}
+    kept |= {path.name: path.read_bytes() for path in inputs(known) if path.name in kept or _was_found(path)}
+    candidates = {path.read_bytes() for folder in (known, new) for path in inputs(folder)} - {*kept.values()}
+    reached: set[Jump] = set().union(*(jumps(target, data) for data in kept.values()))
     for data in sorted(candidates, key=lambda data: (len(data), data)):
         more = jumps(target, data) - reached
         if more and sum(map(len, kept.values())) + len(data) <= CAP:
-            kept[_name(data)] = data
+            kept[hashlib.sha256(data).hexdigest()[:16]] = data
             reached |= more
     for path in inputs(known):
         if path.name not in kept:
@@ -90,5 +88,5 @@ def minimise(name: str, target: Target, known: Path, new: Path) -> str:
     return f"{name:<12}{len(candidates):>7} inputs -> {len(kept):>4}, {size:>6} bytes, {len(reached)} jumps"
 
 
-def _name(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:16]
+def _was_found(path: Path) -> bool:
+    return path.name.startswith("finding-")

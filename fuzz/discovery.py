@@ -191,18 +191,18 @@ def _genuine() -> list[bytes]:
     from tests.discovery.harness import NOW, Judge  # only to make a corpus
     from tests.discovery.worlds import build  # as above
 
-    seen: list[bytes] = []
+    seen: dict[tuple[bool, Question], bytes] = {}
 
     def keep(question: Question, wire: bytes) -> bytes:
         if question in QUESTIONS:
-            seen.append(bytes([QUESTIONS.index(question)]) + wire)
+            seen[nsec3, question] = bytes([QUESTIONS.index(question)]) + wire
         return wire
 
     for nsec3 in (False, True):
         judge = Judge(build(nsec3=nsec3, algorithm=15), now=NOW, mutate=keep)
         for question in QUESTIONS:
             judge(str(question.name), question.rdtype.name)
-    return seen
+    return [*seen.values()]
 
 
 def seeds() -> list[bytes]:

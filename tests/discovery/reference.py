@@ -37,7 +37,8 @@ def of_dnspython(wire: bytes, question: Question) -> Taken | None:
     if len(message.errors) != len(malformed):
         return None
     for name, ttl, rdata in malformed:
-        message.find_rrset(message.answer, name, IN, RdataType.TLSA, create=True).add(rdata, ttl)
+        held = message.find_rrset(message.answer, name, IN, RdataType.TLSA, create=True)
+        held.add(rdata, ttl if ttl < 1 << 31 else 0)  # RFC 2181 §8, as dnspython has it for the others
     if message.opcode() != dns.opcode.QUERY or not message.flags & dns.flags.QR or len(message.question) != 1:
         return None
     asked = message.question[0]
