@@ -46,7 +46,7 @@ def _broken(*_: Any, **__: Any) -> Any:
     raise KeyError("what a parser must not raise")
 
 
-BROKEN = {
+BROKEN: dict[str, str | type] = {
     "wire": "fuzz.wire.parse_message",
     "envelope": "fuzz.envelope.read_head",
     "handshake": "volly_fed.handshake.exchange.verify_identity",
@@ -57,7 +57,7 @@ BROKEN = {
     "presence": View,
     "client": "fuzz.client.parse_content",
 }
-METHODS = {Session: "_take", Walk: "verify_in", View: "_change"}
+METHODS: dict[type, str] = {Session: "_take", Walk: "verify_in", View: "_change"}
 
 
 @pytest.mark.parametrize("name", fuzz.NAMES)
