@@ -8,7 +8,7 @@ import importlib
 
 from fuzz.target import Target
 
-NAMES = ("wire", "envelope", "handshake", "session", "link", "discovery", "validator", "presence", "client")
+NAMES = ("wire", "envelope", "handshake", "session", "link", "discovery", "validator", "presence", "client", "device")
 
 
 def load(name: str) -> Target:

@@ -67,11 +67,13 @@ def jumps(target: Target, data: bytes) -> set[Jump]:
 def minimise(name: str, target: Target, known: Path, new: Path) -> str:
     """Rewrite `known`: seeds and findings stay; of the others and of what is new the shortest, each if it reaches more.
 
-    A seed that is there already is not made anew: signatures differ from one time to the next.
+    A seed that is there, as long as it is now, is not made anew: signatures differ from one time to the next.
     """
     known.mkdir(parents=True, exist_ok=True)
     kept = {f"seed-{number:02}": data for number, data in enumerate(target.seeds())}
-    kept |= {path.name: path.read_bytes() for path in inputs(known) if path.name in kept or _was_found(path)}
+    for path in inputs(known):
+        if path.name.startswith("finding-") or path.stat().st_size == len(kept.get(path.name, b"")):
+            kept[path.name] = path.read_bytes()
     candidates = {path.read_bytes() for folder in (known, new) for path in inputs(folder)} - {*kept.values()}
     reached: set[Jump] = set().union(*(jumps(target, data) for data in kept.values()))
     for data in sorted(candidates, key=lambda data: (len(data), data)):
@@ -86,7 +88,3 @@ def minimise(name: str, target: Target, known: Path, new: Path) -> str:
         (known / file).write_bytes(data)
     size = sum(map(len, kept.values()))
     return f"{name:<12}{len(candidates):>7} inputs -> {len(kept):>4}, {size:>6} bytes, {len(reached)} jumps"
-
-
-def _was_found(path: Path) -> bool:
-    return path.name.startswith("finding-")

@@ -14,6 +14,7 @@ from volly_fed.relay.envelope import Envelope, Head, encode_envelope, parse_enve
 from volly_fed.wire import codec
 
 _FIELDS = 8
+_EXPIRY = 1_800_000_000
 
 
 def run(data: bytes) -> None:
@@ -80,7 +81,7 @@ def _is_domain(value: object) -> bool:
         return False
 
 
-def sample(domain: str = "b.example", expiry: int = 1_800_000_000, urgency: int = 1) -> bytes:
+def sample(domain: str = "b.example", expiry: int = _EXPIRY, urgency: int = 1) -> bytes:
     """A good envelope's beginning, with the smallest body's head and no body."""
     body = bytes(limits.BODY_CLASSES[0])
     envelope = Envelope(
@@ -98,6 +99,7 @@ def seeds() -> list[bytes]:
         join([(1, usual)] * 3),
         join([(1, usual), (1, sample("b.example", 1_900_000_000, 2))]),
         join([(1, usual), (1, long)]),
+        join([(1, usual), (1, usual.replace(_EXPIRY.to_bytes(4, "big"), bytes(4)))]),  # not in its shortest form
     ]
 
 

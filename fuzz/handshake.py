@@ -18,7 +18,7 @@ from volly_fed.crypto.signature import IdentityKey, fingerprint
 from volly_fed.errors import BadMessage, LocalProtocolError, RemoteError
 from volly_fed.handshake import Accept, ChannelBinding, Command, Established, Initiator, Party, Prove, Reject, Responder
 from volly_fed.handshake.exchange import Exchange
-from volly_fed.handshake.outcome import Event, Expired
+from volly_fed.handshake.outcome import Event, Expired, Proved
 from volly_fed.handshake.state import FINAL, Start, State
 from volly_fed.handshake.transcript import EXPORTER_BYTES, hello_hash, signed_input
 from volly_fed.names import DomainName
@@ -145,9 +145,9 @@ class _Exchange:
         """What must hold after every step."""
         events: list[Event] = self.machine.events()
         for event in events:
-            if isinstance(event, Established):
-                self.established += 1
-                assert self.proved, "established without a proof"
+            if isinstance(event, Established | Proved):
+                self.established += isinstance(event, Established)
+                assert self.proved, "believed without a proof"
                 assert event.outcome.peer == self.peer.name
                 assert event.outcome.fingerprint == fingerprint(self.peer.key.public)
             elif isinstance(event, Expired):
@@ -201,7 +201,8 @@ def seeds() -> list[bytes]:
         *both,
         b"\1" + join([*dialler[:1], (HELLO, more), *dialler[2:3], (AUTH, patch({2: b"statement"}))]),
         b"\0" + join([(HELLO, more), *acceptor[1:]]),
-        b"\0" + join([*acceptor[:2], (AUTH, patch({1: bytes(3373)}))]),
+        b"\0" + join([*acceptor[:2], (AUTH, patch({1: bytes(3373)})), acceptor[3]]),
+        b"\1" + join([*dialler[:3], (AUTH, patch({1: bytes(3373)}))]),
         *(b"\0" + join([(HELLO, patch(change))]) for change in _WRONG),
         *(one + join([(TICK, b"\x20"), (RAW, refuse)]) for one in both),
         *(one[:9] + join([(RAW, refuse)]) for one in both),

@@ -56,6 +56,7 @@ BROKEN: dict[str, str | type] = {
     "validator": Walk,
     "presence": View,
     "client": "fuzz.client.parse_content",
+    "device": "volly_fed.client.conversation.parse_message",
 }
 METHODS: dict[type, str] = {Session: "_take", Walk: "verify_in", View: "_change"}
 
