@@ -10,6 +10,8 @@ from functools import cache
 from random import Random
 from typing import Any
 
+import attrs
+
 from fuzz import mutators
 from fuzz.target import Raw, Target, pick
 from volly_fed.client.card import Card, card_bytes, card_from_bytes, encode_card, parse_card
@@ -150,8 +152,15 @@ def seeds() -> list[bytes]:
         *(bytes([CONTENT]) + content for content in contents),
         *(bytes([SEALED]) + _signed(content) for content in contents),
         bytes([STATEMENT]) + statement,
+        bytes([CARD]) + _loose(attrs.evolve(cards[0], name="Ad")),
         bytes([SEALED]) + b"\1" + bytes(4),
     ]
+
+
+def _loose(card: Card) -> bytes:
+    """A card's text whose last character has bits that stand for nothing."""
+    text = encode_card(card).encode()
+    return text[:-1] + bytes([text[-1] + 1])
 
 
 def _signed(content: bytes) -> bytes:

@@ -15,7 +15,7 @@ from typing import Any
 import volly_fed
 from fuzz.target import Target
 
-CAP = 48 * 1024
+CAP = 64 * 1024
 """Bytes of one target's corpus: all of them have a few hundred kB."""
 FOLDER = Path(__file__).parent / "corpus"
 _CODE = str(Path(volly_fed.__file__).parent)

@@ -118,7 +118,7 @@ def mutate(data: bytes, random: Random, raw: Raw) -> bytes:
     if pick(data, 0) == IDENTITY or not random.randrange(6):
         return data[:1] + raw(data[1:])
     try:
-        head, records = _taken_apart(data[1:])
+        head, records = taken_apart(data[1:])
     except (struct.error, IndexError):
         return data[:1] + raw(data[1:])
     if records:
@@ -158,7 +158,8 @@ def _change(records: list[_Parts], random: Random, raw: Raw) -> None:
             records[at] = (section, name, fields, raw(rdata)[:2000])
 
 
-def _taken_apart(wire: bytes) -> tuple[bytes, list[_Parts]]:
+def taken_apart(wire: bytes) -> tuple[bytes, list[_Parts]]:
+    """Header and question, and the records. Raises struct.error and IndexError for what is cut short."""
     *_, questions, answers, authorities, additionals = _HEADER.unpack_from(wire)
     at = _HEADER.size
     for _ in range(questions):

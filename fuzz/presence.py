@@ -121,12 +121,14 @@ class _Peer:
         )
 
     def change(self, payload: bytes) -> None:
-        """Positions, and how far the sequence is off."""
+        """How far the sequence is off, and positions; from 128 on as their number and the first of them."""
         placement = (
             self.mirror.placement if self.mirror is not None else Placement(Secret(bytes(32)), FilterClass.TAGS_4K)
         )
         bits = filter_bits(placement.size)
         numbers = {int.from_bytes(payload[at : at + 3], "big") % bits for at in range(1, len(payload), 3)}
+        if pick(payload, 0) >= _MIDDLE:
+            numbers = {(pick(payload, 2) + 4 * n) % bits for n in range(64 * pick(payload, 1))}
         coded = encode_delta(np.array(sorted(numbers), dtype=np.int64), bits)
         assert coded is not None
         self.coded(bytes([pick(payload, 0)]) + coded)
@@ -227,6 +229,7 @@ def seeds() -> list[bytes]:
         [(FILTER, bytes([_MIDDLE, 1, 0, 5, 0, 9, 3, 0])), first, (CHANGE, bytes([7, 0, 0, 9]))],
         [first, (FILTER, bytes([_MIDDLE + 1, 3, 0, 5, 0, 9, 2, 0])), (TIME, b"\x1e"), (TICK, b""), first],
     ]
+    sequences.append([(FILTER, bytes([_MIDDLE, 1, 0, 5, 0, 9, 2, 0])), (CHANGE, b"\x81\xff"), change])  # too full
     return [
         *(bytes([DELTA, one["class"]]) + bytes.fromhex(one["data"]) for one in given if len(one["data"]) < 4096),
         bytes([RECORD, 1]) + record[: -filter_bytes(FilterClass.TAGS_4K)],

@@ -25,6 +25,9 @@ _WINDOWS = (0, 1, 7, 64, limits.WINDOW_ENVELOPES, 1 << 40)
 _SIZES = (0, 1, 20_000, 70_000, limits.WINDOW_BYTES, 1 << 50)
 _SECONDS = (0.0, limits.ACK_PACE / 2, limits.ACK_PACE, 1.0, limits.PONG_WITHIN, limits.PING_AFTER)
 _MIDDLE = 128
+_MARK = b"number"
+_MARKED, _NUMBER = slice(1, 7), slice(7, 15)
+"""Where in the peer's envelopes their own sequence number stands."""
 
 
 def _judge(sequence: int, envelope: bytes) -> Refusal | None:
@@ -93,7 +96,8 @@ class _Side:
         stream = _STREAMS[pick(payload, 0) % 4]
         first = max(0, self.link.received.get(stream, 0) + 1 + pick(payload, 1, _MIDDLE) - _MIDDLE)
         count, size = pick(payload, 2) % 257, (1, 20, 3000, 60_000)[pick(payload, 3) % 4]
-        envelopes = [bytes([pick(payload, 4) + n & 3]) + n.to_bytes(2, "big") + bytes(size) for n in range(count)]
+        kinds = [bytes([pick(payload, 4) + n & 3]) for n in range(count)]
+        envelopes = [kind + _MARK + (first + n).to_bytes(8, "big") + bytes(size) for n, kind in enumerate(kinds)]
         if sum(map(len, envelopes)) < limits.BATCH_BYTES:
             self.say(Batch(stream=stream, first=first, envelopes=envelopes))
 
@@ -172,6 +176,9 @@ class _Side:
         elif isinstance(event, Received):
             assert event.first == self.link.received[event.stream] + 1, "a gap, or twice"
             self.link.received[event.stream] = event.last
+            for sequence, envelope in enumerate(event.envelopes, event.first):
+                number = int.from_bytes(envelope[_NUMBER], "big")
+                assert envelope[_MARKED] != _MARK or number == sequence, "another envelope's number"
         elif isinstance(event, Settled):
             self.settled += len(event.keys)
             assert len({*event.keys}) == len(event.keys)
@@ -240,10 +247,14 @@ def seeds() -> list[bytes]:
     end = [(DRAIN, b""), (CLOSE, b""), (WRITE, b"\7"), (COMMIT, b""), (WRITE, b"\7"), (ACK, ack), (TICK, b"\4")]
     again = [(CONNECT, b""), *_open_both()]
     refused = [(ACK, bytes([0, _MIDDLE, 4, 4, 3, 6, 9]))]
+    full = (BATCH, bytes([0, _MIDDLE, 255, 0]))
     return [
         join([*_open_both(), *give, *take, *end]),
         join([*_open_both(), *take[:3], *again, *take, *give]),
         join([*_open_both(), *take[:3], *refused, (WRITE, b"\7")]),
+        join([*_open_both(), *[full] * 5]),  # more than the window
+        join([*_open_both(), full, (BATCH, bytes([0, _MIDDLE + 1, 9, 0]))]),  # a gap
+        join([*_open_both(), full, (BATCH, bytes([0, _MIDDLE - 9, 19, 0])), (COMMIT, b""), (WRITE, b"\7")]),
         join([*_open_both(), *give[:2], (GRANT, b"\1\2"), (OPEN, b"\1"), *give, (FAIL, b"")]),
         join([*_open_both(), *take[:3], (CONNECT, b""), (WRITE, b""), (ACK, bytes([0, 120, 4, 4])), (WRITE, b"\7")]),
         join([*_open_both(), (TICK, b"\5"), (WRITE, b""), (PONG, b"\1"), (PING, b"\7"), (EXTRA, b""), (WRITE, b"\7")]),

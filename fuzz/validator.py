@@ -12,6 +12,7 @@ from functools import cache
 from random import Random
 
 from fuzz import mutators
+from fuzz.discovery import taken_apart
 from fuzz.target import Raw, Step, Target, join, pick, split
 from tests.discovery.mutations import changed
 from tests.discovery.truth import DOMAINS, KINDS, Truth, check_answer, check_outcome, discovered, remembered, truth_of
@@ -108,6 +109,20 @@ def seeds() -> list[bytes]:
             random = Random(f"{kind} {domain}")
             head = bytes([kind, domain, random.randrange(2)])
             made += [head, head + join((n % 4, _fresh(random)) for n in range(4))]
+    return [*made, *_altered()]
+
+
+def _altered() -> list[bytes]:
+    """One bit of the first record of each answer that a good domain's discovery needs."""
+    truth, made = truth_of(KINDS[0]), []
+    whole = Whole(anchors=truth.anchors, ask=truth.message)
+    discovered(whole, _NAMES[0])
+    for asked in whole.answers:
+        head, records = taken_apart(truth.wire(asked))
+        _, name, fields, rdata = records[0]
+        end = len(head) + len(name) + len(fields) + 2 + len(rdata) - 1
+        step = (BYTES, bytes([int(asked.rdtype) & 0xFF]) + end.to_bytes(2, "big") + b"\1")
+        made.append(bytes([0, 0, 1]) + join([step]))
     return made
 
 
