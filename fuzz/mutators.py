@@ -12,6 +12,8 @@ from typing import Any
 import cbor2
 
 from fuzz.target import Mutate, Raw, Step, join, split
+from volly_fed import limits
+from volly_fed.wire import codec
 
 _EDGES = (0, 1, 23, 24, 255, 256, 65535, 65536, (1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1)
 _MAX_STEP = 0xFFFF
@@ -22,7 +24,9 @@ def cbor(data: bytes, random: Random, raw: Raw) -> bytes:
     if not random.randrange(8):
         return raw(data)
     try:
-        value = cbor2.loads(data)
+        value = cbor2.loads(  # no tags: what they ask for is without bound here too
+            data, tag_hook=codec._refuse_tag, semantic_decoders=codec._NO_TAGS, max_depth=limits.MAX_DEPTH
+        )
     except Exception:  # it leaks many
         return raw(data)
     try:
