@@ -11,12 +11,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick lint types check reference clean
+.PHONY: help demo test quick fuzz lint types check reference clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
+	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
@@ -29,6 +30,9 @@ test: quick
 
 quick: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m 'not (real or debian or slow)' $(ARGS)
+
+fuzz: $(VENV)/.fuzz
+	$(BIN)/python -m fuzz $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -49,7 +53,7 @@ reference: $(VENV)/.development
 
 clean:
 	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find volly_fed tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find volly_fed tests bench fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a repeated run costs nothing, a changed pyproject.toml installs again.
 
@@ -71,3 +75,8 @@ $(VENV)/.runtime: $(VENV)/.created pyproject.toml
 $(VENV)/.development: $(VENV)/.created pyproject.toml
 	$(PIP) --editable '.[test]'
 	@touch '$(VENV)/.runtime' '$@'
+
+# An interpreter that atheris has no wheel for gets none: then `make fuzz` says that it has done nothing.
+$(VENV)/.fuzz: $(VENV)/.development
+	$(PIP) --only-binary atheris --editable '.[test,fuzz]'
+	@touch '$@'

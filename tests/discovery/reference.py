@@ -34,10 +34,11 @@ def of_dnspython(wire: bytes, question: Question) -> Taken | None:
         malformed = _malformed_tlsa(wire) if message.errors else []
     except Exception:  # it leaks KeyError, struct.error and others
         return None
-    if len(message.errors) != len(malformed):
+    if len(message.errors) != len(malformed) or any(_is_about_opt(error) for error in message.errors):
         return None
     for name, ttl, rdata in malformed:
-        message.find_rrset(message.answer, name, IN, RdataType.TLSA, create=True).add(rdata, ttl)
+        held = message.find_rrset(message.answer, name, IN, RdataType.TLSA, create=True)
+        held.add(rdata, ttl if ttl < 1 << 31 else 0)  # RFC 2181 §8, as dnspython has it for the others
     if message.opcode() != dns.opcode.QUERY or not message.flags & dns.flags.QR or len(message.question) != 1:
         return None
     asked = message.question[0]
@@ -53,6 +54,10 @@ def of_dnspython(wire: bytes, question: Question) -> Taken | None:
         sections=(sections[0], sections[1]),
         options=tuple(map(str, message.options)),
     )
+
+
+def _is_about_opt(error: dns.message.MessageError) -> bool:
+    return isinstance(error.exception, dns.message.BadEDNS)
 
 
 def of_ours(message: Message) -> Taken:

@@ -210,7 +210,7 @@ def test_a_cursor_beyond_the_stream_is_refused() -> None:
 
 def test_an_acknowledgement_before_open_is_refused() -> None:
     session, outbound = make()
-    with pytest.raises(RemoteError, match="IDLE"):
+    with pytest.raises(RemoteError, match="not opened"):
         take(session, Ack(stream=outbound.stream, cursor=0))
 
 
@@ -229,6 +229,20 @@ def test_a_peer_that_lost_its_cursor_gets_a_fresh_stream() -> None:
     assert take(again, Ack(stream=old, cursor=0)) == []  # old news
     take(again, Ack(stream=outbound.stream, cursor=0))
     assert next_message(again) == Batch(stream=outbound.stream, first=1, envelopes=[b"3"])
+
+
+def test_a_fresh_stream_is_not_acknowledged_before_it_is_opened() -> None:
+    session, outbound = streaming()
+    outbound.offer([(1, b"1"), (2, b"2")])
+    next_message(session)
+    take(session, Ack(stream=outbound.stream, cursor=2))
+    outbound.offer([(3, b"3")])
+    again: Session[int] = Session(outbound, now=0.0)
+    next_message(again)
+    take(again, Ack(stream=outbound.stream, cursor=0))
+    with pytest.raises(RemoteError, match="not opened"):  # else a batch would be wanted before the peer's cursor
+        take(again, Ack(stream=outbound.stream, cursor=0))
+    assert next_message(again) is None
 
 
 def test_acknowledging_what_never_came_is_our_bug() -> None:

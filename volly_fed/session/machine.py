@@ -205,9 +205,9 @@ class Session(Generic[K]):
             self._answered = message.cursor
         if not self._outbound.belongs_to(self):
             return
+        if message.stream not in self._streams:  # the one that is to be opened next is no exception
+            raise RemoteError("an acknowledgement of a stream that was not opened on this link")
         if message.stream != self._outbound.stream:
-            if message.stream not in self._streams:
-                raise RemoteError("an acknowledgement of a stream that was not opened on this link")
             return
         self._sending = SENDING.after(self._sending, Ack, remote=True)
         self._outbound.grant(message.window, message.window_bytes)
