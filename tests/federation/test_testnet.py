@@ -17,7 +17,6 @@ import pytest
 import trio
 
 from tests.federation.harness import PATIENCE, eventually
-from volly_fed.presence import bounds
 from volly_fed.testnet.processes import command
 
 pytestmark = pytest.mark.real
@@ -139,7 +138,7 @@ async def test_the_demo_ends_with_one_json_object_and_leaves_nothing(tmp_path: P
     assert "Ed25519" in report["identity_algorithm"]
     assert 0 < report["envelope_ms_p50"] <= report["envelope_ms_p99"]
     assert min(report[name] for name in ("discovery_ms_p50", "channel_ms_p50", "envelopes_per_s")) > 0
-    assert bounds.PROMPT * 1000 < report["presence_ms_p50"] <= report["presence_ms_p99"]
+    assert 0 < report["presence_ms_p50"] <= report["presence_ms_p99"]
     assert 0 < report["presence_bytes_per_tick"] <= 1024
     refused = {(entry["from"], entry["to"]): entry["reason"] for entry in report["refused"]}
     assert "none" in refused["b.test", "c.test"]
