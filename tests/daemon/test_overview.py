@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.daemon.sites import BOX, A, B, C, Site, envelope, material, sites, some_limits
+from tests.daemon.sites import BOX, A, B, C, Site, endpoint, envelope, material, sites, some_limits
 from volly_fed import limits
 from volly_fed.codepoints import TrustLevel
 from volly_fed.errors import BadMessage, LocalError, StorageError
@@ -70,6 +70,19 @@ async def test_a_peer_that_cannot_be_reached_is_a_problem_that_is_named(tmp_path
         assert BOX.hex() not in str(status)
 
 
+async def test_a_first_attempt_that_is_under_way_is_no_problem(tmp_path: Path) -> None:
+    (a,) = sites(tmp_path, A)
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")  # takes connections, and never answers
+    a.resolver.known = {B: endpoint(B, listeners[0].socket.getsockname()[1])}
+    async with a.running(listening=False):
+        await a.submit(envelope(B))
+        async with await listeners[0].accept():
+            (peer,) = (await ask(a, "peers"))["peers"]
+            assert (peer["state"], peer["queue"]["envelopes"], peer["last_error"]) == ("dialling", 1, "")
+            assert not any(B in problem for problem in (await ask(a, "status"))["problems"])
+    await listeners[0].aclose()
+
+
 async def test_a_retry_does_not_wait_for_the_pause(tmp_path: Path) -> None:
     (a,) = sites(tmp_path, A, limits=some_limits(backoff_cap=3600.0))
     async with a.running(listening=False):
@@ -86,12 +99,11 @@ async def test_a_retry_does_not_wait_for_the_pause(tmp_path: Path) -> None:
             await ask(a, "retry")
 
 
-async def test_a_store_that_takes_nothing_is_a_problem(tmp_path: Path) -> None:
+async def test_a_store_that_takes_nothing_is_a_problem_until_it_recovers(tmp_path: Path) -> None:
     (a,) = sites(tmp_path, A)
+    said = "the store takes nothing: the disk is full; nothing was written"
     async with a.running(listening=False):
-        await a.register()
-        await a.refuse_writes(full=True)
-        with pytest.raises(StorageError):  # noqa: PT012 - until what is left in the file is used up
-            while True:
-                await a.relay(B, *[envelope(A, body=8192) for _ in range(8)])
-        assert "the store takes nothing: the disk is full; nothing was written" in (await ask(a, "status"))["problems"]
+        a.server.note_outage(StorageError("the disk is full; nothing was written\nnote: free space"))
+        assert said in (await ask(a, "status"))["problems"]
+        a.server.note_outage(None)
+        assert said not in (await ask(a, "status"))["problems"]

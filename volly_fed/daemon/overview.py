@@ -54,7 +54,7 @@ class Overview:
         problems = [f"the store takes nothing: {_line(outage)}"] if outage else []
         if all(edge["linked_s"] is None for edge in edges):
             problems.append("no edge node is connected: nothing can be delivered to devices, or come from them")
-        problems += [_problem(peer) for peer in peers if peer["failures"] and peer["queue"]["envelopes"]]
+        problems += [_problem(peer) for peer in peers if _is_stuck(peer)]
         return {
             "domain": self.domain,
             "version": __version__,
@@ -135,6 +135,11 @@ def _presence(seen: PresenceStanding) -> dict[str, Any]:
     return {"shown": seen.showing, "seen": seen.viewing, "watching_edges": seen.watchers}
 
 
+def _is_stuck(peer: Mapping[str, Any]) -> bool:
+    """Something waits, and the last attempt failed: one that is under way for the first time is no problem yet."""
+    return peer["state"] != "linked" and bool(peer["last_error"]) and peer["queue"]["envelopes"] > 0
+
+
 def _problem(peer: Mapping[str, Any]) -> str:
-    waiting, reason = peer["queue"]["envelopes"], _line(peer["last_error"]) or "no answer"
+    waiting, reason = peer["queue"]["envelopes"], _line(peer["last_error"])
     return f"{waiting} envelope{'s'[: waiting != 1]} for {peer['domain']}, which cannot be reached: {reason}"
