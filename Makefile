@@ -72,8 +72,11 @@ $(VENV)/.runtime: $(VENV)/.created pyproject.toml
 	$(PIP) --editable .
 	@touch '$@'
 
-$(VENV)/.development: $(VENV)/.created pyproject.toml
+# liboqs as a witness is read out of its wheel and never installed: the package has the name of liboqs-python's.
+$(VENV)/.development: $(VENV)/.created pyproject.toml tests/crypto/liboqs-wasm.txt
 	$(PIP) --editable '.[test]'
+	$(BIN)/python -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes \
+		--dest '$(VENV)/liboqs-wasm' --requirement tests/crypto/liboqs-wasm.txt
 	@touch '$(VENV)/.runtime' '$@'
 
 # An interpreter that atheris has no wheel for gets none: then `make fuzz` says that it has done nothing.
