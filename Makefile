@@ -8,10 +8,12 @@ PYTHON ?= $(shell for p in python3 python3.15 python3.14 python3.13 python3.12 p
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
+QUIETLY := --disable-pip-version-check --quiet install
+PIP := $(BIN)/python -m pip $(QUIETLY)
+RELEASE := build/release
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz lint types check reference clean
+.PHONY: help demo test quick fuzz lint types check reference dist sbom lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -19,6 +21,8 @@ help:
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
+	@echo 'make dist   wheel and sdist;  make sbom   the wheel installed from the lock, and what is in there, in build/sbom.cdx.json'
+	@echo 'make lock   bring requirements/ in step with pyproject.toml; ARGS=--upgrade for newer versions'
 	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
 demo: $(VENV)/.runtime
@@ -51,6 +55,29 @@ reference: $(VENV)/.development
 	$(BIN)/python -m tests.spec.overview_run
 	$(BIN)/python -m tests.spec.write
 
+# The same files from the same commit, wherever and whenever: tests/release builds twice and compares.
+dist: $(VENV)/.development
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+
+# What a user gets: the wheel, with the pinned dependencies, in an environment that has nothing else.
+sbom: dist $(RELEASE)/.installed
+	rm -rf build/installed
+	'$(PYTHON)' -m venv --without-pip build/installed
+	$(BIN)/python -m pip --python build/installed/bin/python $(QUIETLY) --require-hashes --requirement requirements/lock.txt
+	$(BIN)/python -m pip --python build/installed/bin/python $(QUIETLY) --no-deps --no-index dist/*.whl
+	$(BIN)/python -m pip --python build/installed/bin/python check
+	build/installed/bin/volly-fed --version
+	build/installed/bin/volly-fed --help >/dev/null
+	$(RELEASE)/bin/cyclonedx-py environment --output-reproducible --validate --pyproject pyproject.toml \
+		--output-format JSON --output-file build/sbom.cdx.json build/installed/bin/python
+
+COMPILE := $(RELEASE)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
+lock: $(RELEASE)/.installed
+	$(COMPILE) $(ARGS) --output-file requirements/lock.txt pyproject.toml
+	$(COMPILE) $(ARGS) --output-file requirements/development.txt --extra test pyproject.toml
+	$(COMPILE) $(ARGS) --output-file requirements/release.txt --group release
+
 clean:
 	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find volly_fed tests bench fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -68,15 +95,25 @@ $(VENV)/.created:
 	'$(PYTHON)' -m venv '$(VENV)'
 	@touch '$@'
 
-$(VENV)/.runtime: $(VENV)/.created pyproject.toml
-	$(PIP) --editable .
+$(VENV)/.runtime: $(VENV)/.created pyproject.toml requirements/lock.txt
+	$(PIP) --require-hashes --requirement requirements/lock.txt
+	$(PIP) --no-deps --editable .
 	@touch '$@'
 
-$(VENV)/.development: $(VENV)/.created pyproject.toml
-	$(PIP) --editable '.[test]'
+# liboqs as a witness is read out of its wheel and never installed: the package has the name of liboqs-python's.
+$(VENV)/.development: $(VENV)/.created pyproject.toml requirements/development.txt tests/crypto/liboqs-wasm.txt
+	$(PIP) --require-hashes --requirement requirements/development.txt
+	$(PIP) --no-deps --editable .
+	$(BIN)/python -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes \
+		--dest '$(VENV)/liboqs-wasm' --requirement tests/crypto/liboqs-wasm.txt
 	@touch '$(VENV)/.runtime' '$@'
 
 # An interpreter that atheris has no wheel for gets none: then `make fuzz` says that it has done nothing.
 $(VENV)/.fuzz: $(VENV)/.development
 	$(PIP) --only-binary atheris --editable '.[test,fuzz]'
+	@touch '$@'
+
+$(RELEASE)/.installed: requirements/release.txt
+	'$(PYTHON)' -m venv --clear '$(RELEASE)'
+	$(RELEASE)/bin/python -m pip $(QUIETLY) --require-hashes --requirement requirements/release.txt
 	@touch '$@'
