@@ -11,13 +11,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz lint types check reference clean
+.PHONY: help demo test quick fuzz docs lint types check reference clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
+	@echo 'make docs   the documentation as a site, in build/site'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
@@ -33,6 +34,10 @@ quick: $(VENV)/.development
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m fuzz $(ARGS)
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
+	@echo 'build/site/index.html'
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -75,6 +80,10 @@ $(VENV)/.runtime: $(VENV)/.created pyproject.toml
 $(VENV)/.development: $(VENV)/.created pyproject.toml
 	$(PIP) --editable '.[test]'
 	@touch '$(VENV)/.runtime' '$@'
+
+$(VENV)/.docs: $(VENV)/.development
+	$(PIP) --editable '.[test,docs]'
+	@touch '$@'
 
 # An interpreter that atheris has no wheel for gets none: then `make fuzz` says that it has done nothing.
 $(VENV)/.fuzz: $(VENV)/.development
