@@ -24,7 +24,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001 - mkdocs calls by name
     """Point each relative link at the page that has what it names; without one, name the file."""
     name = page.file.src_uri
     on_disk = name if (ROOT / name).exists() else f"docs/{name}"
