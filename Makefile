@@ -13,13 +13,14 @@ PIP := $(BIN)/python -m pip $(QUIETLY)
 RELEASE := build/release
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz lint types check reference dist sbom lock clean
+.PHONY: help demo test quick fuzz docs lint types check reference dist sbom lock clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
+	@echo 'make docs   the documentation as a site, in build/site'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make dist   wheel and sdist;  make sbom   the wheel installed from the lock, and what is in there, in build/sbom.cdx.json'
 	@echo 'make lock   bring requirements/ in step with pyproject.toml; ARGS=--upgrade for newer versions'
@@ -37,6 +38,10 @@ quick: $(VENV)/.development
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m fuzz $(ARGS)
+
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
+	@echo 'build/site/index.html'
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -107,6 +112,10 @@ $(VENV)/.development: $(VENV)/.created pyproject.toml requirements/development.t
 	$(BIN)/python -m pip --disable-pip-version-check --quiet download --no-deps --require-hashes \
 		--dest '$(VENV)/liboqs-wasm' --requirement tests/crypto/liboqs-wasm.txt
 	@touch '$(VENV)/.runtime' '$@'
+
+$(VENV)/.docs: $(VENV)/.development
+	$(PIP) --editable '.[docs]'
+	@touch '$@'
 
 # An interpreter that atheris has no wheel for gets none: then `make fuzz` says that it has done nothing.
 $(VENV)/.fuzz: $(VENV)/.development
