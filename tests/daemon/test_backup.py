@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -215,6 +217,33 @@ def test_a_backup_that_is_cut_short_leaves_nothing(site: Path, tmp_path: Path, c
     assert sorted(os.listdir(tmp_path)) == ["one"]
     assert STORE_COPY not in os.listdir(data_of(site))
     create(site, tmp_path / "b.tar", NOW)
+
+
+_HALF = """
+import sys
+from pathlib import Path
+from volly_fed.daemon.backup.create import create
+def tell(what, done, total):
+    if what == "writing the backup" and done > total // 2 + 1000:
+        print("half", flush=True)
+        sys.stdin.read()
+create(Path(sys.argv[1]), Path(sys.argv[2]), 1, tell)
+"""
+
+
+@pytest.mark.real
+def test_a_backup_that_is_killed_leaves_nothing_under_its_name(site: Path, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    arguments = [sys.executable, "-c", _HALF, str(site), str(target)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"half\n"
+        assert [name for name in os.listdir(tmp_path) if name.startswith(".b.tar.")], "it is not in the middle"
+        child.kill()
+    assert not target.exists()
+    assert STORE_COPY not in os.listdir(data_of(site)), "a copy of the store is left"
+    create(site, target, NOW)
+    verify(target)
 
 
 def test_a_refused_restore_leaves_nothing(backup: Path, tmp_path: Path) -> None:
