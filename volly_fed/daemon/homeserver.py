@@ -49,7 +49,7 @@ from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
-from volly_fed.daemon.upkeep import roll
+from volly_fed.daemon.upkeep import recovery, roll
 from volly_fed.daemon.upkeep.selfcheck import SelfCheck
 from volly_fed.errors import LocalError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
@@ -217,8 +217,9 @@ class Homeserver:
             presence=self.presence,
             store=store,
         )
-        everything = own, handlers(self.judge.register), overview.handlers(), self.copies.handlers()
-        return AdminServer({name: handler for each in everything for name, handler in each.items()})
+        saving = recovery.handlers(self.config.server.data_dir, lambda: self.credentials.keys.identity)
+        own = {**own, **self.copies.handlers(), **saving}
+        return AdminServer({**own, **handlers(self.judge.register), **overview.handlers()})
 
     def _self_check(self) -> SelfCheck:
         server, validate = self.config.server, self.config.dns.validate
