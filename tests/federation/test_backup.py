@@ -120,9 +120,20 @@ async def test_what_waited_at_the_moment_of_the_backup_leaves_once(tmp_path: Pat
         await net.start_homeservers(B)
         async with listening(bob, heard):
             await heard.wait(5)
+            await warned_of_the_other(net, tmp_path)
             await net.homeserver(A).stop()
             move(net, A, tmp_path / "a.tar", tmp_path / "moved")
             await net.start_homeservers(A)
             assert (await alice.send(bob.card, "last")).accepted
             await heard.wait(6)
         assert (sorted(text or "" for text in heard.texts), heard.twice) == (["0", "1", "2", "3", "4", "last"], 0)
+
+
+async def warned_of_the_other(net: Federation, folder: Path) -> None:
+    """Restored beside the one that runs: it works, and the operator is told. (`move` restores it once more.)"""
+    backup, target = str(folder / "a.tar"), str(folder / "beside")
+    arguments = command("restore", backup, "--dir", target, "--json")
+    done = await trio.run_process(arguments, capture_stdout=True, check=False)
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["published"], document["answers"]) == (1, True, True)
+    assert net.homeserver(A).process.poll() is None
