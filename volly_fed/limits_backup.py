@@ -9,7 +9,9 @@ from typing import Final
 COPY_PAGES: Final = 32
 """Pages a step: 256 KiB, a third of a millisecond of the writer's time."""
 COPY_PAUSE: Final = 0.001
-"""At least, between two steps; as long as the step took, where that is more: half of the writer's time is traffic's."""
+"""At least, between two steps."""
+COPY_SHARE: Final = 3.0
+"""A pause is so many times as long as the step took, with its waiting for commits: traffic comes first."""
 COPY_ABANDONED: Final = 30.0
 """A copy for which no command has asked for so long is given up."""
 COPY_ANSWER: Final = 0.5

@@ -24,11 +24,10 @@ Free = Callable[[], int]
 
 
 class Copy:
-    """One copy. `step` until it says that nothing is left, then `finish`; or `abandon` at any time.
+    """One copy. `step` until it says that nothing is left, then `detach`, at any time; then `finish` or `abandon`.
 
     `copied` of `total` bytes are there.
-
-    Resource handling: all of these may be called from any one thread at a time, never inside of a transaction.
+    Resource handling: `step` and `detach` go with the source, in its thread and outside of its transactions.
     """
 
     def __init__(self, source: apsw.Connection, path: Path, free: Free) -> None:
@@ -61,11 +60,16 @@ class Copy:
                 )
             return not self._backup.done
 
+    def detach(self) -> None:
+        """Take nothing more from the source. Called where the steps were; what comes then may be called anywhere."""
+        with suppress(apsw.Error):  # an error of the last step, told by it
+            self._backup.finish()
+
     def finish(self) -> None:
         """Close the copy, without what only this process could use. Raises StorageError; the file is gone then."""
         with _explained(self._path):
             try:
-                self._close()
+                self._target.close()
                 _strip(self._path)
             except BaseException:
                 self.abandon()
@@ -73,13 +77,8 @@ class Copy:
 
     def abandon(self) -> None:
         """Close and delete it."""
-        with suppress(apsw.Error):
-            self._close()
-        self._path.unlink(missing_ok=True)
-
-    def _close(self) -> None:
-        self._backup.finish()
         self._target.close()
+        self._path.unlink(missing_ok=True)
 
 
 def copy_database(source: apsw.Connection, path: Path, free: Free) -> None:
@@ -88,8 +87,10 @@ def copy_database(source: apsw.Connection, path: Path, free: Free) -> None:
     try:
         while copy.step():
             pass
+        copy.detach()
         copy.finish()
     except BaseException:
+        copy.detach()
         copy.abandon()
         raise
 
@@ -98,8 +99,8 @@ def _strip(path: Path) -> None:
     database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        database.execute("PRAGMA synchronous = OFF")  # first: to sync all of it now would hold up the store's commits
         database.execute("PRAGMA journal_mode = DELETE")  # one file, without a journal beside it
-        database.execute("PRAGMA synchronous = OFF")
         database.execute("PRAGMA secure_delete = ON")
         for table, statement in _USELESS.items():
             if database.table_exists("main", table):

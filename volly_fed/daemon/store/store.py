@@ -111,14 +111,20 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
             began = trio.current_time()
             while await self._begin(lambda _: copy.step(), outside=True).wait():
                 told(copy.copied, copy.total)
-                await trio.sleep(max(limits_backup.COPY_PAUSE, trio.current_time() - began))
+                took = trio.current_time() - began
+                await trio.sleep(max(limits_backup.COPY_PAUSE, limits_backup.COPY_SHARE * took))
                 began = trio.current_time()
-            await self._begin(lambda _: copy.finish(), outside=True).wait()
-            told(copy.total, copy.total)
         except BaseException:
-            with trio.CancelScope(shield=True), suppress(StorageError):
-                await self._begin(lambda _: copy.abandon(), outside=True).wait()
+            with trio.CancelScope(shield=True):
+                await self._end(copy, copy.abandon)
             raise
+        with trio.CancelScope(shield=True):
+            await self._end(copy, copy.finish)
+        told(copy.total, copy.total)
+
+    async def _end(self, copy: Copy, end: Callable[[], None]) -> None:
+        await self._begin(lambda _: copy.detach(), outside=True).wait()
+        await trio.to_thread.run_sync(end)  # no commit has to wait for it
 
     async def expire(self, now: float) -> Expired:
         """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.
