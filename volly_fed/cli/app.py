@@ -38,6 +38,8 @@ COMMANDS = {
     "doctor": Command("doctor", "doctor", "Everything about this installation, and what to do about it."),
     "trust": Command("trust", "trust", "Whom to federate with, and how far."),
     "keys": Command("keys", "keys", "The public side of the keys; changing the identity."),
+    "backup": Command("backup", "backup", "All of a homeserver in one file, while it runs."),
+    "restore": Command("restore", "restore", "The files out of a backup, in a new folder."),
     "cache": Command("cache", "cache", "The DNS cache of the running homeserver."),
     "status": Command("status", "status", "How the running homeserver is doing."),
     "peers": Command("status", "peers", "Its peers: links, queues, attempts, errors."),

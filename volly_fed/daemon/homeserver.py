@@ -25,6 +25,8 @@ from volly_fed.daemon.admin.commands import commands
 from volly_fed.daemon.admin.server import AdminServer, admin_listening
 from volly_fed.daemon.admission import Admission
 from volly_fed.daemon.backoff import Attempts
+from volly_fed.daemon.backup.contents import STORE_FILE
+from volly_fed.daemon.backup.serving import StoreCopies
 from volly_fed.daemon.call_rate import CallRate
 from volly_fed.daemon.caller import Caller, EdgeCaller, EdgeDoor
 from volly_fed.daemon.connection import Accepted
@@ -47,7 +49,7 @@ from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
-from volly_fed.daemon.upkeep import roll
+from volly_fed.daemon.upkeep import recovery, roll
 from volly_fed.daemon.upkeep.selfcheck import SelfCheck
 from volly_fed.errors import LocalError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
@@ -55,7 +57,7 @@ from volly_fed.observe.log import Log
 from volly_fed.trust.continuity import parse_statement
 from volly_fed.trust.policy import Policy, Ruling
 
-STORE = "store.db"
+STORE = STORE_FILE
 
 
 def run(config_path: Path) -> None:
@@ -85,6 +87,7 @@ class Homeserver:
     intake: Intake = attrs.field(init=False)
     edge_door: EdgeDoor = attrs.field(init=False)
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
+    copies: StoreCopies = attrs.field(init=False)
     outage: StorageError | None = attrs.field(default=None, init=False)
     """Why the store takes nothing at the moment."""
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -125,6 +128,7 @@ class Homeserver:
             nursery.start_soon(reloads, self._reload_on_signal)
             nursery.start_soon(self._sweep, store)
             nursery.start_soon(store.watch)
+            nursery.start_soon(self.copies.run)
             nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
@@ -155,6 +159,7 @@ class Homeserver:
 
     def _assemble(self, store: Store) -> None:
         config, domain = self.config, self.config.server.domain
+        self.copies = StoreCopies(store, config.server.data_dir)
         self.judge = Judge(
             domain=domain,
             policy=material.load_policy(config),
@@ -212,6 +217,8 @@ class Homeserver:
             presence=self.presence,
             store=store,
         )
+        saving = recovery.handlers(self.config.server.data_dir, lambda: self.credentials.keys.identity)
+        own = {**own, **self.copies.handlers(), **saving}
         return AdminServer({**own, **handlers(self.judge.register), **overview.handlers()})
 
     def _self_check(self) -> SelfCheck:

@@ -16,8 +16,9 @@ import apsw
 import attrs
 import trio
 
-from volly_fed import limits
+from volly_fed import limits, limits_backup
 from volly_fed.daemon.store.base import Clock
+from volly_fed.daemon.store.copy import Copy
 from volly_fed.daemon.store.inbound import InboundStore, Stored
 from volly_fed.daemon.store.outage import Outage, Tell
 from volly_fed.daemon.store.outbound import Enqueued, OutboundStore
@@ -97,6 +98,33 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
                 await trio.sleep(limits.STORE_RETRY)
                 with suppress(StorageError):
                     await self._begin(_try, grows=True).wait()
+
+    async def copy(self, path: Path, told: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Everything that is stored, as of the end of this call, in a new file `path`; traffic goes on meanwhile.
+
+        `told` hears again and again how many bytes of how many are copied. Raises StorageError, and when cancelled or
+        failed nothing is left at `path`.
+        """
+        with trio.CancelScope(shield=True):  # a copy that nobody knows of would never end
+            copy = await self._begin(lambda database: Copy(database, path, self._writer.free), outside=True).wait()
+        try:
+            began = trio.current_time()
+            while await self._begin(lambda _: copy.step(), outside=True).wait():
+                told(copy.copied, copy.total)
+                took = trio.current_time() - began
+                await trio.sleep(max(limits_backup.COPY_PAUSE, limits_backup.COPY_SHARE * took))
+                began = trio.current_time()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._end(copy, copy.abandon)
+            raise
+        with trio.CancelScope(shield=True):
+            await self._end(copy, copy.finish)
+        told(copy.total, copy.total)
+
+    async def _end(self, copy: Copy, end: Callable[[], None]) -> None:
+        await self._begin(lambda _: copy.detach(), outside=True).wait()
+        await trio.to_thread.run_sync(end)  # no commit has to wait for it
 
     async def expire(self, now: float) -> Expired:
         """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.
