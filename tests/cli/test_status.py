@@ -131,8 +131,8 @@ async def test_one_peer_with_every_detail(shell: Shell) -> None:
     async with answering(shell, peers={"peers": [LINKED]}) as asked:
         said = await shell.beside("peers", B)
         link = "for 1 h 2 min, dialled by us, X25519MLKEM768"
-        for wanted in ("full: default", link, "IDENTITY  (proved on this link)", "2 of our edge", "for 1 h 0 min more"):
-            assert wanted in said
+        for text in ("full: default", link, "IDENTITY  (proved on this link)", "2 of our edge", "for 1 h 0 min more"):
+            assert text in said
         assert asked[-1] == {"domain": B}
     async with answering(shell, peers={"peers": [AWAY]}):
         said = await shell.beside("peers", "c.test")

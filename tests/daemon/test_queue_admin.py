@@ -201,7 +201,8 @@ async def test_queues_are_listed_by_class_and_envelopes_without_their_mailboxes(
             "signal": {"envelopes": 2, "bytes": 2 * size},
             "bulk": {"envelopes": 1, "bytes": size},
         }
-        assert (other["domain"], other["envelopes"], other["held_s"]) == (C, 0, 0)
+        assert (other["domain"], other["envelopes"]) == (C, 0)
+        assert other["held_s"] in range(60)
 
         shown = await ask(a, "queue", domain=B, limit=3)
         order = [frames[3], frames[1], frames[2]]
@@ -252,6 +253,9 @@ async def test_what_is_dropped_is_off_the_disk_and_out_of_memory_and_its_edge_is
         assert await ask(a, "queue-drop", **one) == plan
         assert edge.told() == [(identity(frames[1]), *DROPPED)]
         assert a.store.outbound_depth(B) == (3, 3 * len(frames[0]))
+        left = await ask(a, "queue", domain=B)
+        assert [one["id"] for one in left["waiting"]] == [identity(frame) for frame in (frames[0], *frames[2:])]
+        assert left["classes"]["signal"] == {"envelopes": 3, "bytes": 3 * len(frames[0])}
         assert a.log.all("queue_dropped", peer=B, count=1)
 
         async with b.running():

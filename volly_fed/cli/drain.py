@@ -14,7 +14,6 @@ import click
 from volly_fed import limits_admin
 from volly_fed.cli.failure import OK, UNKNOWN
 from volly_fed.cli.options import config_option, json_option, print_json, shown
-from volly_fed.cli.signals import interruptible
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
@@ -51,12 +50,11 @@ def drain(timeout: float, stop: bool, cancel: bool, config_path: Path, as_json: 
     config = read_homeserver_config(config_path)
     if cancel:
         return _cancel(config, as_json)
-    with interruptible():
-        try:
-            report = _follow(config, timeout, tell=(lambda _: None) if as_json else _print_progress)
-        except KeyboardInterrupt:
-            click.echo(_STILL, err=True)
-            raise
+    try:
+        report = _follow(config, timeout, tell=(lambda _: None) if as_json else _print_progress)
+    except KeyboardInterrupt:
+        click.echo(_STILL, err=True)
+        raise
     if not report["draining"]:
         raise LocalError("somebody has taken this back\nnote: `volly-fed drain` begins again")
     stopped = stop and report["empty"] and _stop(config)

@@ -20,7 +20,6 @@ from rich.text import Text
 
 from volly_fed.cli.failure import OK, UNKNOWN
 from volly_fed.cli.options import config_option, shown
-from volly_fed.cli.signals import interruptible
 from volly_fed.cli.status import STYLES, duration, next_text, queue_text, state_text
 from volly_fed.cli.watch_changes import Change, Look, beginning, changes
 from volly_fed.daemon.admin import client as admin_client
@@ -40,7 +39,7 @@ def watch(config_path: Path, as_json: bool) -> int:
     """
     config, console = read_homeserver_config(config_path), Console(highlight=False)
     try:
-        with interruptible(), admin_client.following(config, "watch") as looks:
+        with admin_client.following(config, "watch") as looks:
             if as_json or not console.is_terminal:
                 for change in _all_changes(looks):
                     click.echo(_json_line(change) if as_json else _words(change))
