@@ -171,8 +171,8 @@ async def drained(shell: Shell, *reports: dict[str, Any], lasts: bool = False) -
 async def test_a_drain_tells_what_waits_and_ends_when_nothing_does(shell: Shell) -> None:
     async with drained(shell, REPORT, REPORT, EMPTY) as done:
         said = await shell.beside("drain")
-        assert said.count("2 wait: b.test 2 (waiting: nobody �[31mthere)") == 1
-        assert "Nothing waits any more.\n7 for c.test stay in the store: held.\n" in said
+        assert said.count("2 envelopes still to leave: b.test 2 (waiting: nobody �[31mthere)") == 1
+        assert "Nothing waits any more.\n7 envelopes for c.test stay in the store: held.\n" in said
         assert "It takes nothing new until `volly-fed drain --cancel`, or a restart." in said
         assert json.loads(await shell.beside("drain", "--json")) == EMPTY | {"stopped": False}
         assert done == []
@@ -181,7 +181,7 @@ async def test_a_drain_tells_what_waits_and_ends_when_nothing_does(shell: Shell)
 async def test_when_time_is_over_it_says_what_is_left_and_stops_nothing(shell: Shell) -> None:
     async with drained(shell, REPORT, lasts=True) as done:
         said = await shell.beside("drain", "--timeout", "0.05", "--stop", code=3)
-        assert "Time is over: 2 wait: b.test 2 (waiting" in said
+        assert "Time is over: 2 envelopes still to leave: b.test 2 (waiting" in said
         assert "until `volly-fed drain --cancel`" in said
         assert json.loads(await shell.beside("drain", "--timeout", "0", "--json", code=3))["envelopes"] == 2
         assert done == []

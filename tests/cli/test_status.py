@@ -131,7 +131,13 @@ async def test_one_peer_with_every_detail(shell: Shell) -> None:
     async with answering(shell, peers={"peers": [LINKED]}) as asked:
         said = await shell.beside("peers", B)
         link = "for 1 h 2 min, dialled by us, X25519MLKEM768"
-        for text in ("full: default", link, "IDENTITY  (proved on this link)", "2 of our edge", "for 1 h 0 min more"):
+        for text in (
+            "full: default",
+            link,
+            "IDENTITY  (proved on this link)",
+            "2 of our edge",
+            "proved by DNS, for 1 h 0 min more",
+        ):
             assert text in said
         assert asked[-1] == {"domain": B}
     async with answering(shell, peers={"peers": [AWAY]}):
@@ -141,7 +147,7 @@ async def test_one_peer_with_every_detail(shell: Shell) -> None:
             "2 in a row",
             "attempt in 12 s",
             "FORMER  (the one it is held to)",
-            "out of date for 1 min 1 s",
+            "until 1 min 1 s ago; the next link asks again",
             error,
         )
         for text in wanted:

@@ -14,11 +14,14 @@ import click
 from volly_fed import limits_admin
 from volly_fed.cli.failure import OK, UNKNOWN
 from volly_fed.cli.options import config_option, json_option, print_json, shown
+from volly_fed.cli.status import count_text
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
 from volly_fed.errors import LocalError
 
+_NAMED = 5
+"""Peers that are named in one line: those for whom most waits."""
 _STILL = "It takes nothing new until `volly-fed drain --cancel`, or a restart."
 
 
@@ -104,15 +107,18 @@ def _print_progress(report: Mapping[str, Any]) -> None:
 def _print_end(report: Mapping[str, Any], stopped: bool) -> None:
     print("Nothing waits any more." if report["empty"] else f"Time is over: {_waiting(report)}")
     for one in report["kept"]:
-        print(f"{one['envelopes']} for {one['domain']} stay in the store: {one['why']}.")
+        print(f"{count_text(one['envelopes'])} for {one['domain']} stay in the store: {one['why']}.")
     print("The homeserver has ended." if stopped else _STILL)
 
 
 def _waiting(report: Mapping[str, Any]) -> str:
+    most = sorted(report["peers"], key=lambda one: -one["envelopes"])
     parts = [
-        f"{one['domain']} {one['envelopes']} ({one['state']}{_reason(one['last_error'])})" for one in report["peers"]
+        f"{one['domain']} {one['envelopes']} ({one['state']}{_reason(one['last_error'])})" for one in most[:_NAMED]
     ]
-    return f"{report['envelopes']} wait: {', '.join(parts)}"
+    if len(most) > _NAMED:
+        parts.append(f"{len(most) - _NAMED} peers more")
+    return f"{count_text(report['envelopes'])} still to leave: {', '.join(parts)}"
 
 
 def _reason(error: str) -> str:

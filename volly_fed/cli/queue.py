@@ -13,7 +13,7 @@ import click
 
 from volly_fed import limits_admin
 from volly_fed.cli.options import DOMAIN, config_option, json_option, print_json
-from volly_fed.cli.status import duration, size_text, state_text
+from volly_fed.cli.status import count_text, duration, size_text, state_text
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
 from volly_fed.errors import LocalError
@@ -82,7 +82,7 @@ def release(peer: DomainName, config_path: Path, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:
-        print(f"{peer} is held no longer; {_count(answer['envelopes'])} may leave now.")
+        print(f"{peer} is held no longer; {count_text(answer['envelopes'])} may leave now.")
 
 
 @queue.command()
@@ -109,7 +109,7 @@ def drop(peer: DomainName, ids: tuple[str, ...], everything: bool, yes: bool, co
     if not yes:
         plan = admin_client.call(config, "queue-drop", only_ask=True, **wanted)
         _print_drop(plan, "would be")
-        if not plan["envelopes"] or not click.confirm(f"Drop {_count(plan['envelopes'])}?"):
+        if not plan["envelopes"] or not click.confirm(f"Drop {count_text(plan['envelopes'])}?"):
             raise LocalError(f"nothing was dropped for {peer}")
     done = admin_client.call(config, "queue-drop", **wanted)
     if as_json:
@@ -138,7 +138,7 @@ def _line(one: Mapping[str, Any]) -> str:
     classes = [f"{counts['envelopes']} {name}" for name, counts in one["classes"].items() if counts["envelopes"]]
     text = "nothing waits"
     if one["envelopes"]:
-        text = f"{_count(one['envelopes'])} ({', '.join(classes)}), {size_text(one['bytes'])}"
+        text = f"{count_text(one['envelopes'])} ({', '.join(classes)}), {size_text(one['bytes'])}"
         text += f", the oldest for {duration(one['oldest_s'])}"
     return f"{one['domain']}  {state_text(one)}  {text}"
 
@@ -149,11 +149,11 @@ def _print_envelopes(answer: Mapping[str, Any]) -> None:
         times = f"for {duration(one['age_s'])}, expires in {duration(one['expires_in_s'])}"
         print(f"{one['id']}  {one['class']:<6}  {size_text(one['bytes']):>7}  {times}{', sent' if one['sent'] else ''}")
     if (more := answer["envelopes"] - len(answer["waiting"])) > 0:
-        print(f"and {_count(more)} more: --limit shows them")
+        print(f"and {count_text(more)} more: --limit shows them")
 
 
 def _print_drop(answer: Mapping[str, Any], verb: str) -> None:
-    print(f"{_count(answer['envelopes'])} ({size_text(answer['bytes'])}) for {answer['domain']} {verb} dropped.")
+    print(f"{count_text(answer['envelopes'])} ({size_text(answer['bytes'])}) for {answer['domain']} {verb} dropped.")
     if answer["told"]:
         print(f"  {answer['told']}: the edge node by which it came is told (POLICY), and tells a device that is there")
     if answer["untold"]:
@@ -164,7 +164,3 @@ def _print_drop(answer: Mapping[str, Any], verb: str) -> None:
         print(f"  {answer['under_way']} more: under way on the link at the moment, and left alone")
     for identity in answer["unknown"]:
         print(f"  {identity} does not wait for {answer['domain']}")
-
-
-def _count(envelopes: int) -> str:
-    return f"{envelopes} envelope{'s'[: envelopes != 1]}"

@@ -140,10 +140,10 @@ def _identity_text(peer: Mapping[str, Any]) -> str:
 
 
 def _records_text(seconds: int) -> str:
-    """When what DNS proved runs out: a link goes on after that, the next one asks again."""
-    return (
-        f"proved, for {duration(seconds)} more" if seconds > 0 else f"proved, and out of date for {duration(-seconds)}"
-    )
+    """When what DNS proved about its keys runs out; a link that was made before goes on."""
+    if seconds > 0:
+        return f"proved by DNS, for {duration(seconds)} more"
+    return f"proved by DNS, until {duration(-seconds)} ago; the next link asks again"
 
 
 def state_text(peer: Mapping[str, Any]) -> str:
@@ -172,6 +172,11 @@ def duration(seconds: float) -> str:
         if whole >= size:
             return f"{whole // size} {name} {whole % size // below} {lesser}"
     return f"{whole} s"
+
+
+def count_text(envelopes: int) -> str:
+    """For people."""
+    return f"{envelopes} envelope{'s'[: envelopes != 1]}"
 
 
 def size_text(count: int) -> str:

@@ -69,7 +69,9 @@ def _json_line(change: Change) -> str:
 
 def _words(change: Change) -> str:
     time, event = datetime.now().astimezone().strftime("%H:%M:%S"), change.pop("event")
-    parts = [f"{name} {_word(value)}" for name, value in change.items() if value not in ("", [], None)]
+    parts = [
+        f"{name} {_word(value)}" for name, value in change.items() if value is not False and value not in ("", [], None)
+    ]
     return f"{time} {event.replace('_', ' ')}: {', '.join(parts)}" if parts else f"{time} {event.replace('_', ' ')}"
 
 
