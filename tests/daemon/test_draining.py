@@ -93,7 +93,7 @@ async def test_nothing_new_is_taken_and_what_peers_have_stays_with_them(tmp_path
 
 
 async def test_a_link_that_comes_about_meanwhile_has_no_window_and_empties_the_queue(tmp_path: Path) -> None:
-    a, b = sites(tmp_path, A, B, limits=some_limits(backoff_cap=3600.0))
+    a, b, c = sites(tmp_path, A, B, C, limits=some_limits(backoff_cap=3600.0))
     async with a.running():
         await a.register()
         await a.submit(envelope(B))
@@ -103,13 +103,16 @@ async def test_a_link_that_comes_about_meanwhile_has_no_window_and_empties_the_q
             assert (first["empty"], first["envelopes"]) == (False, 1)
             assert first["peers"][0]["domain"] == B
             assert first["peers"][0]["last_error"]
-            async with b.running():
+            async with b.running(), c.running():
                 await b.register()
+                await c.submit(envelope(A))  # which is new here
+                await a.log.wait("link_up", peer=C)
                 await b.submit(envelope(A))  # b.test dials, and has the link for what waits here
                 await b.until(lambda: len(b.arrived) == 1)
                 assert (await follower.until_ended())["empty"]
                 await trio.testing.wait_all_tasks_blocked(0.05)
-                assert (a.arrived, b.store.outbound_depth(A)[0]) == ([], 1)
+                assert a.arrived == []
+                assert [site.store.outbound_depth(A)[0] for site in (b, c)] == [1, 1]
         assert a.log.all("drained", verdict="empty")
 
 

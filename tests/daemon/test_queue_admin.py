@@ -179,6 +179,13 @@ async def test_what_waits_for_a_held_peer_has_its_bounds(tmp_path: Path) -> None
         assert [(number, code) for number, code, _ in refused] == [(3, ErrorCode.OVERLOADED)]
 
 
+def test_a_held_peer_is_not_forgotten() -> None:
+    peer = Peer(B, Ration(B, Log("error"), RateLimit(1000, 1 << 20, 0.0)))
+    assert peer.idle
+    peer.hold(1.0)
+    assert not peer.idle
+
+
 # --- looking ----------------------------------------------------------------------------------------------------------
 
 
