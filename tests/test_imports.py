@@ -31,7 +31,7 @@ crypto wire
 machine
 errors
 codepoints
-limits limits_backup limits_presence
+limits limits_admin limits_backup limits_presence
 names
 """
 LEVEL = {name: level for level, line in enumerate(LINES.split("\n")) for name in line.split()}

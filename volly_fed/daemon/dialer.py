@@ -76,7 +76,7 @@ class Dialer:
     async def _try(self, target: Target, evidence: Evidence, use: Use, patience: float) -> RemoteError | None:
         """A connection to `target`, to its end; or what is wrong with it, where another one may do better."""
         with trio.CancelScope(deadline=trio.current_time() + patience) as scope:
-            attempt = _Attempt(use, scope)
+            attempt = _Attempt(use, scope, evidence.until)
             try:
                 await self._converse(target, evidence, attempt)
             except (RemoteError, NoMatch) as error:
@@ -126,6 +126,7 @@ class _Attempt:
 
     use: Use
     patience: trio.CancelScope
+    records_until: float
     level: TrustLevel = TrustLevel.NONE
     established: bool = False
     end: End | None = None
@@ -134,7 +135,7 @@ class _Attempt:
         """The connection is proved: it may take as long as it likes."""
         self.established = True
         self.patience.deadline = float("inf")
-        self.end = await self.use(connection, self.level)
+        self.end = await self.use(attrs.evolve(connection, records_until=self.records_until), self.level)
 
 
 def _speaks_for_all(error: RemoteError | NoMatch) -> bool:

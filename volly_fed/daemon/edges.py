@@ -151,12 +151,15 @@ class EdgeLinks:
             if edge is not None:
                 self._go_on(edge)
 
-    def notify(self, link: int, refused: list[Refused]) -> None:
-        """Envelopes that came through edge `link` were refused by the recipient's homeserver."""
+    def notify(self, link: int, refused: list[Refused]) -> int:
+        """Envelopes that came through edge `link` were refused; of how many it is told, which is best effort."""
         edge = self._links.get(link)
-        for receipt in receipts(refused) if edge else ():
-            assert edge is not None
-            edge.link.send(receipt)  # best effort, as receipts are
+        told = [receipt for receipt in receipts(refused) if edge.link.send(receipt)] if edge else []
+        return sum(len(receipt.refused) for receipt in told)
+
+    def connected(self, link: int) -> bool:
+        """Whether `link` is still there to be told anything."""
+        return link in self._links
 
     def drain(self) -> None:
         """This process ends."""

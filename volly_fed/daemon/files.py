@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -110,6 +111,10 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+CREDENTIALS = struct.Struct("3i")
+"""struct ucred, what SO_PEERCRED of a unix socket gives: process, user, group."""
 
 
 @contextlib.contextmanager

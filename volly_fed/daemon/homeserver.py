@@ -41,13 +41,14 @@ from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.judge import Judge
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.listener import Listener, Plan
+from volly_fed.daemon.operating import operations
 from volly_fed.daemon.overview import Overview
 from volly_fed.daemon.peers import Peers
 from volly_fed.daemon.presence_hub import PresenceHub
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
-from volly_fed.daemon.shutdown import reloads, wait_for_stop
+from volly_fed.daemon.shutdown import StopRequest, reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
 from volly_fed.daemon.upkeep import recovery, roll
 from volly_fed.daemon.upkeep.selfcheck import SelfCheck
@@ -88,6 +89,7 @@ class Homeserver:
     edge_door: EdgeDoor = attrs.field(init=False)
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
     copies: StoreCopies = attrs.field(init=False)
+    stop: StopRequest = attrs.field(factory=StopRequest, init=False)
     outage: StorageError | None = attrs.field(default=None, init=False)
     """Why the store takes nothing at the moment."""
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
@@ -138,7 +140,7 @@ class Homeserver:
                 await inbound.start(to_peers.serve, federation)
                 await inbound.start(to_edges.serve, edges)
                 say_ready()
-                self.log.stopping(reason=await wait_for_stop())
+                self.log.stopping(reason=await wait_for_stop(self.stop))
                 inbound.cancel_scope.deadline = trio.current_time() + limits.DRAIN
                 to_peers.stop()
                 to_edges.stop()
@@ -218,8 +220,9 @@ class Homeserver:
             store=store,
         )
         saving = recovery.handlers(self.config.server.data_dir, lambda: self.credentials.keys.identity)
-        own = {**own, **self.copies.handlers(), **saving}
-        return AdminServer({**own, **handlers(self.judge.register), **overview.handlers()})
+        more = operations(overview, submitters=self.submitters, log=self.log, stop=self.stop.ask)
+        answers = {**own, **handlers(self.judge.register), **overview.handlers(), **more.handlers}
+        return AdminServer({**answers, **self.copies.handlers(), **saving}, more.streams)
 
     def _self_check(self) -> SelfCheck:
         server, validate = self.config.server, self.config.dns.validate

@@ -43,6 +43,10 @@ from volly_fed.wire.messages import Refusal
 Answer: TypeAlias = tuple[ErrorCode, str]
 _Begun: TypeAlias = Enqueued | Stored
 _STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
+_CLOSED: Answer = (
+    ErrorCode.OVERLOADED,
+    "this server is about to stop and takes nothing new; try again later",
+)
 
 _registration = lru_cache(maxsize=limits.REGISTRATION_MEMORY)(parse_registration)
 
@@ -98,9 +102,13 @@ class Intake:
     """Rows for mailboxes here that are on their way to the disk: delivering need not wait."""
     note_submission: Callable[[int, range, Sequence[bytes]], None]
     """(edge link, rows, envelope ids): whom to tell of a late refusal."""
+    closed: bool = False
+    """Devices are told to try again later; what peers have under way is taken, for they have a window for it."""
 
     async def from_edge(self, link: int, batch: Received) -> Pending:
         """Take what devices submitted through edge `link`. Await the result for the refusals and durability."""
+        if self.closed:
+            return partial(self._refuse_all, batch, _CLOSED)
         router = Router(self.domain, self.policy)
         sorted_ = self._sort(batch, router.from_device)
         try:
@@ -109,7 +117,7 @@ class Intake:
                 rows = await self._admit(self.domain, self.policy, sorted_)
                 begun.append(await self._store_local(rows, None))
         except StorageError:
-            return partial(self._nothing_stored, batch)
+            return partial(self._refuse_all, batch, _STORED_NOTHING)
         return partial(self._settle, batch, begun, sorted_)
 
     async def from_peer(self, peer: DomainName, level: Callable[[], TrustLevel], batch: Received) -> Pending:
@@ -137,7 +145,7 @@ class Intake:
             for rows in begun:
                 await rows.wait()  # [relay-15]
         except StorageError:
-            return await self._nothing_stored(batch)  # [relay-26]
+            return await self._refuse_all(batch, _STORED_NOTHING)  # [relay-26]
         return tuple(sorted_.refusals)
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
@@ -240,8 +248,8 @@ class Intake:
         self.on_inbound(fresh)
         return stored
 
-    async def _nothing_stored(self, batch: Received) -> tuple[Refusal, ...]:
-        return tuple((sequence, *_STORED_NOTHING) for sequence in range(batch.first, batch.last + 1))
+    async def _refuse_all(self, batch: Received, answer: Answer) -> tuple[Refusal, ...]:
+        return tuple((sequence, *answer) for sequence in range(batch.first, batch.last + 1))
 
 
 def _registration_of(record: MailboxRecord | None) -> Registration | None:

@@ -86,6 +86,9 @@ MIGRATIONS: Final[tuple[str, ...]] = (  # [privacy-2]
     """
     CREATE TABLE presence(peer TEXT PRIMARY KEY, saved REAL NOT NULL, shown BLOB, viewed BLOB);
     """,
+    """
+    CREATE TABLE held(peer TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
 """Step n brings a file from version n to n + 1. What has been released is never changed: add a step.
 

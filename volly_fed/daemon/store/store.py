@@ -21,9 +21,10 @@ from volly_fed.daemon.store.base import Clock
 from volly_fed.daemon.store.copy import Copy
 from volly_fed.daemon.store.inbound import InboundStore, Stored
 from volly_fed.daemon.store.outage import Outage, Tell
-from volly_fed.daemon.store.outbound import Enqueued, OutboundStore
+from volly_fed.daemon.store.outbound import Enqueued
 from volly_fed.daemon.store.peers import PeerStore
 from volly_fed.daemon.store.presence import PresenceStore
+from volly_fed.daemon.store.queue import QueueStore
 from volly_fed.daemon.store.rows import (
     Backoff,
     Expired,
@@ -57,7 +58,7 @@ __all__ = [
 ]
 
 
-class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
+class Store(QueueStore, InboundStore, StreamStore, PeerStore, PresenceStore):
     """Everything a homeserver must not lose. Open it with `Store.open`; use it from one trio loop."""
 
     @classmethod
