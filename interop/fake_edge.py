@@ -12,16 +12,14 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from interop.edge_call import EdgeCall
 from interop.fake_device import FakeDevice
-from interop.site import Address, Keys
-from volly_fed.channel import EDGE, Negotiated
 from volly_fed.codepoints import ErrorCode
-from volly_fed.daemon.connection import Connection, Dialled, dial
+from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.link import End, Link, Pending, Resumption
-from volly_fed.daemon.tls import make_context
 from volly_fed.errors import RemoteError
-from volly_fed.handshake import Outcome, Party
-from volly_fed.names import DomainName, Fingerprint
+from volly_fed.names import DomainName
+from volly_fed.relay.envelope import parse_envelope
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message, encode_message
 from volly_fed.wire import messages as wire
@@ -37,18 +35,6 @@ BESIDE: frozenset[type[Message]] = frozenset(
     }
 )
 """What passes on an edge link beside the stream."""
-
-
-@attrs.frozen(kw_only=True)
-class EdgeCall:
-    """Who calls whom: an edge named `name` calls the homeserver of `domain`, which is to show `expected`."""
-
-    name: DomainName
-    keys: Keys
-    domain: DomainName
-    expected: Fingerprint
-    address: Address
-    source: str
 
 
 @attrs.define(eq=False)
@@ -75,23 +61,7 @@ class FakeEdge:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Call, and serve the link until it ends; started when both have proved themselves. Raises as `dial` does."""
-        call = self.call
-
-        async def confirm(_: Outcome) -> None:
-            """The handshake has compared the identity with the expected one."""
-
-        plan = Dialled(
-            context=make_context(EDGE, server=False, identity=call.keys.shown),
-            party=Party(name=call.name, key=call.keys.identity),
-            host=call.domain,
-            wanted=call.domain,
-            expected=frozenset({call.expected}),
-            check_key=_any_key,
-            confirm=confirm,
-            use=lambda connection: self._use(connection, task_status),
-        )
-        stream = await trio.open_tcp_stream(*call.address, local_address=call.source)
-        await dial(stream, plan)
+        await self.call.dial(lambda connection: self._use(connection, task_status))
 
     async def _use(self, connection: Connection, task_status: trio.TaskStatus[None]) -> None:
         self._connection, self._outbound = connection, Outbound(os.urandom)
@@ -129,6 +99,12 @@ class FakeEdge:
         self._outbound.offer(list(zip(keys, frames, strict=True)))
         self._link.wake()
         return keys
+
+    async def receipt(self, frame: bytes) -> Refused:
+        """What a RECEIPT says of an envelope that was accepted; waits for one."""
+        name = parse_envelope(frame).id
+        await self.until(lambda: name in self.receipts)
+        return self.receipts[name]
 
     def unsettled(self) -> list[bytes]:
         """What was submitted and has no answer."""
@@ -205,7 +181,3 @@ class FakeEdge:
     def _tell(self) -> None:
         self._change.set()
         self._change = trio.Event()
-
-
-def _any_key(_: Negotiated) -> None:
-    """The identity proves it, on this very channel."""
