@@ -18,7 +18,6 @@ from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.link import End, Link, Pending, Resumption
 from volly_fed.errors import RemoteError
-from volly_fed.names import DomainName
 from volly_fed.relay.envelope import parse_envelope
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message, encode_message
@@ -46,8 +45,8 @@ class FakeEdge:
     """Mailbox -> envelopes, in the order in which they came."""
     receipts: dict[bytes, Refused] = attrs.field(factory=dict, init=False)
     """Envelope id -> why the peer's homeserver has refused it."""
-    shown: list[tuple[DomainName, bytes]] = attrs.field(factory=list, init=False)
-    unwatched: list[wire.Unwatch] = attrs.field(factory=list, init=False)
+    shown: list[wire.Shown | wire.Unwatch] = attrs.field(factory=list, init=False)
+    """What was said of the domains that are watched."""
     end: End | None = attrs.field(default=None, init=False)
     """Why the link has ended; None while it is there."""
     _link: Link[int] = attrs.field(init=False)
@@ -172,10 +171,8 @@ class FakeEdge:
                 self._answers[message.request].append(message)
             case wire.Receipt():
                 self.receipts.update({name: (code, text) for name, code, text in message.refused})
-            case wire.Shown():
-                self.shown.append((message.domain, message.message))
-            case wire.Unwatch():
-                self.unwatched.append(message)
+            case wire.Shown() | wire.Unwatch():
+                self.shown.append(message)
         self._tell()
 
     def _tell(self) -> None:

@@ -14,8 +14,8 @@ from interop.fake_edge import FakeEdge
 from volly_fed.client.presence import announcement
 from volly_fed.client.sightings import Presence, Sightings
 from volly_fed.crypto.secret import Secret
-from volly_fed.limits_presence import EPOCH
 from volly_fed.names import DomainName, Fingerprint
+from volly_fed.presence.bounds import EPOCH
 from volly_fed.presence.tags import KEY_BYTES
 from volly_fed.wire import messages as wire
 
@@ -86,10 +86,12 @@ class Watcher:
 
     def says(self, user: FakeUser) -> Presence:
         """What it says now, of what has come."""
-        for domain, encoded in self.edge.shown[self._read :]:
+        for message in self.edge.shown[self._read :]:
             self._read += 1
-            if not self._sightings.shown(domain, encoded, time.time()):
-                self.edge.send(wire.Watch(domain=domain))
+            if isinstance(message, wire.Unwatch):
+                self._sightings.refused(message.domain, message.text)
+            elif not self._sightings.shown(message.domain, message.message, time.time()):
+                self.edge.send(wire.Watch(domain=message.domain))
         for sighting in self._sightings.events():
             self._seen[sighting.identity] = sighting.presence
         said = {self._seen.get(_name(key), Presence.UNKNOWN) for key in user.keys}

@@ -77,7 +77,7 @@ class Stage:
         """An edge link to `server`. Who is called edge-N is enrolled; the others are not.
 
         Within a scenario one `name` is one edge; its real name, in `call.name`, is another. `keys`, `domain`: others
-        than are right. Raises what `daemon.connection.dial` raises when the link does not come about: Refused with the code.
+        than are right. Raises Refused, with the code, or what else `daemon.connection.dial` raises.
         """
         edge = FakeEdge(self._call(server, name, keys, domain))
         await self._nursery.start(edge.run)
