@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip $(QUIETLY)
 RELEASE := build/release
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz docs lint types check reference dist sbom lock clean
+.PHONY: help demo test quick fuzz docs lint types check reference dist sbom lock clean interop
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,7 @@ help:
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
 	@echo 'make docs   the documentation as a site, in build/site'
+	@echo 'make interop   scenarios for every implementation in interop/peers, compared with interop/results.jsonl'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make dist   wheel and sdist;  make sbom   the wheel installed from the lock, and what is in there, in build/sbom.cdx.json'
 	@echo 'make lock   bring requirements/ in step with pyproject.toml; ARGS=--upgrade for newer versions'
@@ -42,6 +43,9 @@ fuzz: $(VENV)/.fuzz
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet $(ARGS)
 	@echo 'build/site/index.html'
+
+interop: $(VENV)/.development
+	$(BIN)/python -m interop.run $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -85,7 +89,7 @@ lock: $(RELEASE)/.installed
 
 clean:
 	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find volly_fed tests bench fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+	find volly_fed tests bench fuzz interop -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a repeated run costs nothing, a changed pyproject.toml installs again.
 
