@@ -55,10 +55,10 @@ class Line:
         await self.or_mismatch(functools.partial(self.socket.send_bytes, data), "the connection was to take bytes")
 
     async def hang_up(self, code: int | None = NORMAL) -> None:
-        """Close the WebSocket in order; whatever was still under way is passed over."""
+        """Close the WebSocket; whatever is still under way is passed over."""
         await self.send_frame(close_frame(code))
-        with self.limited("the answer to our close frame"):
-            while (await self.or_mismatch(self.socket.receive, "a close frame was expected")).opcode != Opcode.CLOSE:
+        with self.limited("the answer to our close frame"), suppress(Ended):
+            while (await self.socket.receive()).opcode != Opcode.CLOSE:
                 pass
         await self.socket.stream.aclose()
 

@@ -50,6 +50,8 @@ class Peer(Line):
     stream: bytes = attrs.field(factory=functools.partial(os.urandom, 8))
     """The id of our stream."""
     far_stream: bytes = b""
+    cursors: dict[bytes, int] = attrs.field(factory=dict)
+    """Of the other end's streams: what `begin` answers OPEN with."""
 
     # --- layers ------------------------------------------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class Peer(Line):
             raise self.dialogue.mismatch(f"the other end's signature is wrong: {error}") from None
         return auth
 
-    async def begin(self, cursor: int = 0) -> Ack:
+    async def begin(self) -> Ack:
         """Both streams, honestly: our OPEN and its answer, the other end's OPEN and ours. The answer to our OPEN."""
         answer: Ack | None = None
         await self.send(Open(stream=self.stream))
@@ -181,7 +183,7 @@ class Peer(Line):
             message = await self.expect(Open, Ack)
             if isinstance(message, Open):
                 self.far_stream = message.stream
-                await self.send(Ack(stream=message.stream, cursor=cursor))
+                await self.send(Ack(stream=message.stream, cursor=self.cursors.get(message.stream, 0)))
             elif isinstance(message, Ack):
                 answer = message
         return answer
