@@ -58,9 +58,14 @@ class Server:
         """What it has written to standard error, over all its starts."""
         return self.site.folder / "stderr.log"
 
-    def tail(self) -> str:
-        """The end of that."""
-        return self.stderr.read_text(errors="replace")[-_TAIL:] if self.stderr.exists() else ""
+    @property
+    def written(self) -> int:
+        """How many bytes that are."""
+        return self.stderr.stat().st_size if self.stderr.exists() else 0
+
+    def tail(self, start: int = 0) -> str:
+        """The end of that, of what was written after its first `start` bytes."""
+        return self.stderr.read_bytes()[start:][-_TAIL:].decode(errors="replace") if self.written else ""
 
     async def start(self) -> None:
         """Start it with its site as that is now, and wait for the ready line. Raises ServerError."""
