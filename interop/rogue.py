@@ -201,7 +201,7 @@ async def play_calling(stage: Stage, rows: Rows, *, strangers: int = 3) -> None:
     await _play(rogues, rows, Rogue.call_honestly, _BETWEEN)
 
 
-async def play_called(stage: Stage, rows: Rows, *, strangers: int = 5) -> None:
+async def play_called(stage: Stage, rows: Rows, *, strangers: int = 8) -> None:
     """As `play_calling`, with the server as the one who calls; it comes again after each row."""
     edge = await stage.edge(stage.servers[0])
     rogues = [await rogue(stage, edge=edge) for _ in range(strangers)]

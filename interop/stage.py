@@ -164,8 +164,7 @@ class Stage:
 
     def leave(self) -> None:
         """Withdraw the strangers' records; the cast takes back the rest."""
-        for stranger in self._strangers:
-            self._cast.zones.withdraw(stranger.domain)
+        self._cast.zones.withdraw(*(stranger.domain for stranger in self._strangers))
 
 
 async def _later() -> None:

@@ -151,7 +151,8 @@ def _of_server(rogue: Rogue) -> bytes:
 
 
 async def _own_identity_calling(rogue: Rogue) -> None:
-    for more in ({}, {"versions": (2, 9)}):
+    changes: list[Changes] = [{}, {"versions": (2, 9)}]
+    for more in changes:
         async with rogue.calling(Depth.OPEN) as peer:
             await peer.send(peer.hands.hello(identity=_of_server(rogue), **more))
             await peer.expect_refuse(ErrorCode.IDENTITY_MISMATCH)

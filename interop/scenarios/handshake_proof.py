@@ -27,7 +27,10 @@ Forge = Callable[[Hands], Auth]
 
 def _swapped(hands: Hands) -> Auth:
     binding = hands.binding
-    other = {"exporter_dialler": binding.exporter_acceptor, "exporter_acceptor": binding.exporter_dialler}
+    other: dict[str, Any] = {
+        "exporter_dialler": binding.exporter_acceptor,
+        "exporter_acceptor": binding.exporter_dialler,
+    }
     return hands.auth(signed=hands.signed(**other))
 
 
