@@ -7,7 +7,7 @@ Never: lets one row hide another: each has connections of its own, and what it l
 import enum
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -22,7 +22,6 @@ from interop.scenario import Failed
 from interop.server import Server
 from interop.stage import Stage, Stranger
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.errors import RemoteError
 from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.envelope import Envelope, encode_envelope
 from volly_fed.wire.messages import Ack, Batch, Close
@@ -232,8 +231,16 @@ async def _play(rogues: Sequence[Rogue], rows: Rows, honestly: Play, between: in
 async def _attempt(name: str, play: Play, rogue: Rogue, failed: list[str]) -> None:
     try:
         await play(rogue)
-    except (AssertionError, RemoteError, Failed, OSError) as error:
-        failed.append(f"row {name!r}: {type(error).__name__}: {error}")
+    except Exception as error:  # whatever it is, the other rows are played too
+        failed += [f"row {name!r}: {type(leaf).__name__}: {leaf}" for leaf in _leaves(error)]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def other_source() -> str:
