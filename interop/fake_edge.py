@@ -67,6 +67,7 @@ class FakeEdge:
     _link: Link[int] = attrs.field(init=False)
     _connection: Connection = attrs.field(init=False)
     _outbound: Outbound[int] = attrs.field(init=False)
+    _offered: dict[int, bytes] = attrs.field(factory=dict, init=False, repr=False)
     _settled: dict[int, Refused | None] = attrs.field(factory=dict, init=False)
     _answers: dict[int, list[Message]] = attrs.field(factory=lambda: defaultdict(list), init=False)
     _numbers: "itertools.count[int]" = attrs.field(factory=lambda: itertools.count(1), init=False)
@@ -124,9 +125,14 @@ class FakeEdge:
     def offer(self, *frames: bytes) -> list[int]:
         """Submit envelopes and do not wait."""
         keys = [next(self._numbers) for _ in frames]
+        self._offered.update(zip(keys, frames, strict=True))
         self._outbound.offer(list(zip(keys, frames, strict=True)))
         self._link.wake()
         return keys
+
+    def unsettled(self) -> list[bytes]:
+        """What was submitted and has no answer."""
+        return [frame for key, frame in self._offered.items() if key not in self._settled]
 
     async def ask(self, message: wire.Claim | wire.Proof) -> Message:
         """Send it, and wait for what is answered under its number. Raises RemoteError when the link ends instead."""

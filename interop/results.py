@@ -87,7 +87,7 @@ def differences(verdicts: Iterable[Verdict], committed: dict[Key, Outcome], know
         strangers = not names.issuperset(verdict.servers)
         expected = committed.get(verdict.key, Outcome.PASS if strangers else None)
         if expected is not verdict.outcome and not (strangers and verdict.outcome is Outcome.UNSUPPORTED):
-            found.append(f"{in_words(verdict.key)}: {verdict.outcome}, and {expected or 'nothing'} is committed")
+            found.append(f"{in_words(verdict.key)}: {verdict.outcome}, expected {expected or 'no such line'}")
     gone = sorted(set(committed).difference(known))
     return found + [f"{in_words(key)}: there is no such scenario any more" for key in gone]
 

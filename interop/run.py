@@ -141,30 +141,39 @@ class Runner:
     verdicts: list[Verdict] = attrs.field(factory=list, init=False)
 
     async def run(self) -> None:
-        """Several combinations at a time; of each, one scenario after the other."""
+        """Several combinations at a time; of each, one scenario after the other, and those that only wait beside."""
         room = trio.Semaphore(AT_ONCE)
         with tempfile.TemporaryDirectory(prefix="volly-fed-interop-") as folder:
             async with trio.open_nursery() as nursery:
                 for number, contracts in enumerate(self.combinations):
                     await room.acquire()
-                    nursery.start_soon(self._run_one, Path(folder) / str(number), contracts, room)
+                    quick, patient = self._supported(contracts)
+                    nursery.start_soon(self._play_all, Path(folder) / f"{number}-patient", contracts, patient)
+                    nursery.start_soon(self._run_one, Path(folder) / str(number), contracts, quick, room)
 
-    async def _run_one(self, folder: Path, contracts: tuple[Contract, ...], room: trio.Semaphore) -> None:
-        try:
-            await self._play_all(folder, contracts)
-        finally:
-            room.release()
-
-    async def _play_all(self, folder: Path, contracts: tuple[Contract, ...]) -> None:
-        """Scenarios share servers until one has failed; what wants servers of its own comes last."""
-        mine = [one for one in self.scenarios if one.servers == len(contracts)]
-        waiting = []
-        for one in mine:
+    def _supported(self, contracts: tuple[Contract, ...]) -> tuple[list[Scenario], list[Scenario]]:
+        """What is to be played, in order: what wants servers of its own comes last; and what takes long, for itself."""
+        supported: list[Scenario] = []
+        for one in self.scenarios:
+            if one.servers != len(contracts):
+                continue
             if any(one.needs & contract.lacks for contract in contracts):
                 self._note(one, contracts, Outcome.UNSUPPORTED)
             else:
-                waiting.append(one)
-        waiting.sort(key=lambda one: one.fresh)
+                supported.append(one)
+        supported.sort(key=lambda one: one.fresh)
+        return [one for one in supported if not one.patient], [one for one in supported if one.patient]
+
+    async def _run_one(
+        self, folder: Path, contracts: tuple[Contract, ...], waiting: list[Scenario], room: trio.Semaphore
+    ) -> None:
+        try:
+            await self._play_all(folder, contracts, waiting)
+        finally:
+            room.release()
+
+    async def _play_all(self, folder: Path, contracts: tuple[Contract, ...], waiting: list[Scenario]) -> None:
+        """Scenarios share servers until one has failed."""
         casts = 0
         while waiting:
             casts += 1

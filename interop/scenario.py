@@ -4,6 +4,7 @@ in: functions marked with `@scenario`; out: the registry, in which names are fou
 Never: runs anything: that is stage.play.
 """
 
+import hashlib
 import importlib
 import pkgutil
 import re
@@ -19,6 +20,8 @@ if TYPE_CHECKING:  # the stage knows scenarios, not the other way round
     from interop.stage import Stage
 
 SECONDS: Final = 20.0
+PATIENT: Final = 60.0
+_SHOWN: Final = 8
 _NAME: Final = re.compile(r"[a-z]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*")
 _ID: Final = re.compile(r"[a-z]+-\d+")
 
@@ -44,6 +47,11 @@ class Scenario:
     seconds: float
     fresh: bool
     """Whether it has servers of its own, which nobody has used before."""
+
+    @property
+    def patient(self) -> bool:
+        """Whether it waits for a timer of the protocol most of the time."""
+        return self.seconds > PATIENT
 
     @property
     def story(self) -> str:
@@ -100,4 +108,14 @@ def check(holds: object, what: str) -> None:
 def equal(actual: T, expected: T, what: str) -> None:
     """Raise Failed with both unless they are the same."""
     if actual != expected:
-        raise Failed(f"{what}: expected {expected!r}, and it is {actual!r}")
+        raise Failed(f"{what}: expected {_short(expected)}, and it is {_short(actual)}")
+
+
+def _short(value: object) -> str:
+    """Bytes by their length and their beginning of a digest; many things by their number, too."""
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes, SHA-256 {hashlib.sha256(value).hexdigest()[:_SHOWN]}…>"
+    if isinstance(value, list | tuple):
+        more = f", … {len(value)} in all" if len(value) > _SHOWN else ""
+        return "[" + ", ".join(map(_short, value[:_SHOWN])) + more + "]"
+    return repr(value)

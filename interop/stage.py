@@ -88,6 +88,10 @@ class Stage:
         await self._nursery.start(edge.run)
         return edge
 
+    async def edges(self) -> list[FakeEdge]:
+        """edge-1 of each server, in their order."""
+        return [await self.edge(server) for server in self.servers]
+
     # --- links between homeservers ---------------------------------------------------------------------------------
 
     def link(self, dialler: "Server | Stranger", listener: "Server | Stranger") -> LinkShim:  # noqa: ARG002 - see below
@@ -107,6 +111,18 @@ class Stage:
         for shim in self.links():
             shim.reset()
             await shim.until(lambda shim=shim: not shim.connections)  # type: ignore[misc]
+
+    async def one_link(self) -> None:
+        """Wait until there is one connection between the servers, whoever has dialled it."""
+        shims = list(self._cast.shims.values())
+
+        async def wait(shim: LinkShim, scope: trio.CancelScope) -> None:
+            await shim.until(lambda: sum(len(each.connections) for each in shims) == 1)
+            scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            for shim in shims:
+                nursery.start_soon(wait, shim, nursery.cancel_scope)
 
     def way_to(self, server: Server) -> Address:
         """What `server` has published for other homeservers: where a fake peer dials, past no shim of others."""
