@@ -91,7 +91,7 @@ async def _ask(ask: Callable[[Peer], Awaitable[None]], rogue: Rogue) -> None:
 
 
 async def _asked_once(peer: Peer) -> None:
-    """One filter for the question; another question soon after is not answered at once; a step is sent at its time."""
+    """One filter for the question; another question soon after is not answered at once."""
     await peer.send(PresenceRequest())
     first = await _filter(peer)
     ones = sum(byte.bit_count() for byte in first.bits)
@@ -111,7 +111,7 @@ async def _unknown_filter(peer: Peer) -> None:
 
 
 async def _resumed(rogue: Rogue) -> None:
-    """On another link the filter goes on, with nothing where nothing has changed; from the future it is drawn anew."""
+    """On another link the filter goes on, with nothing where nothing has changed."""
     async with rogue.calling(Depth.BEGUN) as peer:
         await peer.send(PresenceRequest())
         first = await _filter(peer)
@@ -120,10 +120,6 @@ async def _resumed(rogue: Rogue) -> None:
         peer.allow(PresenceDelta)
         await peer.send(PresenceResume(filter=_id(first.key), sequence=first.sequence))
         await peer.expect_quiet(_QUIET)
-        await leave(peer)
-    async with rogue.calling(Depth.BEGUN) as peer:
-        await peer.send(PresenceResume(filter=_id(first.key), sequence=first.sequence + 1000))
-        check((await _filter(peer)).key != first.key, "a filter under another key")
         await leave(peer)
 
 
@@ -167,21 +163,23 @@ _QUESTIONS: Final[dict[str, tuple[list[Message | bytes], ErrorCode]]] = {
     servers=1,
     needs=("presence",),
     covers=(
-        *("presence-9", "presence-11", "presence-16", "presence-17", "presence-18", "presence-19", "presence-20"),
+        *("presence-9", "presence-11", "presence-16", "presence-17", "presence-18", "presence-19"),
         "presence-23",
     ),
 )
 async def questions(stage: Stage) -> None:
     """A peer asks what it may, and is shown filters of the right form; then it asks, or shows, what it may not."""
     rows: list[Row] = [(name, partial(_wrong_question, *row)) for name, row in _QUESTIONS.items()]
-    rows += [
-        ("one question", partial(_ask, _asked_once)),
-        ("a filter that nobody knows", partial(_ask, _unknown_filter)),
-        ("a filter from another link", _resumed),
-    ]
     await play_calling(stage, rows)
-    slow = await rogue(stage, level="selective", presence="tick")
-    await _ask(_ticks, slow)
+    # A peer that was shown a filter waits for the next: each of these is asked for the first time.
+    good: dict[str, Play] = {
+        "one question": partial(_ask, _asked_once),
+        "a filter that nobody knows": partial(_ask, _unknown_filter),
+        "a filter from another link": _resumed,
+    }
+    for name, play in good.items():
+        await play_calling(stage, [(name, play)], strangers=1)
+    await _ask(_ticks, await rogue(stage, level="selective", presence="tick"))
 
 
 # --- the viewing side is under test ----------------------------------------------------------------------------------

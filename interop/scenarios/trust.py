@@ -225,10 +225,12 @@ async def of_called(stage: Stage) -> None:
 
 
 def _spoilt(statement: bytes, at: int) -> bytes:
-    body, by_old, by_new = codec.decode(statement)  # type: ignore[misc, union-attr] # an array of three
-    parts = [bytearray(body), bytearray(by_old), bytearray(by_new)]  # type: ignore[arg-type] # byte strings
-    parts[at][100] ^= 1
-    return codec.encode([bytes(part) for part in parts])
+    parts = codec.decode(statement)
+    assert isinstance(parts, list)
+    part = parts[at]
+    assert isinstance(part, bytes)
+    parts[at] = part[:100] + bytes([part[100] ^ 1]) + part[101:]
+    return codec.encode(parts)
 
 
 def _bad_statements(c: Changing) -> dict[str, bytes]:
