@@ -19,12 +19,13 @@ from interop.contract import Contract
 from interop.server import Server
 from interop.site import Address, Keys, PeerEntry, Site, records_of
 from interop.zones import Zones
-from volly_fed.names import DomainName
+from volly_fed.names import DomainName, Fingerprint
 from volly_fed.testing.link_shim import LinkShim
 from volly_fed.testing.world_server import WorldServer
 
 DOMAINS: Final = (DomainName("a.test"), DomainName("b.test"))
-EDGES: Final = ("edge-1", "edge-2")
+EDGES: Final = tuple(f"edge-{number}" for number in range(1, 41))
+"""So many because a homeserver takes 20 proofs of one name in a minute, and scenarios are quick."""
 LOOPBACK: Final = "127.0.0.1"
 _SOURCES: Iterator[int] = itertools.count(os.getpid() << 6)
 """Of addresses: other runs on this machine begin elsewhere."""
@@ -40,19 +41,24 @@ class Cast:
     """Keys of the enrolled edges, the same for every server."""
     shims: dict[DomainName, LinkShim]
     """In front of each server: what other homeservers are told to dial."""
+    _edge_names: Iterator[str] = attrs.field(factory=lambda: itertools.cycle(EDGES), init=False)
     _numbers: Iterator[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
-    _base: dict[DomainName, tuple[str, dict[DomainName, PeerEntry]]] = attrs.field(factory=dict, init=False)
+    _base: dict[DomainName, "Policy"] = attrs.field(factory=dict, init=False)
 
     def next_number(self) -> int:
         """One that was not given out before."""
         return next(self._numbers)
+
+    def next_edge(self) -> str:
+        """The name of an enrolled edge that was not used lately."""
+        return next(self._edge_names)
 
     async def start(self) -> None:
         """Start all servers at once."""
         async with trio.open_nursery() as nursery:
             for server in self.servers:
                 nursery.start_soon(server.start)
-        self._base = {server.site.domain: _policy(server) for server in self.servers}
+        self._base = {server.site.domain: Policy.of(server) for server in self.servers}
 
     async def tidy(self) -> None:
         """As it was at the beginning: policies, links that go well, servers that run."""
@@ -60,18 +66,36 @@ class Cast:
             shim.heal()
         async with trio.open_nursery() as nursery:
             for server in self.servers:
-                changed = _policy(server) != self._base[server.site.domain]
-                server.site.default_level, peers = self._base[server.site.domain]
-                server.site.peers = {domain: attrs.evolve(entry) for domain, entry in peers.items()}
+                base = self._base[server.site.domain]
+                changed = Policy.of(server) != base
+                base.put_back(server)
                 if not server.running:
                     nursery.start_soon(server.start)
                 elif changed:
                     nursery.start_soon(server.reload)
 
 
-def _policy(server: Server) -> tuple[str, dict[DomainName, PeerEntry]]:
-    peers = {domain: attrs.evolve(entry) for domain, entry in server.site.peers.items()}
-    return server.site.default_level, peers
+@attrs.frozen
+class Policy:
+    """What of a site scenarios change."""
+
+    default_level: str
+    peers: dict[DomainName, PeerEntry]
+    enrolled: dict[str, Fingerprint]
+
+    @classmethod
+    def of(cls, server: Server) -> "Policy":
+        """As it is now."""
+        site = server.site
+        return cls(
+            site.default_level, {name: attrs.evolve(peer) for name, peer in site.peers.items()}, {**site.enrolled}
+        )
+
+    def put_back(self, server: Server) -> None:
+        """As it was then."""
+        site = server.site
+        site.default_level, site.enrolled = self.default_level, {**self.enrolled}
+        site.peers = {name: attrs.evolve(peer) for name, peer in self.peers.items()}
 
 
 @asynccontextmanager

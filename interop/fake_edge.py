@@ -12,16 +12,13 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from interop.edge_call import EdgeCall
 from interop.fake_device import FakeDevice
-from interop.site import Address, Keys
-from volly_fed.channel import EDGE, Negotiated
 from volly_fed.codepoints import ErrorCode
-from volly_fed.daemon.connection import Connection, Dialled, dial
+from volly_fed.daemon.connection import Connection
 from volly_fed.daemon.link import End, Link, Pending, Resumption
-from volly_fed.daemon.tls import make_context
 from volly_fed.errors import RemoteError
-from volly_fed.handshake import Outcome, Party
-from volly_fed.names import DomainName, Fingerprint
+from volly_fed.relay.envelope import parse_envelope
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message, encode_message
 from volly_fed.wire import messages as wire
@@ -39,18 +36,6 @@ BESIDE: frozenset[type[Message]] = frozenset(
 """What passes on an edge link beside the stream."""
 
 
-@attrs.frozen(kw_only=True)
-class EdgeCall:
-    """Who calls whom: an edge named `name` calls the homeserver of `domain`, which is to show `expected`."""
-
-    name: DomainName
-    keys: Keys
-    domain: DomainName
-    expected: Fingerprint
-    address: Address
-    source: str
-
-
 @attrs.define(eq=False)
 class FakeEdge:
     """An edge link, and all that has come on it. `run` it; the other methods are for scenarios."""
@@ -60,8 +45,8 @@ class FakeEdge:
     """Mailbox -> envelopes, in the order in which they came."""
     receipts: dict[bytes, Refused] = attrs.field(factory=dict, init=False)
     """Envelope id -> why the peer's homeserver has refused it."""
-    shown: list[tuple[DomainName, bytes]] = attrs.field(factory=list, init=False)
-    unwatched: list[wire.Unwatch] = attrs.field(factory=list, init=False)
+    shown: list[wire.Shown | wire.Unwatch] = attrs.field(factory=list, init=False)
+    """What was said of the domains that are watched."""
     end: End | None = attrs.field(default=None, init=False)
     """Why the link has ended; None while it is there."""
     _link: Link[int] = attrs.field(init=False)
@@ -75,23 +60,7 @@ class FakeEdge:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Call, and serve the link until it ends; started when both have proved themselves. Raises as `dial` does."""
-        call = self.call
-
-        async def confirm(_: Outcome) -> None:
-            """The handshake has compared the identity with the expected one."""
-
-        plan = Dialled(
-            context=make_context(EDGE, server=False, identity=call.keys.shown),
-            party=Party(name=call.name, key=call.keys.identity),
-            host=call.domain,
-            wanted=call.domain,
-            expected=frozenset({call.expected}),
-            check_key=_any_key,
-            confirm=confirm,
-            use=lambda connection: self._use(connection, task_status),
-        )
-        stream = await trio.open_tcp_stream(*call.address, local_address=call.source)
-        await dial(stream, plan)
+        await self.call.dial(lambda connection: self._use(connection, task_status))
 
     async def _use(self, connection: Connection, task_status: trio.TaskStatus[None]) -> None:
         self._connection, self._outbound = connection, Outbound(os.urandom)
@@ -129,6 +98,12 @@ class FakeEdge:
         self._outbound.offer(list(zip(keys, frames, strict=True)))
         self._link.wake()
         return keys
+
+    async def receipt(self, frame: bytes) -> Refused:
+        """What a RECEIPT says of an envelope that was accepted; waits for one."""
+        name = parse_envelope(frame).id
+        await self.until(lambda: name in self.receipts)
+        return self.receipts[name]
 
     def unsettled(self) -> list[bytes]:
         """What was submitted and has no answer."""
@@ -196,16 +171,10 @@ class FakeEdge:
                 self._answers[message.request].append(message)
             case wire.Receipt():
                 self.receipts.update({name: (code, text) for name, code, text in message.refused})
-            case wire.Shown():
-                self.shown.append((message.domain, message.message))
-            case wire.Unwatch():
-                self.unwatched.append(message)
+            case wire.Shown() | wire.Unwatch():
+                self.shown.append(message)
         self._tell()
 
     def _tell(self) -> None:
         self._change.set()
         self._change = trio.Event()
-
-
-def _any_key(_: Negotiated) -> None:
-    """The identity proves it, on this very channel."""

@@ -13,7 +13,8 @@ import attrs
 import trio
 
 from interop.cast import Cast, free_port, new_source
-from interop.fake_edge import EdgeCall, FakeEdge
+from interop.edge_call import EdgeCall, RawEdge
+from interop.fake_edge import FakeEdge
 from interop.scenario import Failed, Scenario
 from interop.server import Server
 from interop.site import Address, Keys, PeerEntry, host_of, pace_of, records_of
@@ -52,6 +53,7 @@ class Stage:
         self._cast = cast
         self._nursery = nursery
         self._strangers: list[Stranger] = []
+        self._edges: dict[str, str] = {}
 
     @property
     def servers(self) -> list[Server]:
@@ -72,21 +74,34 @@ class Stage:
     async def edge(
         self, server: Server, name: str = EDGE_1, *, keys: Keys | None = None, domain: DomainName | None = None
     ) -> FakeEdge:
-        """An edge link to `server`; edge-1 and edge-2 are enrolled. `keys` and `domain`: others than are right.
+        """An edge link to `server`. Who is called edge-N is enrolled; the others are not.
 
-        Raises what `daemon.connection.dial` raises when the link does not come about: Refused with the code.
+        Within a scenario one `name` is one edge; its real name, in `call.name`, is another. `keys`, `domain`: others
+        than are right. Raises Refused, with the code, or what else `daemon.connection.dial` raises.
         """
-        call = EdgeCall(
-            name=DomainName(name),
-            keys=keys or self._cast.edges[name],
+        edge = FakeEdge(self._call(server, name, keys, domain))
+        await self._nursery.start(edge.run)
+        return edge
+
+    async def raw_edge(self, server: Server, name: str = EDGE_1) -> RawEdge:
+        """An edge link on which the scenario says every message itself, also those of the session."""
+        edge = RawEdge(self._call(server, name, None, None))
+        await self._nursery.start(edge.run)
+        return edge
+
+    def _call(self, server: Server, name: str, keys: Keys | None, domain: DomainName | None) -> EdgeCall:
+        if name.startswith("edge-"):
+            real = self._edges[name] = self._edges.get(name) or self._cast.next_edge()
+        else:
+            real = name
+        return EdgeCall(
+            name=DomainName(real),
+            keys=keys or self._cast.edges[real],
             domain=domain or server.site.domain,
             expected=server.site.keys.fingerprint,
             address=server.site.edges,
             source=new_source(),
         )
-        edge = FakeEdge(call)
-        await self._nursery.start(edge.run)
-        return edge
 
     async def edges(self) -> list[FakeEdge]:
         """edge-1 of each server, in their order."""
@@ -114,10 +129,17 @@ class Stage:
 
     async def one_link(self) -> None:
         """Wait until there is one connection between the servers, whoever has dialled it."""
+        await self._connections(1)
+
+    async def no_link(self) -> None:
+        """Wait until there is none."""
+        await self._connections(0)
+
+    async def _connections(self, count: int) -> None:
         shims = list(self._cast.shims.values())
 
         async def wait(shim: LinkShim, scope: trio.CancelScope) -> None:
-            await shim.until(lambda: sum(len(each.connections) for each in shims) == 1)
+            await shim.until(lambda: sum(len(each.connections) for each in shims) == count)
             scope.cancel()
 
         async with trio.open_nursery() as nursery:

@@ -2,20 +2,14 @@
 
 import os
 
-from interop.fake_edge import FakeEdge, Refused
+from interop.fake_edge import Refused
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ErrorCode
-from volly_fed.relay.envelope import CAPABILITY_BYTES, parse_envelope
+from volly_fed.names import DomainName
+from volly_fed.relay.envelope import CAPABILITY_BYTES
 
 DAY = 86400
-
-
-async def receipt_of(edge: FakeEdge, envelope: bytes) -> Refused:
-    """What a RECEIPT says of an envelope that was accepted."""
-    name = parse_envelope(envelope).id
-    await edge.until(lambda: name in edge.receipts)
-    return edge.receipts[name]
 
 
 def code_of(answer: Refused | None) -> ErrorCode | None:
@@ -46,7 +40,7 @@ async def of_a_peer(stage: Stage) -> None:
         await first.submit(unclaimed, wrong, revoked, elsewhere, good), [None] * 5, "what the sender's homeserver says"
     )
     equal(await bob.receive(1), [good], "what was delivered")
-    receipts = [await receipt_of(first, envelope) for envelope in (unclaimed, wrong, revoked, elsewhere)]
+    receipts = [await first.receipt(envelope) for envelope in (unclaimed, wrong, revoked, elsewhere)]
     equal([code for code, _ in receipts], [ErrorCode.UNDELIVERABLE] * 4, "codes of the receipts")
     equal(len({reason for _, reason in receipts}), 1, "number of different reasons")
 
@@ -108,7 +102,7 @@ async def level_none(stage: Stage) -> None:
     distrusted = await stage.stranger(level="none")
     edge = await stage.edge(server)
     bob = await edge.device()
-    answers = await edge.submit(bob.envelope(domain=distrusted.domain), bob.envelope(domain="nobody.test"))
+    answers = await edge.submit(bob.envelope(domain=distrusted.domain), bob.envelope(domain=DomainName("nobody.test")))
     equal([code_of(answer) for answer in answers], [ErrorCode.POLICY] * 2, "answers")
 
 
@@ -122,7 +116,7 @@ async def level_metadata(stage: Stage) -> None:
     bob = await second.device()
     await stage.trust(receiver, sender.domain, "metadata")
     equal(await first.submit(envelope := bob.envelope()), [None], "what the sender's homeserver says")
-    equal(code_of(await receipt_of(first, envelope)), ErrorCode.POLICY, "what the receipt says")
+    equal(code_of(await first.receipt(envelope)), ErrorCode.POLICY, "what the receipt says")
     await stage.trust(sender, receiver.domain, "metadata")
     equal([code_of(answer) for answer in await first.submit(bob.envelope())], [ErrorCode.POLICY], "the answer")
     check(not bob.waiting, "nothing was delivered")
@@ -143,5 +137,5 @@ async def level_selective(stage: Stage) -> None:
     envelopes = [device.envelope() for device in (named, everybody, other, nobody)]
     equal(await first.submit(*envelopes), [None] * 4, "what the sender's homeserver says")
     equal(await named.receive(1) + await everybody.receive(1), envelopes[:2], "what was delivered")
-    codes = [code_of(await receipt_of(first, envelope)) for envelope in envelopes[2:]]
+    codes = [code_of(await first.receipt(envelope)) for envelope in envelopes[2:]]
     equal(codes, [ErrorCode.UNDELIVERABLE] * 2, "codes of the receipts")
