@@ -5,7 +5,8 @@ Never: takes what was not expected, or does anything by itself but answer WebSoc
 """
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -35,6 +36,8 @@ class Line:
     patience: float = PATIENCE
     socket: RawSocket
     _handlers: dict[type[Message], Handler] = attrs.field(factory=dict, init=False)
+    _again: deque[Frame] = attrs.field(factory=deque, init=False)
+    """Has come, and counts as not read yet."""
 
     # --- saying ------------------------------------------------------------------------------------------------------
 
@@ -76,6 +79,10 @@ class Line:
             await self.send(Pong(token=message.token))
 
         self.allow(Ping, answer)
+
+    def put_back(self, messages: Iterable[bytes]) -> None:
+        """Let these come once more, before all others."""
+        self._again.extend(Frame(payload=data) for data in messages)
 
     async def expect(self, *kinds: type[M]) -> M:
         """The next message that is not allowed for; of one of `kinds`, or the scenario has failed."""
@@ -166,6 +173,8 @@ class Line:
             return frame
 
     async def _heed(self) -> Frame:
+        if self._again:
+            return self._again.popleft()
         while True:
             frame = await self._whole()
             self.dialogue.came(describe(frame.payload) if frame.opcode == Opcode.BINARY else str(frame))

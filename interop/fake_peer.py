@@ -27,7 +27,7 @@ from volly_fed.daemon.tls_stream import PqStream
 from volly_fed.errors import ChannelError, RemoteError
 from volly_fed.handshake import ChannelBinding
 from volly_fed.names import DomainName
-from volly_fed.wire.messages import Ack, Auth, Hello, Open
+from volly_fed.wire.messages import Ack, Auth, Batch, Hello, Open
 
 __all__ = ["PATIENCE", "Door", "Mismatch", "Peer", "Persona", "Target", "calling", "listening"]
 
@@ -176,16 +176,25 @@ class Peer(Line):
         return auth
 
     async def begin(self) -> Ack:
-        """Both streams, honestly: our OPEN and its answer, the other end's OPEN and ours. The answer to our OPEN."""
+        """Both streams, honestly: our OPEN and its answer, the other end's OPEN and ours. The answer to our OPEN.
+
+        Batches may come before that answer: they are there for the next `expect`.
+        """
         answer: Ack | None = None
+        early: list[bytes] = []
         await self.send(Open(stream=self.stream))
         while answer is None or not self.far_stream:
-            message = await self.expect(Open, Ack)
+            message, data = await self.expect_with_bytes(Open, Ack, Batch)
             if isinstance(message, Open):
                 self.far_stream = message.stream
                 await self.send(Ack(stream=message.stream, cursor=self.cursors.get(message.stream, 0)))
             elif isinstance(message, Ack):
                 answer = message
+            elif self.far_stream:
+                early.append(data)
+            else:
+                raise self.dialogue.mismatch("BATCH before OPEN")
+        self.put_back(early)
         return answer
 
 

@@ -25,6 +25,7 @@ from volly_fed.wire.messages import (
     PresenceResume,
     PresenceSnapshot,
     PresenceWithdraw,
+    Shown,
     Unwatch,
     Watch,
 )
@@ -223,8 +224,8 @@ class Watched:
         assert edge is not None
 
         def arrived() -> bool:
-            shown = [parse_message(message) for name, message in edge.shown if name == domain]
-            return messages[-1] in shown
+            shown = [each for each in edge.shown if isinstance(each, Shown) and each.domain == domain]
+            return messages[-1] in [parse_message(each.message) for each in shown]
 
         await edge.until(arrived)
 

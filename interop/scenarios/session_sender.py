@@ -116,11 +116,12 @@ async def _cursor_lost(rogue: Rogue) -> None:
     await rogue.be_called_honestly()
     await rogue.be_wanted()
     rogue.cursors.clear()
-    async with rogue.called(Depth.BEGUN) as peer:
-        former = peer.far_stream
+    async with rogue.called(Depth.PROVED) as peer:
+        former = await peer.expect(Open)
+        await peer.send(Ack(stream=former.stream, cursor=0))
         opened = await peer.expect(Open)
-        check(opened.stream != former, "a fresh stream")
-        await peer.send(Ack(stream=former, cursor=0), Ack(stream=opened.stream, cursor=0))
+        check(opened.stream != former.stream, "a fresh stream")
+        await peer.send(Ack(stream=former.stream, cursor=0), Ack(stream=opened.stream, cursor=0))
         peer.far_stream = opened.stream
         equal((await _batch(peer, 1)).first, 1, "the first number of a fresh stream")
         await _settle(peer, rogue, 1, 1)

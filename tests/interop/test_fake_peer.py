@@ -130,3 +130,22 @@ async def test_a_wrong_proof_is_seen() -> None:
 def test_a_dialogue_shows_no_whole_key() -> None:
     dialogue = Dialogue("of nobody", lambda: 0.0)
     assert str(dialogue).endswith("nothing was said")
+
+
+async def test_a_batch_that_comes_before_the_answer_to_our_open_is_not_lost() -> None:
+    async with two() as pair:
+        await pair.shake()
+        near, far = pair.dialler, pair.listener
+        batch = Batch(stream=far.stream, first=1, envelopes=[b"early"])
+
+        async def answer_late() -> None:
+            await far.send(Open(stream=far.stream))
+            opened = await far.expect(Open)
+            assert (await far.expect(Ack)).stream == far.stream
+            await far.send(batch, Ack(stream=opened.stream, cursor=3))
+
+        async def begin() -> None:
+            assert (await near.begin()).cursor == 3
+
+        await both(answer_late, begin)
+        assert await near.expect(Batch) == batch
