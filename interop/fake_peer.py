@@ -14,13 +14,14 @@ from typing import Any
 
 import attrs
 import trio
+from OpenSSL._util import lib
 
 from interop.fake_dialogue import Dialogue, Mismatch
 from interop.fake_hands import Hands
 from interop.fake_line import PATIENCE, Line
 from interop.fake_persona import Persona, Target
 from interop.fake_socket import Ended, Opening, RawSocket, accept_value, headers_of
-from interop.fake_tls import HONEST, TlsHabits, make_habitual
+from interop.fake_tls import HONEST, Resumable, TlsHabits, make_habitual
 from volly_fed.channel import FEDERATION, ChannelProfile, Negotiated
 from volly_fed.codepoints import Role
 from volly_fed.daemon.tls_stream import PqStream
@@ -58,14 +59,30 @@ class Peer(Line):
     async def secure(self, habits: TlsHabits = HONEST) -> Negotiated:
         """TLS, as `habits` have it. Raises ChannelError where it fails; see `fails_tls`."""
         server = self.role is Role.ACCEPTOR
-        context = make_habitual(self.profile, habits, self.persona.tls, server=server)
+        resume = habits.resume
+        context = resume.context if resume else make_habitual(self.profile, habits, self.persona.tls, server=server)
         host = self.host if habits.server_name is None else habits.server_name
         self.tls = PqStream(self.tcp, context, "" if server else host)
+        if resume is not None:
+            self.tls._connection.set_session(resume.session)  # noqa: SLF001 - an honest stream never does
         with self.limited("the end of the TLS handshake"):
             self.negotiated = await self.tls.handshake()
         self.dialogue.note(f"TLS: {self.negotiated.version} {self.negotiated.group} {self.negotiated.alpn.decode()}")
         self.socket = RawSocket(self.tls, not server)
         return self.negotiated
+
+    @property
+    def resumable(self) -> Resumable | None:
+        """What another connection may try to go on with, once something has come on this one."""
+        assert self.tls is not None, "there is TLS"
+        session = self.tls._connection.get_session()  # noqa: SLF001 - an honest stream has no use for it
+        return Resumable(self.tls._context, session) if session is not None else None  # noqa: SLF001 - see above
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this connection goes on with an earlier one's session."""
+        assert self.tls is not None, "there is TLS"
+        return bool(lib.SSL_session_reused(self.tls._connection._ssl))  # noqa: SLF001 - pyOpenSSL does not tell
 
     async def expect_no_tls(self, habits: TlsHabits = HONEST) -> str:
         """The other end breaks TLS off, whether by an alert or at once; what OpenSSL says of it."""

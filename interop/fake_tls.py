@@ -38,9 +38,19 @@ class TlsHabits:
     anonymous: bool = False
     """A dialler shows no certificate, a listener asks for none."""
     server_name: str | None = None
+    resume: "Resumable | None" = None
+    """Of an earlier connection: a dialler offers to go on with it."""
 
 
 HONEST = TlsHabits()
+
+
+@attrs.frozen(eq=False)
+class Resumable:
+    """A TLS session, and the context without which OpenSSL takes it up no more."""
+
+    context: TlsContext
+    session: SSL.Session
 
 
 def make_habitual(profile: ChannelProfile, habits: TlsHabits, identity: TlsIdentity, *, server: bool) -> TlsContext:

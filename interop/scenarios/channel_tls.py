@@ -7,7 +7,7 @@ from typing import Final
 from interop.fake_peer import Persona
 from interop.fake_socket import Ended, headers_of
 from interop.fake_tls import TlsHabits, classical_identity
-from interop.rogue import Depth, Play, Rogue, play_called, play_calling
+from interop.rogue import Depth, Play, Rogue, leave, play_called, play_calling
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ALPN_EDGE, ErrorCode
@@ -80,6 +80,18 @@ _FAIR_TLS: Final[dict[str, TlsHabits]] = {
 }
 
 
+async def _resumed(rogue: Rogue) -> None:
+    """A session of an earlier connection is offered: the handshake is a full one, certificates and all."""
+    async with rogue.calling(Depth.BEGUN) as peer:
+        session = peer.resumable
+        await leave(peer)
+    async with rogue.calling(Depth.BEGUN, TlsHabits(resume=session)) as peer:
+        check(not peer.resumed, "a TLS handshake that resumes nothing")
+        assert peer.negotiated is not None
+        equal(peer.negotiated.peer_spki_sha256, rogue.server.site.keys.tls.spki_sha256, "the listener's key")
+        await leave(peer)
+
+
 async def _unpublished_key(rogue: Rogue) -> None:
     """A key of the right kind is let through TLS; that it is not the domain's, HELLO brings to light."""
     async with rogue.calling(Depth.OPEN, TlsHabits(identity=_OTHER.tls)) as peer:
@@ -101,7 +113,7 @@ async def tls_calling(stage: Stage) -> None:
     rows.append(("a certificate with an Ed25519 key", partial(_no_tls, _CLASSICAL_KEY)))
     rows += [(f"{name} in the place of TLS", partial(_garbage, data)) for name, data in _GARBAGE.items()]
     rows += [(name, partial(_fair_tls, habits)) for name, habits in _FAIR_TLS.items()]
-    rows.append(("a key that is not published", _unpublished_key))
+    rows += [("a key that is not published", _unpublished_key), ("a session that is to be resumed", _resumed)]
     await play_calling(stage, rows)
 
 

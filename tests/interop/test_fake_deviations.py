@@ -238,3 +238,14 @@ async def test_an_oversize_hello_is_sent_whole() -> None:
     assert frame.payload == data
     assert isinstance(parse_message(data), Hello)
     assert attrs.evolve(frame, payload=b"").mask is not None
+
+
+async def test_a_session_is_offered_and_not_taken_up_by_an_honest_listener() -> None:
+    async with two() as pair:
+        await pair.begin()
+        resumable = pair.dialler.resumable
+        assert resumable is not None
+        assert not pair.dialler.resumed
+    async with two() as pair:
+        await both(lambda: pair.dialler.secure(TlsHabits(resume=resumable)), pair.listener.secure)
+        assert not pair.dialler.resumed
