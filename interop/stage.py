@@ -192,6 +192,10 @@ class Stage:
             await self._introduce(stranger, published_at, level, presence or pace_of(level), published)
         return stranger
 
+    def publish(self, stranger: Stranger, lines: list[str]) -> None:
+        """Let the zone of `stranger` have these lines from now on. Resolvers may hold the older ones for an hour."""
+        self._cast.zones.publish(stranger.domain, lines)
+
     async def _introduce(self, stranger: Stranger, at: Address, level: str, presence: str, published: bool) -> None:
         async with trio.open_nursery() as nursery:
             for server in self.servers:
@@ -207,8 +211,7 @@ class Stage:
 
     def leave(self) -> None:
         """Withdraw the strangers' records; the cast takes back the rest."""
-        for stranger in self._strangers:
-            self._cast.zones.withdraw(stranger.domain)
+        self._cast.zones.withdraw(*(stranger.domain for stranger in self._strangers))
 
 
 async def _later() -> None:

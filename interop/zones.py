@@ -47,12 +47,15 @@ class Zones:
         self, domain: DomainName, records: Iterable[str], *, signed: bool = True, flaws: Flaw = Flaw.NONE
     ) -> None:
         """Serve these lines, relative to `domain`, from now on. Resolvers may hold older ones for an hour."""
-        self._zones[domain] = _Zone(tuple(records), signed, flaws)
-        self.world = self._signed()
+        self._zones[domain] = zone = _Zone(tuple(records), signed, flaws)
+        self.world.zone(domain, zone.records, signed=signed, flaws=flaws)
+        self.world.update(TLD)  # its delegation; all others stay as they are signed
+        self.world.update(domain)
 
-    def withdraw(self, domain: DomainName) -> None:
-        """There is no such zone any more."""
-        if self._zones.pop(domain, None) is not None:
+    def withdraw(self, *domains: DomainName) -> None:
+        """There are no such zones any more."""
+        gone = [domain for domain in domains if self._zones.pop(domain, None) is not None]
+        if gone:
             self.world = self._signed()
 
     def _signed(self) -> World:
