@@ -160,7 +160,7 @@ export class Peer {
       link.session.durable(event.opened, cursor, refusals);
     } else if (event.received) home.take(this, link, event.received);
     else if (event.settled) this.#settled(event.settled);
-    else if (event.beside) home.presence.heard(domain, event.beside, link);
+    else if (event.beside) home.presence.heard(domain, event.beside);
     else if (event.closing !== undefined) this.#told(event);
   }
 

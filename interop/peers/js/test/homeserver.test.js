@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as keys from '../src/crypto.js';
+import { has, place, tagOf } from '../src/filter.js';
 import { Homeserver } from '../src/homeserver.js';
 import { readSite } from '../src/site.js';
+import { Viewing } from '../src/viewing.js';
+import { decodeMessage } from '../src/wire.js';
 import { ScriptedEdge, envelope, network, registrationOf, start } from './network.js';
 
 const device = keys.mailbox(Buffer.alloc(32, 7));
@@ -81,5 +84,30 @@ test('what was accepted survives a kill, and a drain ends with 0', { timeout: 60
   await later.until('reloaded');
   await assert.rejects(() => edge.until(() => undefined), /POLICY|complete|closed/);
   assert.equal(await later.end(), 0);
+  net.remove();
+});
+
+test('who is online at one homeserver is seen at the other', { timeout: 20000 }, async () => {
+  const net = await network(['a.test', 'b.test']);
+  const [a, b] = ['a.test', 'b.test'].map((domain) => new Homeserver(readSite(net.sites[domain].path)));
+  await Promise.all([a.start(), b.start()]);
+  const [edgeA, edgeB] = [await new ScriptedEdge(net).connect(net.sites['a.test']), await new ScriptedEdge(net).connect(net.sites['b.test'])];
+  const key = keys.random(32);
+  const viewing = new Viewing();
+  viewing.link();
+  const watch = async (found) => {
+    const { message } = await edgeB.next('SHOWN');
+    viewing.receive(decodeMessage(message), Date.now() / 1000);
+    const { filter } = viewing;
+    return filter && has(filter.bits, place(filter.key, tagOf(key, filter.epoch, 'b.test'), filter.class)) === found;
+  };
+  edgeB.link.say('WATCH', { domain: 'a.test' });
+  while (!await watch(false));
+  const now = Math.floor(Date.now() / 1800000);
+  for (const epoch of [now, now + 1]) edgeA.link.say('ANNOUNCE', { number: 1, epoch, tags: [['b.test', tagOf(key, epoch, 'b.test')]] });
+  while (!await watch(true));
+  edgeA.link.say('RETRACT', { number: 1 });
+  while (!await watch(false));
+  await Promise.all([a.stop(), b.stop()]);
   net.remove();
 });

@@ -23,16 +23,16 @@ export function jsonForm(item) {
 }
 
 /**
- * A test for each case of a file. `judge(given, expected)` is called with what is accepted, or with null where a refusal is due; it throws the
+ * A test for each case of a file. `judge(given, expected, id, expect)` is called with what is accepted, or with null where a refusal is due; it throws the
  * ProtocolError in that case.
  */
 export function consume(file, judge) {
   const { cases } = read(file);
   for (const { id, given, expect } of cases) {
     test(`${file}: ${id}`, () => {
-      if (expect.accept) return judge(given, expect.accept, id);
+      if (expect.accept) return judge(given, expect.accept, id, expect);
       try {
-        judge(given, null, id);
+        judge(given, null, id, expect);
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         const { code, class: kind } = expect.reject;
