@@ -81,6 +81,9 @@ export class Channel {
     this.#wake?.();
   }
 
+  /** Whether another message has come already. */
+  get more() { return this.#queue.length > 0; }
+
   async receive() {
     while (!this.#queue.length) {
       if (this.ended) throw new ProtocolError('Ended', 'NONE', this.ended);

@@ -68,7 +68,7 @@ export class Link {
         const bytes = await this.channel.receive();
         if (this.over) return;
         this.session.receive(bytes, clock());
-        this.pump();
+        if (!this.channel.more) this.pump(); // what came together is answered together
       }
     } catch (error) {
       if (error.kind === 'Ended') this.#finish(error.message);
