@@ -57,6 +57,8 @@ export class Mailboxes {
   onCLAIM(link, { request, key }) {
     const pending = this.#of(link);
     for (const [number, one] of pending) if (one.challenge.expiry < this.now()) pending.delete(number);
+    const inUse = [...this.held.values()].some((held) => held.link === link && held.request === request);
+    if (inUse || pending.has(request)) throw broken('UNEXPECTED', 'the number of a request is in use');
     if (pending.size >= PENDING) return this.#refuse(link, request, 'BUSY', 'too many claims');
     let made;
     try {

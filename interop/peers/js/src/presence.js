@@ -19,6 +19,8 @@ const LINGER = 10; // seconds for which a domain is asked for after the last wat
 const SPREAD = 60; // seconds within which an epoch begins for all peers
 const QUEUED = 64; // messages that wait on a link before more are made
 
+const crowded = (link) => link && (link.session.says.length > QUEUED || link.channel.crowded);
+
 export class Presence {
   #connections = new Map(); // `edge generation number`: Map of epoch: [[scope, tag in hex]]
   #generations = new Map(); // of each edge: how often its link was lost
@@ -189,15 +191,32 @@ export class Presence {
 
   /** Let leave what may leave of one domain, and hand on what has changed. */
   pump(d) {
+    d.again = true;
     if (d.busy) return;
     d.busy = true;
-    const link = d.own ? null : this.home.peers.get(d.domain)?.link;
-    const crowded = () => link && (link.session.says.length > QUEUED || link.channel.crowded);
+    try {
+      while (d.again) {
+        d.again = false;
+        this.#leave(d);
+      }
+    } finally {
+      d.busy = false;
+    }
+    const link = this.#link(d);
+    const wake = d.showing.wakeAt(clock());
+    clearTimeout(d.timer);
+    if (wake < Infinity) d.timer = setTimeout(() => this.pump(d), Math.max(crowded(link) ? 50 : 1, Math.min(3600, wake - clock()) * 1000)).unref();
+  }
+
+  #link(d) { return d.own ? null : this.home.peers.get(d.domain)?.link; }
+
+  #leave(d) {
+    const link = this.#link(d);
     for (let message = d.viewing.next(); message; message = d.viewing.next()) {
       if (d.own) d.showing.receive({ type: message[0], ...message[1] }, clock());
       else link?.say(...message);
     }
-    while (!crowded()) {
+    while (!crowded(link)) {
       const message = d.showing.next(clock());
       if (!message) break;
       if (d.own) d.viewing.receive({ type: message[0], ...message[1] }, this.#seconds);
@@ -207,10 +226,6 @@ export class Presence {
       if (change.filter) this.#hand(d, d.watchers, piecesOf(d.viewing.filter));
       else this.#hand(d, d.watchers, [change.step ? ['PRESENCE_DELTA', change.step] : ['PRESENCE_WITHDRAW', {}]]);
     }
-    d.busy = false;
-    const wake = d.showing.wakeAt(clock());
-    clearTimeout(d.timer);
-    if (wake < Infinity) d.timer = setTimeout(() => this.pump(d), Math.max(crowded() ? 50 : 1, Math.min(3600, wake - clock()) * 1000)).unref();
   }
 
   #hand(d, edges, messages) {

@@ -90,12 +90,12 @@ export class Relay {
   }
 
   #deliver(from, envelope, result) {
-    if (this.store.known(envelope.id, envelope.expiry)) return null;
     const hash = sha256(label('CAPABILITY'), envelope.capability);
     const registration = this.store.registration(envelope.mailbox);
     const grant = (registration ? readRegistration(registration) : []).find((one) => one.hash.equals(hash));
     const room = this.store.room(envelope.mailbox);
     if (!grant || (from !== null && !opens('deliver', this.level(from), from, grant.scopes))) return UNDELIVERABLE;
+    if (this.store.known(envelope.id, envelope.expiry)) return null;
     if (room.envelopes >= this.limits.mailbox_envelopes || room.bytes + envelope.bytes.length > this.limits.mailbox_bytes) return UNDELIVERABLE;
     this.store.deposit(envelope);
     result.mailboxes.add(envelope.mailbox.toString('hex'));
