@@ -17,6 +17,7 @@ from volly_fed.cli.failure import OK, WARNINGS
 from volly_fed.cli.options import DOMAIN, config_option, json_option, print_json, shown
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
+from volly_fed.daemon.wording import duration, size
 from volly_fed.names import DomainName
 
 _STYLES = {"linked": "green", "dialling": "cyan", "waiting": "yellow", "idle": "dim"}
@@ -126,28 +127,10 @@ def _print_peer(peer: Mapping[str, Any]) -> None:
 def _queue_text(queue: Mapping[str, Any]) -> str:
     if not queue["envelopes"]:
         return "nothing waits"
-    return f"{queue['envelopes']} waiting, {_size(queue['bytes'])}, the oldest for {duration(queue['oldest_s'])}"
+    return f"{queue['envelopes']} waiting, {size(queue['bytes'])}, the oldest for {duration(queue['oldest_s'])}"
 
 
 def _next_text(peer: Mapping[str, Any]) -> str:
     wait = peer["next_attempt_s"]
     parts = [] if wait is None else [f"next attempt in {duration(wait)}" if wait else "next attempt now"]
     return "; ".join([*parts, *([shown(peer["last_error"].splitlines()[0])] if peer["last_error"] else [])])
-
-
-def duration(seconds: float) -> str:
-    """For people: the two largest units."""
-    whole = int(seconds)
-    for size, name, below, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // below} {lesser}"
-    return f"{whole} s"
-
-
-def _size(count: int) -> str:
-    value = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

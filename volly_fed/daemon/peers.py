@@ -15,6 +15,7 @@ from volly_fed import limits
 from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode, Role, TrustLevel
 from volly_fed.daemon.backoff import Attempts
 from volly_fed.daemon.connection import Connection
+from volly_fed.daemon.counted import CountedLink, count_settled, kind_of
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
@@ -26,6 +27,7 @@ from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
+from volly_fed.observe.tally import Tally
 from volly_fed.relay.rate import RateLimit
 from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
@@ -48,6 +50,7 @@ class Peers:
     """(settled rows, refused ones with code and text)."""
     intake: Intake = attrs.field(init=False)
     presence: PresenceHub
+    tally: Tally = attrs.field(factory=Tally)
     _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
     _renewal: Renewal = attrs.field(init=False)
@@ -107,7 +110,7 @@ class Peers:
         if session is None:
             return None
         handler = _PeerHandler(peers=self, peer=peer)
-        link = peer.link = handler.link = Link(connection.socket, session, handler)
+        link = peer.link = handler.link = CountedLink(connection.socket, session, handler, self.tally)
         peer.judged(level)
         peer.dialled_by_us = connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
@@ -117,6 +120,7 @@ class Peers:
         peer.ration.begin(link)
         self.presence.connected(peer.domain, level, link)
         self._log_up(connection, level)
+        self.tally.linked("peer", connection.outcome.role.name.lower(), connection.took)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
@@ -134,8 +138,9 @@ class Peers:
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+        self.tally.ended[(end.code.name,)] += 1
         if end.code is not ErrorCode.NONE:
-            peer.standing.last_error = end.reason
+            peer.note_trouble(end.reason)
         if end.code is ErrorCode.BUSY:  # [session-35]
             await self.attempts.busy(peer.standing, end.retry_after, ours=connection.outcome.role is Role.DIALLER)
         return end
@@ -241,7 +246,7 @@ class Peers:
         standing = peer.standing
         if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
             await self.attempts.busy(standing, error.retry_after, ours=True)
-        standing.last_error = str(error)
+        peer.note_trouble(str(error))
         if isinstance(error, DiscoveryError) and not error.retry:
             self.presence.refuse(peer.domain, ErrorCode.DISCOVERY, str(error))
         elif isinstance(error, Refused) and error.code is ErrorCode.POLICY:
@@ -306,6 +311,7 @@ class Peers:
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 continue
             backlog.read(rows[-1].row if rows else None)
+            peer.underway.found([row.row for row in rows], urgency)
             peer.outbound.offer([(row.row, row.frame) for row in rows], urgency)
             peer.wake()
 
@@ -370,6 +376,7 @@ class _PeerHandler:
         return await self.peers.intake.from_peer(self.peer.domain, lambda: self.peer.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
+        count_settled(self.peers.tally, self.peer, event)
         self.peers.settled(self.peer, event.keys)  # [relay-22]
         self.peers.on_refused(event.keys, event.refused)  # [relay-23]
         if event.later:
@@ -379,4 +386,5 @@ class _PeerHandler:
         # [session-2]
         if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
             raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
+        self.peers.tally.presence["in", kind_of(message)] += 1
         await self.peers.presence.from_peer(self.peer.domain, self.link, message)

@@ -1,0 +1,1 @@
+POLICY = "default-src 'none'"
