@@ -15,6 +15,8 @@ REQUEST: Final = 16 << 10
 """All that is read from one connection: browsers send 1 to 2 KiB."""
 ANSWER_TIME: Final = 8.0
 """For what an answer is made of, before 503; less than CONNECTION_TIME, so that it can still be said."""
+ANSWER_MEMORY: Final = 0.5
+"""How old a page, a document or metrics may be: what they cost is bounded by this, however many ask."""
 
 # --- what is shown -------------------------------------------------------------------------------------------------
 PAGE_REFRESH: Final = 2

@@ -72,8 +72,8 @@ def _homeserver_problems(config: HomeserverConfig) -> Iterator[str]:
 def _http_problems(http: Http) -> Iterator[str]:
     if http.listen is not None and not http.listen.is_loopback and not http.allow_remote:
         yield (
-            "http.listen: is reachable from other machines, and whoever reaches it is told everything without a password: "
-            "use a loopback address and a forwarder that asks for one, or set http.allow_remote = true"
+            "http.listen: is reachable from other machines, and asks nobody for a password: use a loopback address "
+            "and a forwarder that asks for one, or set http.allow_remote = true"
         )
 
 

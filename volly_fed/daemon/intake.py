@@ -181,7 +181,9 @@ class Intake:
             if earliest <= expiry <= latest:
                 by_domain[domain].append((sequence, mailbox, identity, expiry, urgency, capability, frame))
             else:
-                sorted_.refuse([sequence], [urgency], EXPIRED if expiry < earliest else TOO_LONG)  # [relay-9] [relay-10]
+                sorted_.refuse(
+                    [sequence], [urgency], EXPIRED if expiry < earliest else TOO_LONG
+                )  # [relay-9] [relay-10]
         for domain, rows in by_domain.items():
             sorted_.place(_Items._make(zip(*rows, strict=True)), route(domain))
         return sorted_

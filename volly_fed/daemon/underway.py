@@ -1,4 +1,4 @@
-"""When what is on its way to one peer was accepted here: remembered by batch, so that an envelope costs next to nothing.
+"""When what is on its way to one peer was accepted here: by batch, so that an envelope costs next to nothing.
 
 in: rows that were accepted, rows that the peer has acknowledged; out: how many of which class took how long.
 Never: remembers more than limits_http.TRACKED_BATCHES; what it does not know counts as of an unknown class.
@@ -38,9 +38,9 @@ class Underway:
 
     def begin(self, keys: range, rows: Sequence[OutboundRow], now: float) -> None:
         """`rows` were accepted under `keys`."""
-        first = rows[0].urgency
-        if all([row.urgency == first for row in rows]):  # nearly always
-            self._add(keys.start, len(rows), first, now)
+        urgencies = [row.urgency for row in rows]
+        if urgencies.count(urgencies[0]) == len(rows):  # nearly always
+            self._add(keys.start, len(rows), urgencies[0], now)
             return
         start = keys.start
         for urgency, run in groupby(rows, attrgetter("urgency")):

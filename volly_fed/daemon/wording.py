@@ -21,3 +21,8 @@ def size(count: int) -> str:
             return f"{value:.0f} {unit}"
         value /= 1024
     return f"{value:.1f} GiB"
+
+
+def brief(seconds: float) -> str:
+    """The same where there is little room: the largest unit."""
+    return " ".join(duration(seconds).split()[:2])

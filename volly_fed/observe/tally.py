@@ -52,9 +52,7 @@ def _by_class() -> dict[str, Histogram]:
     return {name: Histogram(PATIENT) for name in CLASSES.values()}
 
 
-def _none(
-    firsts: Iterable[str], seconds: Iterable[str], *more: Label, last: str = ""
-) -> Counter[Label]:
+def _none(firsts: Iterable[str], seconds: Iterable[str], *more: Label, last: str = "") -> Counter[Label]:
     """Zeros for what is bound to come: from nothing to one, a rate sees no step."""
     pairs = [(first, second, last) if last else (first, second) for first in firsts for second in seconds]
     return Counter(dict.fromkeys([*pairs, *more], 0))

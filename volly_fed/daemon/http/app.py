@@ -8,7 +8,9 @@ Source: RFC 9110; RFC 9112 §3.2 (Host).
 
 import ipaddress
 import json
+import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
@@ -34,7 +36,6 @@ _FIXED: Final = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
-    (b"connection", b"close"),
 )
 
 
@@ -60,6 +61,8 @@ class App:
     face: Face
     names: frozenset[str]
     log: Log
+    _made: dict[str, tuple[float, Answer]] = attrs.field(factory=dict, init=False)
+    _making: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     async def __call__(self, scope: Scope, _receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """ASGI. WebSockets are refused by returning."""
@@ -81,22 +84,26 @@ class App:
                 HTTPStatus.MISDIRECTED_REQUEST, "This name is not one of ours; [http] hosts has those that are."
             )
         routes: dict[str, Callable[[], Awaitable[Answer]]] = {
-            "/": self._page,
-            "/status.json": self._status,
+            "/": partial(self._remembered, "page", self._page),
+            "/status.json": partial(self._remembered, "status", self._status),
             "/healthz": self._alive,
             "/readyz": self._ready,
-            "/metrics": self._metrics,
+            "/metrics": partial(self._remembered, "metrics", self._metrics),
         }
         route = routes.get(scope["path"])
         if route is None:
             return Answer.words(HTTPStatus.NOT_FOUND, f"There is {', '.join(routes)}.")
         if scope["method"] not in {"GET", "HEAD"}:
-            return Answer.words(HTTPStatus.METHOD_NOT_ALLOWED, "Nothing can be changed here.", more=((b"allow", b"GET, HEAD"),))
+            return Answer.words(
+                HTTPStatus.METHOD_NOT_ALLOWED, "Nothing can be changed here.", more=((b"allow", b"GET, HEAD"),)
+            )
         try:
             with trio.fail_after(limits_http.ANSWER_TIME):
                 return await route()
         except trio.TooSlowError:
-            return Answer.words(HTTPStatus.SERVICE_UNAVAILABLE, "This takes too long; the disk or the processor is busy.")
+            return Answer.words(
+                HTTPStatus.SERVICE_UNAVAILABLE, "This takes too long; the disk or the processor is busy."
+            )
         except VollyFedError as error:
             return Answer.words(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
         except Exception as error:  # a bug of what shows things is no reason to stop what works
@@ -106,6 +113,15 @@ class App:
     def _is_ours(self, scope: HTTPScope) -> bool:
         hosts = [value for name, value in scope["headers"] if name.lower() == b"host"]
         return len(hosts) == 1 and _host_of(hosts[0].decode("latin-1")) in self.names
+
+    async def _remembered(self, name: str, make: Callable[[], Awaitable[Answer]]) -> Answer:
+        """What `make` makes, or has made a moment ago: asking all the time costs no more than asking now and then."""
+        async with self._making:
+            at, answer = self._made.get(name, (-math.inf, None))
+            if answer is None or trio.current_time() - at >= limits_http.ANSWER_MEMORY:
+                answer = await make()
+                self._made[name] = trio.current_time(), answer
+        return answer
 
     async def _page(self) -> Answer:
         return Answer(self.face.page(await self.face.status()).encode(), HTML)
@@ -148,7 +164,7 @@ def _host_of(header: str) -> str:
 
 
 def _is_port(text: str) -> bool:
-    return text[0] == ":" and (text[1:].isascii() and text[1:].isdigit() or text == ":")
+    return text[0] == ":" and ((text[1:].isascii() and text[1:].isdigit()) or text == ":")
 
 
 def _plain(host: str) -> str:
@@ -158,4 +174,3 @@ def _plain(host: str) -> str:
     except ValueError:
         return host
     return "::1" if address.is_loopback else str(address)
-

@@ -7,7 +7,6 @@ Never: takes more connections, bytes or time than limits_http says, whatever cli
 connection handler is used and the accepting is ours.
 """
 
-from collections.abc import Callable
 from contextlib import suppress
 
 import trio
@@ -19,8 +18,6 @@ from hypercorn.typing import ASGIFramework, ConnectionState
 
 from volly_fed import limits_http
 from volly_fed.daemon.http.bounded import Bounded
-
-_Handler = Callable[[trio.SocketStream], object]
 
 
 def _config() -> Config:
@@ -39,6 +36,7 @@ class HttpServer:
     def __init__(self, app: ASGIFramework) -> None:
         self._app = ASGIWrapper(app)
         self._config = _config()
+        self._open: set[trio.SocketStream] = set()
         self._places = trio.CapacityLimiter(limits_http.CONNECTIONS)
 
     async def serve(
@@ -49,6 +47,11 @@ class HttpServer:
             for listener in listeners:
                 nursery.start_soon(self._accept, nursery, listener)
             task_status.started()
+            try:
+                await trio.sleep_forever()
+            finally:
+                for stream in self._open:  # hypercorn does not hear a cancellation while it sends
+                    stream.socket.close()
 
     async def _accept(self, nursery: trio.Nursery, listener: trio.SocketListener) -> None:
         while True:
@@ -63,6 +66,7 @@ class HttpServer:
             nursery.start_soon(self._serve, stream, place)
 
     async def _serve(self, stream: trio.SocketStream, place: object) -> None:
+        self._open.add(stream)
         try:
             with trio.move_on_after(limits_http.CONNECTION_TIME), suppress(OSError, trio.BrokenResourceError):
                 server = TCPServer(
@@ -74,5 +78,6 @@ class HttpServer:
                 )
                 await server.run()
         finally:
+            self._open.remove(stream)
             self._places.release_on_behalf_of(place)
             await trio.aclose_forcefully(stream)

@@ -113,7 +113,7 @@ def _peers(peers: Sequence[Document]) -> Iterator[Wrong]:
             yield Wrong(
                 serious=waiting > 0,
                 about=peer["domain"],
-                what=f"cannot be reached; {_waits(waiting, oldest)}",
+                what=f"{'cannot be reached' if peer['failures'] else 'has lost its link'}; {_waits(waiting, oldest)}",
                 reason=reason,
                 since_s=peer["trouble_s"],
                 advice=advice or f"`volly-fed probe {peer['domain']}` shows each step; {_next(peer)}",
@@ -133,7 +133,9 @@ def _peers(peers: Sequence[Document]) -> Iterator[Wrong]:
 def _waits(count: int, oldest: float) -> str:
     if not count:
         return "nothing waits for it"
-    return f"{count} envelope{'s' if count > 1 else ''} wait{'' if count > 1 else 's'}, the oldest for {duration(oldest)}"
+    return (
+        f"{count} envelope{'s' if count > 1 else ''} wait{'' if count > 1 else 's'}, the oldest for {duration(oldest)}"
+    )
 
 
 def _next(peer: Document) -> str:
