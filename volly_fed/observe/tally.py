@@ -7,6 +7,7 @@ Never: is given a mailbox, a user or a domain, or costs an envelope more than it
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import TypeAlias
 
 import attrs
@@ -24,6 +25,8 @@ SLOW = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0)
 """Seconds: proofs and look-ups, which have limits of 15 and 30 seconds."""
 PATIENT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 600.0, 3600.0, 86400.0)
 """Seconds: deliveries, which wait for peers that are away."""
+
+_FOLLOWED = (ErrorCode.NONE.name, ErrorCode.IDENTITY_MISMATCH.name, ErrorCode.KEY_MISMATCH.name)
 
 
 @attrs.define
@@ -52,10 +55,9 @@ def _by_class() -> dict[str, Histogram]:
     return {name: Histogram(PATIENT) for name in CLASSES.values()}
 
 
-def _none(firsts: Iterable[str], seconds: Iterable[str], *more: Label, last: str = "") -> Counter[Label]:
-    """Zeros for what is bound to come: from nothing to one, a rate sees no step."""
-    pairs = [(first, second, last) if last else (first, second) for first in firsts for second in seconds]
-    return Counter(dict.fromkeys([*pairs, *more], 0))
+def _none(*columns: Iterable[str], more: Iterable[Label] = ()) -> Counter[Label]:
+    """Zeros for what is bound to come, or is alarming: between nothing at all and one, a scraper sees no step."""
+    return Counter(dict.fromkeys([*product(*columns), *more], 0))
 
 
 @attrs.define
@@ -66,13 +68,15 @@ class Tally:
     """Envelopes that are durable here, by (origin: edge or peer; class)."""
     refused: Counter[Label] = attrs.field(factory=Counter)
     """Envelopes that were not taken, by (origin, or "by_peer" where a peer refused ours; class; code)."""
-    delivered: Counter[Label] = attrs.field(factory=lambda: _none(("peer",), CLASSES.values(), ("device", UNKNOWN)))
+    delivered: Counter[Label] = attrs.field(
+        factory=lambda: _none(("peer",), CLASSES.values(), more=[("device", UNKNOWN)])
+    )
     """Envelopes that somebody else answers for now, by (to: peer or device; class)."""
     waited: dict[str, Histogram] = attrs.field(factory=_by_class)
     """From acceptance here to the peer's acknowledgement, by class."""
     expired: Counter[Label] = attrs.field(factory=lambda: Counter({("outbound",): 0, ("inbound",): 0}))
     """By (queue: outbound or inbound)."""
-    handshakes: Counter[Label] = attrs.field(factory=lambda: _none(("peer",), ("dialler", "acceptor"), last="NONE"))
+    handshakes: Counter[Label] = attrs.field(factory=lambda: _none(("peer",), ("dialler", "acceptor"), _FOLLOWED))
     """Links that came about (NONE) or did not, by (with: peer or edge; role; code)."""
     proofs: dict[str, Histogram] = attrs.field(factory=lambda: {"peer": Histogram(SLOW), "edge": Histogram(SLOW)})
     """From the TCP connection to the last proof, of links that came about."""

@@ -156,7 +156,7 @@ def _linked(peer: Mapping[str, Any]) -> int:
 
 
 def _trouble(peer: Mapping[str, Any]) -> float:
-    return float(peer["trouble_s"] or 0)
+    return 0.0 if peer["trouble_s"] is None else max(0.1, float(peer["trouble_s"]))
 
 
 def _sum(values: Iterable[float], *, default: float) -> float:
