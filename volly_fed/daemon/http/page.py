@@ -40,6 +40,25 @@ def homeserver_page(status: Document) -> str:
     return document(f"{mark}{homeserver['domain']}: {headline}", body)
 
 
+def edge_page(status: Document) -> str:
+    """Of an edge node."""
+    edge, wrong = status["edge"], status["wrong"]
+    headline = _headline(wrong, status["not_ready"])
+    linked = "not linked" if edge["linked_s"] is None else f"linked for {duration(edge['linked_s'])}"
+    rows = {
+        f"homeserver of {edge['domain']}": f"{linked}, at {edge['homeserver']}",
+        "devices": f"{edge['devices']} connections",
+        "submitted and not settled": f"{edge['unsettled']} envelopes",
+    }
+    body = (
+        f'<header><p class="who"><b>{escape(edge["name"])}</b> <span class="quiet">edge node of '
+        f"{escape(edge['domain'])}, volly-fed {escape(edge['version'])}, up for {duration(edge['up_s'])}</span></p>"
+        f'<h1 class="{"bad" if wrong else "good"}">{escape(headline)}</h1></header>{_wrongs(wrong, ())}'
+        f"{_table('State', ('what', 'is'), ''.join(map(_row, rows.items())))}{footer({'identity': edge['identity']})}"
+    )
+    return document(f"{'✕ ' if wrong else ''}{edge['name']}: {headline}", body)
+
+
 def document(title: str, body: str) -> str:
     """A page around `body`, HTML."""
     return (

@@ -6,6 +6,7 @@ Never: says anything by colour alone: links differ by their strokes, a broken on
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from textwrap import wrap
 from typing import Any
 
 from volly_fed import limits_http
@@ -16,7 +17,8 @@ _WIDTH = 400
 _EDGE_WIDTH, _EDGE_HEIGHT, _EDGES_IN_ROW, _EDGE_GAP, _EDGE_DROP = 126, 42, 3, 11, 24
 _SELF_HEIGHT = 46
 _TRUNK, _PEER_LEFT, _PEER_GAP = 24, 104, 12
-_PEER_HEIGHT, _REASON_HEIGHT = 48, 18
+_PEER_HEIGHT = 48
+_REASON_HEIGHT, _REASON_WIDTH, _REASON_LINES = 17, 42, 3
 _CROSS = 6
 Document = Mapping[str, Any]
 
@@ -77,7 +79,7 @@ def _peers(peers: Sequence[Document], top: int) -> tuple[list[str], int]:
     drawn: list[str] = []
     at, last = top + _PEER_GAP, top
     for peer in peers:
-        height = _PEER_HEIGHT + (_REASON_HEIGHT if is_broken(peer) else 0)
+        height = _PEER_HEIGHT + _REASON_HEIGHT * len(_reason(peer))
         last = at + _PEER_HEIGHT // 2
         drawn += _peer(peer, at, height)
         at += height + _PEER_GAP
@@ -99,14 +101,17 @@ def _peer(peer: Document, top: int, height: int) -> Iterator[str]:
     yield _text(_PEER_LEFT + 12, top + 20, _short(peer["domain"], 26), "name")
     yield _text(_WIDTH - 12, top + 20, peer["level"], "small end")
     yield _text(_PEER_LEFT + 12, top + 38, f"{state_of(peer)}; {waiting(peer)}", "small bad" if broken else "small")
-    if broken:
-        yield _text(_PEER_LEFT + 12, top + 38 + _REASON_HEIGHT, _short(_reason(peer), 40), "small")
+    for number, line in enumerate(_reason(peer), 1):
+        yield _text(_PEER_LEFT + 12, top + 38 + _REASON_HEIGHT * number, line, "small")
     yield "</g>"
 
 
-def _reason(peer: Document) -> str:
-    """Without what is said beside it."""
-    return split(peer["last_error"])[0].removeprefix(f"no target of {peer['domain']} can be reached: ")
+def _reason(peer: Document) -> list[str]:
+    """Why it is broken, in a few lines, without what is said beside it."""
+    if not is_broken(peer):
+        return []
+    reason = split(peer["last_error"])[0].removeprefix(f"no target of {peer['domain']} can be reached: ")
+    return wrap(reason, _REASON_WIDTH, max_lines=_REASON_LINES, placeholder=" …")
 
 
 def _title(peer: Document) -> str:
