@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -265,6 +267,14 @@ async def test_without_an_address_nothing_listens() -> None:
     async with http_listening(http) as listeners, trio.open_nursery() as nursery:
         assert listeners == []
         await nursery.start(serve_http, http, listeners, FakeFace(), Log("debug", "json", LogTap()))
+
+
+def test_a_process_that_serves_no_http_loads_none_of_it() -> None:
+    program = (
+        "import sys, volly_fed.daemon.homeserver, volly_fed.daemon.edge_node; "
+        "sys.exit(any(name.partition('.')[0] in {'hypercorn', 'h2', 'prometheus_client'} for name in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 # --- health --------------------------------------------------------------------------------------------------------

@@ -56,12 +56,12 @@ class Dialer:
         RemoteError (POLICY when our own gate says no), DiscoveryError, ChannelError; and what `use` raises.
         """
         try:
-            await self._dial(peer, use)
+            await self._reach(peer, use)
         except RemoteError as error:
             self.tally.handshakes["peer", "dialler", error.code.name] += 1
             raise
 
-    async def _dial(self, peer: DomainName, use: Use) -> None:
+    async def _reach(self, peer: DomainName, use: Use) -> None:
         decision = self.judge.may_dial(peer)
         if not decision.allowed:
             raise RemoteError(decision.reason, code=ErrorCode.POLICY)

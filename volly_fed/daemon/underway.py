@@ -5,7 +5,7 @@ Never: remembers more than limits_http.TRACKED_BATCHES; what it does not know co
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -26,6 +26,10 @@ class _Run:
     urgency: int = attrs.field(order=False)
     since: float | None = attrs.field(order=False)
     left: int = attrs.field(order=False)
+
+    def is_all(self, ordered: Sequence[int]) -> bool:
+        """Whether these keys are all that is in it, and nothing else."""
+        return ordered[0] == self.start and ordered[-1] == self.stop - 1 and len(ordered) == self.left
 
 
 @attrs.define
@@ -56,21 +60,26 @@ class Underway:
                 row = [key for _, key in run]
                 self._add(row[0], len(row), urgency, None)
 
-    def end(self, keys: Sequence[int], now: float) -> Iterator[tuple[int, float | None, int]]:
+    def end(self, keys: Sequence[int], now: float) -> Iterable[tuple[int, float | None, int]]:
         """`keys` are settled: (class, seconds if known, how many), for each batch that they came with."""
-        for run, count in self._take(keys):
-            if run is None:
-                yield NO_CLASS, None, count
-            elif run.since is None:
-                yield run.urgency, None, count
-            else:
-                self.last = max(0.0, now - run.since)
-                yield run.urgency, self.last, count
+        ordered = sorted(keys)
+        if self._runs and ordered and (run := self._runs[0]).is_all(ordered):  # nearly always
+            del self._runs[0]
+            return (self._told(run, now, len(ordered)),)
+        return [self._told(run, now, count) for run, count in self._take(ordered)]
+
+    def _told(self, run: _Run | None, now: float, count: int) -> tuple[int, float | None, int]:
+        if run is None:
+            return NO_CLASS, None, count
+        if run.since is None:
+            return run.urgency, None, count
+        self.last = took = max(0.0, now - run.since)
+        return run.urgency, took, count
 
     def forget(self, keys: Collection[int]) -> None:
         """`keys`, of whichever peer, are not on their way any more."""
         if self._runs:
-            for _ in self._take(keys):
+            for _ in self._take(sorted(keys)):
                 pass
 
     def class_of(self, key: int) -> int:
@@ -78,9 +87,9 @@ class Underway:
         run = self._run_of(key)
         return NO_CLASS if run is None else run.urgency
 
-    def _take(self, keys: Collection[int]) -> Iterator[tuple[_Run | None, int]]:
-        """`keys`, run by run: how many of each are done with."""
-        ordered, at = sorted(keys), 0
+    def _take(self, ordered: Sequence[int]) -> Iterator[tuple[_Run | None, int]]:
+        """Keys in order, run by run: how many of each are done with."""
+        at = 0
         while at < len(ordered):
             index = self._index(ordered[at])
             run = self._runs[index] if index >= 0 and ordered[at] < self._runs[index].stop else None
