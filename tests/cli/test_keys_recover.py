@@ -13,7 +13,7 @@ from volly_fed.config.keys import KeyKind, parse_key
 from volly_fed.daemon import material
 from volly_fed.daemon.admin.client import socket_path
 from volly_fed.daemon.admin.server import AdminServer, admin_listening
-from volly_fed.daemon.homeserver import STORE
+from volly_fed.daemon.backup.contents import STORE_FILE
 from volly_fed.daemon.upkeep import recovery
 from volly_fed.names import Fingerprint, fingerprint_text
 
@@ -48,7 +48,7 @@ def test_without_being_asked_nothing_is_made(shell: Shell, monkeypatch: pytest.M
 
 
 async def test_a_new_identity_comes_with_all_that_is_to_be_done(shell: Shell) -> None:
-    await fill(path(shell, STORE))
+    await fill(path(shell, STORE_FILE))
     old = identity(shell)
     path(shell).unlink()
     done = json.loads(await shell.beside("keys", "recover", "--yes", "--json"))
@@ -106,7 +106,7 @@ def test_all_files_but_the_configuration_can_be_lost(shell: Shell) -> None:
         each.unlink()
     data.rmdir()
     assert "nobody knows, for the store is lost too" in shell("keys", "recover", "--yes")
-    assert not shell.config.server.data_dir.joinpath(STORE).exists()
+    assert not shell.config.server.data_dir.joinpath(STORE_FILE).exists()
     shell("keys", "show")
 
 

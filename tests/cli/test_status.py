@@ -10,10 +10,10 @@ import pytest
 import trio
 
 from tests.cli.test_running import A, B, Shell
-from volly_fed.cli.status import duration
 from volly_fed.daemon.admin.client import socket_path
 from volly_fed.daemon.admin.server import AdminServer, Arguments, admin_listening
 from volly_fed.daemon.setup import create_homeserver
+from volly_fed.daemon.wording import duration
 
 LINKED: dict[str, Any] = {
     "domain": B,

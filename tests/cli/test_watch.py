@@ -147,7 +147,7 @@ async def test_a_real_homeserver_is_followed(tmp_path: Path) -> None:
         await a.submit(envelope(DomainName(B)))
         await a.log.wait("dial_failed", peer=B)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(a.server._admin(a.store).streams["watch"], {}, send)
+            nursery.start_soon(a.server._admin(a.server._overview(a.store)).streams["watch"], {}, send)
     assert beginning(looks[0]) | {"problems": []} == {
         "event": "watching",
         "domain": A,

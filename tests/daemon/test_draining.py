@@ -52,14 +52,14 @@ class Follower:
 
 
 async def ask(site: Site, command: str, **arguments: object) -> dict[str, Any]:
-    return await site.server._admin(site.store).handlers[command](arguments)
+    return await site.server._admin(site.server._overview(site.store)).handlers[command](arguments)
 
 
 @asynccontextmanager
 async def draining(site: Site) -> AsyncIterator[Follower]:
     follower = Follower()
     async with trio.open_nursery() as nursery:
-        await nursery.start(follower.run, site.server._admin(site.store))
+        await nursery.start(follower.run, site.server._admin(site.server._overview(site.store)))
         yield follower
         nursery.cancel_scope.cancel()
 

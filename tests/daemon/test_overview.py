@@ -29,7 +29,7 @@ POLICY = Policy(default=TrustLevel.NONE, levels={B: TrustLevel.SELECTIVE, C: Tru
 
 
 async def ask(site: Site, command: str, **arguments: object) -> dict[str, Any]:
-    return await site.server._admin(site.store).handlers[command](arguments)
+    return await site.server._admin(site.server._overview(site.store)).handlers[command](arguments)
 
 
 async def test_a_linked_peer_is_described(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from volly_fed.wire.messages import Message, Receipt
 
 
 async def ask(site: Site, command: str, **arguments: object) -> dict[str, Any]:
-    return await site.server._admin(site.store).handlers[command](arguments)
+    return await site.server._admin(site.server._overview(site.store)).handlers[command](arguments)
 
 
 def identity(frame: bytes) -> str:

@@ -17,7 +17,7 @@ from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.record_text import zone_text
 from volly_fed.config.records import records_of
 from volly_fed.daemon.admin import client as admin_client
-from volly_fed.daemon.homeserver import STORE
+from volly_fed.daemon.backup.contents import STORE_FILE
 from volly_fed.daemon.material import load_edges, load_published, read_homeserver_config
 from volly_fed.daemon.store.store import Store
 from volly_fed.daemon.upkeep import recovery
@@ -81,7 +81,7 @@ def _recover(config: HomeserverConfig, yes: bool) -> Recovered:
 
 def _peers(config: HomeserverConfig) -> list[DomainName]:
     """Who has proved an identity to us, and so knows ours; nobody where the store is lost too, or is in use."""
-    path = config.server.data_dir / STORE
+    path = config.server.data_dir / STORE_FILE
     if not path.exists():
         return []
 

@@ -13,9 +13,10 @@ import click
 
 from volly_fed import limits_admin
 from volly_fed.cli.options import DOMAIN, config_option, json_option, print_json
-from volly_fed.cli.status import count_text, duration, size_text, state_text
+from volly_fed.cli.status import count_text, state_text
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
+from volly_fed.daemon.wording import duration, size
 from volly_fed.errors import LocalError
 from volly_fed.names import DomainName
 
@@ -138,7 +139,7 @@ def _line(one: Mapping[str, Any]) -> str:
     classes = [f"{counts['envelopes']} {name}" for name, counts in one["classes"].items() if counts["envelopes"]]
     text = "nothing waits"
     if one["envelopes"]:
-        text = f"{count_text(one['envelopes'])} ({', '.join(classes)}), {size_text(one['bytes'])}"
+        text = f"{count_text(one['envelopes'])} ({', '.join(classes)}), {size(one['bytes'])}"
         text += f", the oldest for {duration(one['oldest_s'])}"
     return f"{one['domain']}  {state_text(one)}  {text}"
 
@@ -147,13 +148,13 @@ def _print_envelopes(answer: Mapping[str, Any]) -> None:
     print(_line(answer))
     for one in answer["waiting"]:
         times = f"for {duration(one['age_s'])}, expires in {duration(one['expires_in_s'])}"
-        print(f"{one['id']}  {one['class']:<6}  {size_text(one['bytes']):>7}  {times}{', sent' if one['sent'] else ''}")
+        print(f"{one['id']}  {one['class']:<6}  {size(one['bytes']):>7}  {times}{', sent' if one['sent'] else ''}")
     if (more := answer["envelopes"] - len(answer["waiting"])) > 0:
         print(f"and {count_text(more)} more: --limit shows them")
 
 
 def _print_drop(answer: Mapping[str, Any], verb: str) -> None:
-    print(f"{count_text(answer['envelopes'])} ({size_text(answer['bytes'])}) for {answer['domain']} {verb} dropped.")
+    print(f"{count_text(answer['envelopes'])} ({size(answer['bytes'])}) for {answer['domain']} {verb} dropped.")
     if answer["told"]:
         print(f"  {answer['told']}: the edge node by which it came is told (POLICY), and tells a device that is there")
     if answer["untold"]:

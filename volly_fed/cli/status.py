@@ -17,6 +17,7 @@ from volly_fed.cli.failure import OK, WARNINGS
 from volly_fed.cli.options import DOMAIN, config_option, json_option, print_json, shown
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
+from volly_fed.daemon.wording import duration, size
 from volly_fed.names import DomainName
 
 STYLES = {"linked": "green", "dialling": "cyan", "waiting": "yellow", "idle": "dim"}
@@ -155,7 +156,7 @@ def queue_text(queue: Mapping[str, Any]) -> str:
     """What waits, for people."""
     if not queue["envelopes"]:
         return "nothing waits"
-    return f"{queue['envelopes']} waiting, {size_text(queue['bytes'])}, the oldest for {duration(queue['oldest_s'])}"
+    return f"{queue['envelopes']} waiting, {size(queue['bytes'])}, the oldest for {duration(queue['oldest_s'])}"
 
 
 def next_text(peer: Mapping[str, Any]) -> str:
@@ -165,25 +166,6 @@ def next_text(peer: Mapping[str, Any]) -> str:
     return "; ".join([*parts, *([shown(peer["last_error"].splitlines()[0])] if peer["last_error"] else [])])
 
 
-def duration(seconds: float) -> str:
-    """For people: the two largest units."""
-    whole = int(seconds)
-    for size, name, below, lesser in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            return f"{whole // size} {name} {whole % size // below} {lesser}"
-    return f"{whole} s"
-
-
 def count_text(envelopes: int) -> str:
     """For people."""
     return f"{envelopes} envelope{'s'[: envelopes != 1]}"
-
-
-def size_text(count: int) -> str:
-    """For people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB"):
-        if value < 1024:
-            return f"{value:.0f} {unit}"
-        value /= 1024
-    return f"{value:.1f} GiB"

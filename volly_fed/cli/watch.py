@@ -20,10 +20,11 @@ from rich.text import Text
 
 from volly_fed.cli.failure import OK, UNKNOWN
 from volly_fed.cli.options import config_option, shown
-from volly_fed.cli.status import STYLES, duration, next_text, queue_text, state_text
+from volly_fed.cli.status import STYLES, next_text, queue_text, state_text
 from volly_fed.cli.watch_changes import Change, Look, beginning, changes
 from volly_fed.daemon.admin import client as admin_client
 from volly_fed.daemon.material import read_homeserver_config
+from volly_fed.daemon.wording import duration
 
 
 @click.command()

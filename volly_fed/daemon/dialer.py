@@ -23,6 +23,7 @@ from volly_fed.discovery.endpoint import Target
 from volly_fed.errors import ChannelError, NoMatch, Refused, RemoteError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import DomainName
+from volly_fed.observe.tally import Tally
 from volly_fed.trust.evidence import Evidence
 
 Use = Callable[[Connection, TrustLevel], Awaitable[End | None]]
@@ -39,6 +40,7 @@ class Dialer:
     party: Party
     judge: Judge
     context: TlsContext
+    tally: Tally = attrs.field(factory=Tally)
     _failures: Failures = attrs.field(factory=Failures, init=False)
 
     @classmethod
@@ -53,6 +55,13 @@ class Dialer:
         The next SRV target is tried while none has proved itself (RFC 2782), for limits.DIAL in all. Raises
         RemoteError (POLICY when our own gate says no), DiscoveryError, ChannelError; and what `use` raises.
         """
+        try:
+            await self._reach(peer, use)
+        except RemoteError as error:
+            self.tally.handshakes["peer", "dialler", error.code.name] += 1
+            raise
+
+    async def _reach(self, peer: DomainName, use: Use) -> None:
         decision = self.judge.may_dial(peer)
         if not decision.allowed:
             raise RemoteError(decision.reason, code=ErrorCode.POLICY)

@@ -81,7 +81,14 @@ class Overview:
         """Those that are enrolled, whether connected or not."""
         names = await trio.to_thread.run_sync(lambda: sorted(name for name, _ in self.enrolled()))
         since, now = dict(self.edges.linked()), trio.current_time()
-        return [{"name": name, "linked_s": round(now - since[name], 1) if name in since else None} for name in names]
+        return [
+            {
+                "name": name,
+                "linked_s": round(now - since[name], 1) if name in since else None,
+                "gone_s": _ago(self.edges.left.get(name)) if name not in since else None,
+            }
+            for name in names
+        ]
 
     async def list_peers(self, arguments: Arguments) -> dict[str, Any]:
         """Every domain we have had to do with of late, or the one that is asked for."""
@@ -135,10 +142,16 @@ class Overview:
             "last_error": standing.last_error,
             "last_cause": standing.last_cause,
             "last_error_s": max(0, round(now - standing.last_error_at)) if standing.last_error else None,
+            "trouble_s": _ago(peer.trouble_since),
+            "latency_s": None if peer.underway.last is None else round(peer.underway.last, 4),
             "presence": {"shown": seen.showing, "seen": seen.viewing, "watching_edges": seen.watchers}
             if seen
             else None,
         }
+
+
+def _ago(when: float | None) -> float | None:
+    return None if when is None else round(trio.current_time() - when, 1)
 
 
 def _line(text: object) -> str:

@@ -16,6 +16,7 @@ from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
 from volly_fed.daemon.ration import Ration
 from volly_fed.daemon.store.store import OutboundRow, StoredEnvelope
+from volly_fed.daemon.underway import Underway
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.envelope import parse_envelope
 from volly_fed.relay.queue import Backlog
@@ -55,6 +56,9 @@ class Peer:
         """That one is being dialled."""
         self.standing = Standing(domain)
         """How attempts to reach it went."""
+        self.trouble_since: float | None = None
+        """Since when it is not linked for a reason that `standing` names; trio's clock."""
+        self.underway = Underway()
         self.dialling = False
         self.hurried = False
         """The back-off need not be waited for."""
@@ -97,6 +101,7 @@ class Peer:
 
     def stored(self, keys: range, rows: list[OutboundRow]) -> None:
         """`rows` are on their way to the disk: offer what the stream has room for, the rest is read when it has."""
+        self.underway.begin(keys, rows, trio.current_time())
         for urgency, some_keys, some_rows in _by_class(keys, rows):
             count = self.backlogs[urgency].stored(some_keys, self.room(urgency))
             frames = [row.frame for row in some_rows[:count]]
@@ -131,11 +136,19 @@ class Peer:
 
     def changed(self) -> None:
         """A link came about or ended; a read for a former one may have been cut off, so look at the disk again."""
-        if self.link is None and self.unsettled and not self.held:
+        if self.link is not None:
+            self.trouble_since = None
+        elif self.unsettled and not self.held:
             self.wanted.set()
         self._room.set()
         self._link_changed.set()
         self._link_changed = trio.Event()
+
+    def note_trouble(self, cause: str, reason: str) -> None:
+        """A link broke, or did not come about."""
+        self.standing.note_error(cause, reason)
+        if self.link is None and self.trouble_since is None:
+            self.trouble_since = trio.current_time()
 
     async def wait_wanted(self) -> None:
         """Until there is something to send and no link."""
@@ -226,11 +239,13 @@ class Peer:
     def expired(self, rows: set[int]) -> None:
         """`rows`, of whichever peer, have expired: those that were not sent yet need not be."""
         self.outbound.discard(rows)
+        self.underway.forget(rows)
         self._later = [item for item in self._later if item[0] not in rows]
 
     def read(self, urgency: EnvelopeClass, rows: Sequence[StoredEnvelope]) -> None:
         """`rows` came from the disk, as `next_read` had it: offer them."""
         self.backlogs[urgency].read(rows[-1].row if rows else None)
+        self.underway.found([row.row for row in rows], urgency)
         self.outbound.offer([(row.row, row.frame) for row in rows if row.row not in self._cut], urgency)
         if self._cut and not any(backlog.reading for backlog in self.backlogs):
             self._cut.clear()

@@ -15,6 +15,7 @@ from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, Role, TrustLevel
 from volly_fed.daemon.backoff import Attempts, cause_of
 from volly_fed.daemon.connection import Connection
+from volly_fed.daemon.counted import CountedLink, count_settled, kind_of
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
@@ -26,6 +27,7 @@ from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.observe.log import Log
+from volly_fed.observe.tally import Tally
 from volly_fed.relay.rate import RateLimit
 from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
@@ -48,6 +50,7 @@ class Peers:
     """(settled rows, refused ones with code and text)."""
     intake: Intake = attrs.field(init=False)
     presence: PresenceHub
+    tally: Tally = attrs.field(factory=Tally)
     _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
     _renewal: Renewal = attrs.field(init=False)
@@ -109,7 +112,7 @@ class Peers:
         if session is None:
             return None
         handler = _PeerHandler(peers=self, peer=peer)
-        link = peer.link = handler.link = Link(connection.socket, session, handler)
+        link = peer.link = handler.link = CountedLink(connection.socket, session, handler, self.tally)
         peer.judged(level)
         peer.dialled_by_us = connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
@@ -119,6 +122,7 @@ class Peers:
         peer.ration.begin(link)
         self.presence.connected(peer.domain, level, link)
         self.log.link_up(trust=level, **connection.facts)
+        self.tally.linked("peer", connection.outcome.role.name.lower(), connection.took)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
@@ -136,8 +140,9 @@ class Peers:
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+        self.tally.ended[(end.code.name,)] += 1
         if end.code is not ErrorCode.NONE:
-            peer.standing.note_error(f"the link ended: {end.code.name}", end.reason)
+            peer.note_trouble(f"the link ended: {end.code.name}", end.reason)
         if end.code is ErrorCode.BUSY:  # [session-35]
             await self.attempts.busy(peer.standing, end.retry_after, ours=connection.outcome.role is Role.DIALLER)
         return end
@@ -265,7 +270,7 @@ class Peers:
         standing = peer.standing
         if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
             await self.attempts.busy(standing, error.retry_after, ours=True)
-        standing.note_error(cause_of(error), str(error))
+        peer.note_trouble(cause_of(error), str(error))
         if isinstance(error, DiscoveryError) and not error.retry:
             self.presence.refuse(peer.domain, ErrorCode.DISCOVERY, str(error))
         elif isinstance(error, Refused) and error.code is ErrorCode.POLICY:
@@ -381,6 +386,7 @@ class _PeerHandler:
         return await self.peers.intake.from_peer(self.peer.domain, lambda: self.peer.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
+        count_settled(self.peers.tally, self.peer, event)
         self.peers.settled(self.peer, event.keys)  # [relay-22]
         self.peers.on_refused(event.keys, event.refused)  # [relay-23]
         if event.later:
@@ -390,4 +396,5 @@ class _PeerHandler:
         # [session-2]
         if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
             raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
+        self.peers.tally.presence["in", kind_of(message)] += 1
         await self.peers.presence.from_peer(self.peer.domain, self.link, message)

@@ -259,6 +259,10 @@ class Log:
         self._log.info("device_refused", device=self._digest("address", address), code=code)
 
     # --- ourselves --------------------------------------------------------------------------------------------------
+    def http_failed(self, *, subject: str, reason: str) -> None:
+        """A bug of ours in what the operator is shown at `subject`, a path; everything else goes on."""
+        self._log.error("http_failed", subject=subject, reason=reason)
+
     def defect(self, *, reason: str) -> None:
         """A bug of ours, about to end the process."""
         self._log.error("defect", reason=reason)

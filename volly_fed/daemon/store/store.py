@@ -40,6 +40,7 @@ from volly_fed.daemon.store.rows import (
 from volly_fed.daemon.store.streams import StreamStore
 from volly_fed.daemon.store.writer import Writer
 from volly_fed.errors import StorageError
+from volly_fed.observe.tally import Histogram
 
 __all__ = [
     "Backoff",
@@ -90,6 +91,11 @@ class Store(QueueStore, InboundStore, StreamStore, PeerStore, PresenceStore):
             yield store
         finally:
             await writer.stop()
+
+    @property
+    def commits(self) -> Histogram:
+        """How long its transactions took."""
+        return self._writer.commits
 
     async def watch(self) -> None:
         """Try again and again while the disk takes nothing: nothing else may be written when it recovers. No end."""

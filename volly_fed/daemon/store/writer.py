@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import apsw
@@ -21,6 +22,7 @@ from volly_fed import limits
 from volly_fed.daemon.store.outage import Outage
 from volly_fed.daemon.store.schema import open_database
 from volly_fed.errors import StorageError
+from volly_fed.observe.tally import QUICK, Histogram
 
 T = TypeVar("T")
 _TURNS = 2
@@ -119,6 +121,7 @@ class Writer(trio.abc.Instrument):
         `outage` is told of every job, on the loop and before any task that waits for it.
         """
         self._path, self._vfs, self._free, self.outage = path, vfs, free, outage
+        self.commits = Histogram(QUICK)  # written by the thread, read by the loop: it may be one behind
         self._jobs: deque[Job[Any]] = deque()
         self._thread: threading.Thread | None = None
         # what follows is written without a lock: of two threads that each write one and then read the other's, at
@@ -215,7 +218,9 @@ class Writer(trio.abc.Instrument):
             jobs = [job for job in jobs if not job.grows]
         inside = [job for job in jobs if not job.outside]
         if inside:
+            began = perf_counter()
             _run_group(database, inside)
+            self.commits.note(perf_counter() - began)
         for job in jobs:
             if job.outside:
                 _run_outside(database, job)
