@@ -47,6 +47,7 @@ from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
+from volly_fed.daemon.supervisor import Supervisor
 from volly_fed.daemon.upkeep import roll
 from volly_fed.daemon.upkeep.selfcheck import SelfCheck
 from volly_fed.errors import LocalError, StorageError
@@ -87,6 +88,7 @@ class Homeserver:
     refusals: Refusals = attrs.field(factory=Refusals, init=False)
     outage: StorageError | None = attrs.field(default=None, init=False)
     """Why the store takes nothing at the moment."""
+    supervisor: Supervisor = attrs.field(factory=Supervisor.of)
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -125,6 +127,7 @@ class Homeserver:
             nursery.start_soon(reloads, self._reload_on_signal)
             nursery.start_soon(self._sweep, store)
             nursery.start_soon(store.watch)
+            nursery.start_soon(self.supervisor.keep_alive, store.answers)
             nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
@@ -135,6 +138,7 @@ class Homeserver:
                 await inbound.start(to_edges.serve, edges)
                 say_ready()
                 self.log.stopping(reason=await wait_for_stop())
+                self.supervisor.stopping("Waiting for links to end")
                 inbound.cancel_scope.deadline = trio.current_time() + limits.DRAIN
                 to_peers.stop()
                 to_edges.stop()
@@ -146,6 +150,7 @@ class Homeserver:
     def note_outage(self, failure: StorageError | None) -> None:
         """The store takes nothing any more; None: it does again."""
         self.outage = failure
+        self.supervisor.note("" if failure is None else f"Nothing can be stored: {failure}")
         if failure is None:
             self.log.storage_recovered()
         else:
@@ -274,6 +279,7 @@ class Homeserver:
         }
         listen = f"{self.config.federation.listen} {self.config.edges.listen}"
         start.say_ready(self.log, domain=self.config.server.domain, listen=listen, facts=facts)
+        self.supervisor.ready(f"Serving {self.config.server.domain}")
 
     async def reload(self) -> dict[str, Any]:
         """Read policy, enrolments and keys again: links that are no longer allowed end, new ones show the new keys.
@@ -283,7 +289,7 @@ class Homeserver:
         while a change of identity is announced: the record may have been published since.
         Raises LocalError for the first file that cannot be used; nothing at all has changed then.
         """
-        async with self._reloading:
+        async with self._reloading, self.supervisor.reloading():
             try:
                 files = await trio.to_thread.run_sync(self._read_again)
                 self._use_resolvers(files.resolvers)

@@ -98,6 +98,14 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
                 with suppress(StorageError):
                     await self._begin(_try, grows=True).wait()
 
+    async def answers(self) -> None:
+        """Wait until the thread has come round: everything asked of it before is done, or was refused by the disk.
+
+        Writes nothing. What never answers is a thread that is gone, or that waits for the disk.
+        """
+        with suppress(StorageError):
+            await self._do(lambda _: None)
+
     async def expire(self, now: float) -> Expired:
         """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.
 
