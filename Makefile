@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip $(QUIETLY)
 RELEASE := build/release
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz lint types check reference dist sbom lock clean
+.PHONY: help demo test quick fuzz lint types check reference dist installed sbom lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,7 +21,7 @@ help:
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
-	@echo 'make dist   wheel and sdist;  make sbom   the wheel installed from the lock, and what is in there, in build/sbom.cdx.json'
+	@echo 'make dist   wheel and sdist;  make installed   the wheel over the pinned dependencies;  make sbom   what is in there'
 	@echo 'make lock   bring requirements/ in step with pyproject.toml; ARGS=--upgrade for newer versions'
 	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
@@ -61,14 +61,17 @@ dist: $(VENV)/.development
 	$(BIN)/python -m build --no-isolation
 
 # What a user gets: the wheel, with the pinned dependencies, in an environment that has nothing else.
-sbom: dist $(RELEASE)/.installed
+INSTALL_IN := $(BIN)/python -m pip --python build/installed/bin/python
+installed: dist
 	rm -rf build/installed
 	'$(PYTHON)' -m venv --without-pip build/installed
-	$(BIN)/python -m pip --python build/installed/bin/python $(QUIETLY) --require-hashes --requirement requirements/lock.txt
-	$(BIN)/python -m pip --python build/installed/bin/python $(QUIETLY) --no-deps --no-index dist/*.whl
-	$(BIN)/python -m pip --python build/installed/bin/python check
+	$(INSTALL_IN) $(QUIETLY) --require-hashes --requirement requirements/lock.txt
+	$(INSTALL_IN) $(QUIETLY) --no-deps --no-index dist/*.whl
+	$(INSTALL_IN) check
 	build/installed/bin/volly-fed --version
 	build/installed/bin/volly-fed --help >/dev/null
+
+sbom: installed $(RELEASE)/.installed
 	$(RELEASE)/bin/cyclonedx-py environment --output-reproducible --validate --pyproject pyproject.toml \
 		--output-format JSON --output-file build/sbom.cdx.json build/installed/bin/python
 
