@@ -4,6 +4,7 @@ import itertools
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import trio
 
 from tests.daemon.read_only import ReadOnly
 from tests.daemon.sites import A, B, envelope, sites
+from tests.release import sandbox
 from volly_fed.daemon.store.store import Store
 from volly_fed.daemon.supervisor import Supervisor
 from volly_fed.errors import LocalError, StorageError
@@ -22,6 +24,7 @@ from volly_fed.testnet.processes import command, running, start
 from volly_fed.testnet.sites import make_site
 
 _numbers = itertools.count()
+UNITS = Path(__file__).parents[2] / "contrib" / "systemd"
 ANCHOR = f". IN DS 1 13 2 {'00' * 32}\n"
 
 
@@ -255,23 +258,32 @@ async def test_a_disk_that_takes_nothing_is_told_and_no_reason_to_be_killed(
 
 @pytest.mark.real
 async def test_processes_say_what_they_are_doing(tmp_path: Path) -> None:
+    """Under the system call filter of their units, where there is what it takes."""
     site = make_site(tmp_path, A, levels={}, edges=1, resolver=("127.0.0.1", 1), anchors=ANCHOR)
     watchdog = {"WATCHDOG_USEC": "400000"}
     home, edge = Manager(str(tmp_path / "home")), Manager(str(tmp_path / "edge"))
 
-    def under(manager: Manager) -> list[str]:
+    def under(manager: Manager, unit: str) -> list[str]:
         settings = [f"{name}={value}" for name, value in manager.environment(**watchdog).items()]
-        return ["/usr/bin/env", *settings, *command()]
+        confined = [] if sandbox.missing() else [sys.executable, "-m", "tests.release.sandbox", str(UNITS / unit)]
+        return ["/usr/bin/env", *settings, *confined, *command()]
 
     async with running([]) as children:
         children.append(
-            await start("home", ["serve", "--config", str(site.config)], tmp_path / "home.log", program=under(home))
+            await start(
+                "home",
+                ["serve", "--config", str(site.config)],
+                tmp_path / "home.log",
+                program=under(home, "volly-fed.service"),
+            )
         )
         with trio.fail_after(30):
             await home.wait("READY=1", "STATUS=Serving a.test")
             await home.wait("WATCHDOG=1")
             arguments = ["edge", "--config", str(site.edges[0].config)]
-            children.append(await start("edge", arguments, tmp_path / "edge.log", program=under(edge)))
+            children.append(
+                await start("edge", arguments, tmp_path / "edge.log", program=under(edge, "volly-fed-edge.service"))
+            )
             await edge.wait("READY=1", "STATUS=Edge node edge-1 of a.test")
             await edge.wait("WATCHDOG=1")
             for child, manager in zip(children, (home, edge), strict=True):

@@ -3,10 +3,12 @@
 import configparser
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.release import sandbox
 from volly_fed.cli.app import run
 
 FOLDER = Path(__file__).parents[2] / "contrib" / "systemd"
@@ -55,3 +57,14 @@ def test_systemd_finds_little_to_say_against_them(path: Path) -> None:
         pytest.skip("systemd-analyze is older than 250")
     assert done.returncode == 0, done.stdout
     assert "Unknown" not in done.stderr
+
+
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_the_filter_under_which_the_processes_are_tested_is_one(path: Path) -> None:
+    if (reason := sandbox.missing()) is not None:
+        pytest.skip(reason)
+    program = [sys.executable, "-c", "import os; print('runs', flush=True); os.nice(1)"]
+    command = [sys.executable, "-m", "tests.release.sandbox", str(path), *program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=FOLDER.parents[1])
+    assert done.stdout == "runs\n"
+    assert "PermissionError" in done.stderr
