@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip $(QUIETLY)
 RELEASE := build/release
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz docs lint types check reference dist sbom lock clean interop
+.PHONY: help demo test quick fuzz docs lint types check reference dist sbom lock clean interop installed
 .DELETE_ON_ERROR:
 
 help:
@@ -23,7 +23,7 @@ help:
 	@echo 'make docs   the documentation as a site, in build/site'
 	@echo 'make interop   scenarios for every implementation in interop/peers, compared with interop/results.jsonl'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
-	@echo 'make dist   wheel and sdist;  make sbom   the wheel installed from the lock, and what is in there, in build/sbom.cdx.json'
+	@echo 'make dist   wheel and sdist;  make installed   the wheel over the pinned dependencies;  make sbom   what is in there'
 	@echo 'make lock   bring requirements/ in step with pyproject.toml; ARGS=--upgrade for newer versions'
 	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
@@ -70,14 +70,17 @@ dist: $(VENV)/.development
 	$(BIN)/python -m build --no-isolation
 
 # What a user gets: the wheel, with the pinned dependencies, in an environment that has nothing else.
-sbom: dist $(RELEASE)/.installed
+INSTALL_IN := $(BIN)/python -m pip --python build/installed/bin/python
+installed: dist
 	rm -rf build/installed
 	'$(PYTHON)' -m venv --without-pip build/installed
-	$(BIN)/python -m pip --python build/installed/bin/python $(QUIETLY) --require-hashes --requirement requirements/lock.txt
-	$(BIN)/python -m pip --python build/installed/bin/python $(QUIETLY) --no-deps --no-index dist/*.whl
-	$(BIN)/python -m pip --python build/installed/bin/python check
+	$(INSTALL_IN) $(QUIETLY) --require-hashes --requirement requirements/lock.txt
+	$(INSTALL_IN) $(QUIETLY) --no-deps --no-index dist/*.whl
+	$(INSTALL_IN) check
 	build/installed/bin/volly-fed --version
 	build/installed/bin/volly-fed --help >/dev/null
+
+sbom: installed $(RELEASE)/.installed
 	$(RELEASE)/bin/cyclonedx-py environment --output-reproducible --validate --pyproject pyproject.toml \
 		--output-format JSON --output-file build/sbom.cdx.json build/installed/bin/python
 

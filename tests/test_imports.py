@@ -31,7 +31,7 @@ crypto wire
 machine
 errors
 codepoints
-limits limits_admin limits_backup limits_http limits_presence
+limits limits_admin limits_backup limits_http limits_presence limits_process
 names
 """
 LEVEL = {name: level for level, line in enumerate(LINES.split("\n")) for name in line.split()}

@@ -28,6 +28,7 @@ from volly_fed.daemon.link import Link, Pending, Resumption
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
+from volly_fed.daemon.supervisor import Supervisor
 from volly_fed.daemon.tls import TlsContext, make_context
 from volly_fed.edge.registry import Action, Feed, HangUp, Offer, Registry, Speak, ToDevice, ToHomeserver
 from volly_fed.errors import LocalError, RemoteError
@@ -62,6 +63,7 @@ class EdgeNode:
     registry: Registry
     path: Path
     """edge.toml, for `reload`."""
+    supervisor: Supervisor = attrs.field(factory=Supervisor.of)
     door: DeviceDoor = attrs.field(init=False)
     _outbound: Outbound[int] = attrs.field(init=False)
     _link: Link[int] | None = attrs.field(default=None, init=False)
@@ -101,11 +103,13 @@ class EdgeNode:
             await nursery.start(serve_http, self.config.http, http, EdgeFace(state=self._state), self.log)
             nursery.start_soon(self._keep_link)
             nursery.start_soon(reloads, self.reload)
+            nursery.start_soon(self.supervisor.keep_alive, trio.lowlevel.checkpoint)
             await nursery.start(self.door.serve, listeners)
             with trio.move_on_after(limits.EDGE_READY):
                 await self._linked.wait()
             self._say_ready(start, local_port(listeners), http)
             self.log.stopping(reason=await wait_for_stop())
+            self.supervisor.stopping("Waiting for devices' messages to be taken")
             self.door.stop()
             with trio.move_on_after(limits.DRAIN):
                 await self._drain()
@@ -119,8 +123,9 @@ class EdgeNode:
         any break. Another domain, or another address to listen on, wants a restart.
         """
         try:
-            config, keys, context = await trio.to_thread.run_sync(self._read_again)
-            self.door.configure(config.devices)
+            async with self.supervisor.reloading():
+                config, keys, context = await trio.to_thread.run_sync(self._read_again)
+                self.door.configure(config.devices)
         except LocalError as error:
             self.log.reload_failed(reason=str(error))
             return
@@ -275,6 +280,7 @@ class EdgeNode:
         }
         listen = str(self.config.devices.listen)
         start.say_ready(self.log, domain=self.config.edge.domain, listen=listen, facts=facts)
+        self.supervisor.ready(f"Edge node {self.config.edge.name} of {self.config.edge.domain}")
 
 
 @attrs.frozen

@@ -53,6 +53,7 @@ from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.shutdown import StopRequest, reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
+from volly_fed.daemon.supervisor import Supervisor
 from volly_fed.daemon.upkeep import recovery, roll
 from volly_fed.daemon.upkeep.selfcheck import SelfCheck
 from volly_fed.errors import LocalError, StorageError
@@ -95,6 +96,7 @@ class Homeserver:
     stop: StopRequest = attrs.field(factory=StopRequest, init=False)
     tally: Tally = attrs.field(factory=Tally, init=False)
     health: Health = attrs.field(factory=Health, init=False)
+    supervisor: Supervisor = attrs.field(factory=Supervisor.of)
     _reloading: trio.Lock = attrs.field(factory=trio.Lock, init=False)
 
     @classmethod
@@ -132,6 +134,7 @@ class Homeserver:
             nursery.start_soon(self._sweep, store)
             nursery.start_soon(store.watch)
             nursery.start_soon(self.copies.run)
+            nursery.start_soon(self.supervisor.keep_alive, store.answers)
             nursery.start_soon(self.refusals.run)
             nursery.start_soon(self._self_check().run)
             nursery.start_soon(self.edges.run)
@@ -144,6 +147,7 @@ class Homeserver:
                 say_ready()
                 self.log.stopping(reason=await wait_for_stop(self.stop))
                 self.health.listening = False
+                self.supervisor.stopping("Waiting for links to end")
                 inbound.cancel_scope.deadline = trio.current_time() + limits.DRAIN
                 to_peers.stop()
                 to_edges.stop()
@@ -155,6 +159,7 @@ class Homeserver:
     def note_outage(self, failure: StorageError | None) -> None:
         """The store takes nothing any more; None: it does again."""
         self.health.note_outage(failure)
+        self.supervisor.note("" if failure is None else f"Nothing can be stored: {failure}")
         if failure is None:
             self.log.storage_recovered()
         else:
@@ -302,6 +307,7 @@ class Homeserver:
         }
         listen = f"{self.config.federation.listen} {self.config.edges.listen}"
         start.say_ready(self.log, domain=self.config.server.domain, listen=listen, facts=facts)
+        self.supervisor.ready(f"Serving {self.config.server.domain}")
 
     async def reload(self) -> dict[str, Any]:
         """Read policy, enrolments and keys again: links that are no longer allowed end, new ones show the new keys.
@@ -311,7 +317,7 @@ class Homeserver:
         while a change of identity is announced: the record may have been published since.
         Raises LocalError for the first file that cannot be used; nothing at all has changed then.
         """
-        async with self._reloading:
+        async with self._reloading, self.supervisor.reloading():
             try:
                 files = await trio.to_thread.run_sync(self._read_again)
                 self._use_resolvers(files.resolvers)

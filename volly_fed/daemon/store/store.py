@@ -133,6 +133,14 @@ class Store(QueueStore, InboundStore, StreamStore, PeerStore, PresenceStore):
         await self._begin(lambda _: copy.detach(), outside=True).wait()
         await trio.to_thread.run_sync(end)  # no commit has to wait for it
 
+    async def answers(self) -> None:
+        """Wait until the thread has come round: everything asked of it before is done, or was refused by the disk.
+
+        Writes nothing. What never answers is a thread that is gone, or that waits for the disk.
+        """
+        with suppress(StorageError):
+            await self._do(lambda _: None)
+
     async def expire(self, now: float) -> Expired:
         """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.
 
