@@ -34,7 +34,7 @@ from volly_fed.daemon.credentials import Credentials
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.dns.configured import make_resolver
 from volly_fed.daemon.dns.probe import Examination
-from volly_fed.daemon.dns.resolver import Resolver, system_resolvers
+from volly_fed.daemon.dns.resolver import Resolver
 from volly_fed.daemon.edges import EdgeLinks
 from volly_fed.daemon.http.health import Health
 from volly_fed.daemon.http.homeserver import HomeserverFace
@@ -51,6 +51,7 @@ from volly_fed.daemon.presence_hub import PresenceHub
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.receipts import Submitters
 from volly_fed.daemon.refusals import Refusals
+from volly_fed.daemon.reread import Reread, enrolled
 from volly_fed.daemon.shutdown import StopRequest, reloads, wait_for_stop
 from volly_fed.daemon.store.store import Store
 from volly_fed.daemon.supervisor import Supervisor
@@ -261,7 +262,7 @@ class Homeserver:
         await roll.look(self.config, self.resolver, time.time())
 
     def _enrolled(self) -> list[tuple[DomainName, Fingerprint]]:
-        return [(name, edge.fingerprint) for name, edge in material.load_edges(self.config).items()]
+        return enrolled(self.config)
 
     def _refused(self, _settled: list[int], refused: list[tuple[int, ErrorCode, str]]) -> None:
         for link, outcomes in self.submitters.notices(refused).items():
@@ -319,7 +320,7 @@ class Homeserver:
         """
         async with self._reloading, self.supervisor.reloading():
             try:
-                files = await trio.to_thread.run_sync(self._read_again)
+                files = await trio.to_thread.run_sync(Reread.of, self.config)
                 self._use_resolvers(files.resolvers)
             except LocalError as error:
                 self.log.reload_failed(reason=str(error))
@@ -352,15 +353,6 @@ class Homeserver:
             self.log.level_changed(peer=domain, before=old, trust=new)
         return ended, changed
 
-    def _read_again(self) -> "_Files":
-        server = self.config.server
-        return _Files(
-            policy=material.load_policy(self.config),
-            enrolled=self._enrolled(),
-            credentials=Credentials.load(server.domain, server.data_dir, time.time()),
-            resolvers=self.config.dns.resolvers or tuple(system_resolvers()),
-        )
-
     def _use_resolvers(self, resolvers: tuple[Server, ...]) -> None:
         if set(resolvers) != set(self.resolver.servers):  # the system's may have changed: another network
             self.resolver.use(resolvers)
@@ -392,16 +384,6 @@ class Homeserver:
             self.tally.expired.update({("outbound",): expired.outbound, ("inbound",): expired.inbound})
             if expired.outbound or expired.inbound:
                 self.log.expired(count=expired.outbound + expired.inbound)
-
-
-@attrs.frozen(kw_only=True)
-class _Files:
-    """What a reload reads."""
-
-    policy: Policy
-    enrolled: list[tuple[DomainName, Fingerprint]]
-    credentials: Credentials
-    resolvers: tuple[Server, ...]
 
 
 async def _nobody() -> list[Examination]:
