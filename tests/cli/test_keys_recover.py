@@ -32,9 +32,12 @@ def test_a_key_that_is_there_is_never_replaced(shell: Shell) -> None:
     assert "there and whole: nothing was made" in said
     assert f"volly-fed trust accept-key a.test --fingerprint={fingerprint_text(identity(shell))}" in said
     assert path(shell).read_bytes() == before
-    path(shell).chmod(0o644)
-    assert "can be read or changed by other users" in shell("keys", "recover", "--yes", code=2)
-    assert path(shell).read_bytes() == before
+    for name in (material.IDENTITY_KEY, material.TLS_KEY):
+        kept = path(shell, name).read_bytes()
+        path(shell, name).chmod(0o644)
+        assert "can be read or changed by other users" in shell("keys", "recover", "--yes", code=2)
+        assert path(shell, name).read_bytes() == kept
+        path(shell, name).chmod(0o600)
 
 
 def test_without_being_asked_nothing_is_made(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,13 +93,16 @@ def test_a_next_identity_with_a_statement_takes_the_place_of_the_lost_one(shell:
     assert shell.json("keys", "rotate", "status")["phase"] == "switched"
 
 
-def test_without_a_whole_statement_it_does_not(shell: Shell) -> None:
+@pytest.mark.parametrize("statement", [b"damaged", None])
+def test_without_a_whole_statement_it_does_not(shell: Shell, statement: bytes | None) -> None:
     shell("keys", "rotate", "start")
     path(shell).unlink()
-    path(shell, material.CONTINUITY).write_bytes(b"damaged")
+    path(shell, material.CONTINUITY).unlink()
+    if statement is not None:
+        path(shell, material.CONTINUITY).write_bytes(statement)
     done = shell.json("keys", "recover", "--yes")
     assert done["how"] == "new"
-    assert len(done["aside"]) == 2  # the statement, and the key that it was for
+    assert len(done["aside"]) == (1 if statement is None else 2)  # the next key, and the statement for it
     assert material.load_continuity(shell.config.server.data_dir, 0.0) == b""
 
 
@@ -123,5 +129,6 @@ async def test_a_running_homeserver_writes_down_what_it_has_in_memory(shell: She
             assert "nothing is lost" in await shell.beside("keys", "recover")
             assert path(shell).read_bytes() == before
         assert "there and whole" in await shell.beside("keys", "recover")
+        assert len(list(data.glob("identity-lost-*"))) == 1, "only what was damaged"
         nursery.cancel_scope.cancel()
     parse_key(path(shell).read_text(), KeyKind.IDENTITY, "it")

@@ -234,6 +234,8 @@ def test_only_one_error_comes_out(content: bytes) -> None:
         b"[]",
         b'{"format": 1' + b"0" * 5000 + b"}",
         b" " * (limits_backup.MANIFEST_BYTES + 1),
+        format_manifest(manifest(FILES)).replace(b'"schema": 6', b'"schema": 5, "schema": 6'),
+        json.dumps(document() | {"schema": True}).encode(),
         json.dumps(document() | {"version": 2}).encode(),
         json.dumps(document() | {"more": 2}).encode(),
         json.dumps(document() | {"members": document()["members"] * 2}).encode(),

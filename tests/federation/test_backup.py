@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import attrs
 import pytest
@@ -14,15 +13,21 @@ from tests.federation.harness import (
     Federation,
     Heard,
     Outcomes,
+    count_rows,
     eventually,
     federation,
     introduce,
     listening,
+    now,
     submitting,
 )
+from volly_fed.config.model import HomeserverConfig
+from volly_fed.daemon.admin.client import call
+from volly_fed.daemon.backup.create import create
 from volly_fed.daemon.backup.restore import restore, verify
+from volly_fed.daemon.material import read_homeserver_config
 from volly_fed.daemon.store.store import Store
-from volly_fed.names import DomainName, MailboxId
+from volly_fed.names import DomainName
 from volly_fed.testnet.devices import Device
 from volly_fed.testnet.figures import seal_many
 from volly_fed.testnet.processes import command
@@ -31,15 +36,10 @@ pytestmark = pytest.mark.real
 BATCH = 40
 
 
-async def volly_fed(*arguments: str) -> Any:
-    """What `volly-fed ARGUMENTS --json` prints."""
-    done = await trio.run_process(command(*arguments, "--json"), capture_stdout=True)
-    return json.loads(done.stdout)
-
-
 async def backed_up(net: Federation, domain: DomainName, target: Path) -> None:
-    made = await volly_fed("backup", str(target), "--config", str(net.site(domain).config))
-    assert made["running"]
+    config = net.site(domain).config
+    made = await trio.to_thread.run_sync(lambda: create(config, target, now()))
+    assert made.running
 
 
 def move(net: Federation, domain: DomainName, backup: Path, folder: Path) -> None:
@@ -68,65 +68,57 @@ class Traffic:
                 await outcomes.wait(len(self.sent))
 
 
-async def test_a_backup_under_load_is_restored_and_nothing_of_it_is_lost_or_given_twice(tmp_path: Path) -> None:
-    """The receiver goes back to a moment in the middle of traffic, on another path."""
+async def test_backups_under_load_are_restored_and_nothing_of_them_is_lost_or_given_twice(tmp_path: Path) -> None:
+    """First the receiver goes back, to the middle of traffic; then the sender, to when all that waits was not sent."""
     async with federation(tmp_path) as net:
-        traffic = Traffic(net.device(A, "alice"), net.device(B, "bob"))
-        heard, outcomes = Heard(), Outcomes()
+        traffic, heard = Traffic(net.device(A, "alice"), net.device(B, "bob")), Heard()
         await introduce(traffic.bob)
-        async with trio.open_nursery() as load:
-            await load.start(traffic.run, outcomes)  # nobody listens: it all waits at b.test
-            await outcomes.wait(3 * BATCH)
-            await backed_up(net, B, tmp_path / "b.tar")
-            accepted_by_then = len(outcomes.accepted)
-            await outcomes.wait(accepted_by_then + BATCH)
-            load.cancel_scope.cancel()
-        verify(tmp_path / "b.tar")
-        look = restore(tmp_path / "b.tar", tmp_path / "look").config.parent / "data" / "store.db"
-        before = await stored(look, traffic.bob.keys.address.mailbox)
+        before = await under_load(net, traffic, tmp_path / "b.tar")
         assert len(before) >= BATCH
         async with listening(traffic.bob, heard):
             await heard.wait(BATCH)  # some of what is in the backup is delivered, acknowledged, and comes again
         await net.homeserver(B).kill()
+        for number in range(3):
+            assert (await traffic.alice.send(traffic.bob.card, f"queued {number}")).accepted
+        await backed_up(net, A, tmp_path / "a.tar")
+
         move(net, B, tmp_path / "b.tar", tmp_path / "moved" / "b")
         await net.start_homeservers(B)
         async with listening(traffic.bob, heard):
+            await trio.to_thread.run_sync(lambda: call(config_of(net, A), "retry", domain=B))
             await eventually(lambda: True if before <= set(heard.counts) else None, "all of the backup is delivered")
-            assert (await traffic.alice.send(traffic.bob.card, "since")).accepted
-            await eventually(lambda: True if "since" in heard.texts else None, "the link works")
+            await eventually(lambda: True if "queued 2" in heard.texts else None, "what waited for it is delivered")
+
+            await warned_of_the_other(net, tmp_path)
+            await net.homeserver(A).kill()
+            move(net, A, tmp_path / "a.tar", tmp_path / "moved" / "a")
+            await net.start_homeservers(A)  # sends again what the other one has sent
+            assert (await traffic.alice.send(traffic.bob.card, "last")).accepted
+            await eventually(lambda: True if "last" in heard.texts else None, "the link works")
+            await net.homeserver(A).stop()  # not before all has left
         assert heard.twice == 0
+        assert [heard.texts.count(f"queued {number}") for number in range(3)] == [1, 1, 1]
+        assert count_rows(tmp_path / "moved" / "a" / "data" / "store.db", "outbound") == 0
 
 
-async def stored(path: Path, mailbox: MailboxId) -> set[bytes]:
-    """What waits for a device in a store that no homeserver uses."""
+async def under_load(net: Federation, traffic: Traffic, target: Path) -> set[bytes]:
+    """A backup of b.test while Alice writes and nobody listens: what waits for Bob in it."""
+    outcomes = Outcomes()
+    async with trio.open_nursery() as load:
+        await load.start(traffic.run, outcomes)
+        await outcomes.wait(3 * BATCH)
+        await backed_up(net, B, target)
+        await outcomes.wait(len(outcomes.accepted) + BATCH)
+        load.cancel_scope.cancel()
+    verify(target)
+    look = restore(target, target.with_name("look")).config.parent / "data" / "store.db"
     found: set[bytes] = set()
     row = 0
-    async with Store.open(path) as store:
-        while some := await store.read_mailbox(mailbox, row):
+    async with Store.open(look) as store:
+        while some := await store.read_mailbox(traffic.bob.keys.address.mailbox, row):
             found.update(envelope.id for envelope in some)
             row = some[-1].row
     return found
-
-
-async def test_what_waited_at_the_moment_of_the_backup_leaves_once(tmp_path: Path) -> None:
-    """It was delivered since, and the restored sender sends it again: the peer knows it, the device hears it once."""
-    async with federation(tmp_path) as net:
-        alice, bob, heard = net.device(A, "alice"), net.device(B, "bob"), Heard()
-        await introduce(bob)
-        await net.homeserver(B).kill()
-        for number in range(5):
-            assert (await alice.send(bob.card, f"{number}")).accepted
-        await backed_up(net, A, tmp_path / "a.tar")
-        await net.start_homeservers(B)
-        async with listening(bob, heard):
-            await heard.wait(5)
-            await warned_of_the_other(net, tmp_path)
-            await net.homeserver(A).stop()
-            move(net, A, tmp_path / "a.tar", tmp_path / "moved")
-            await net.start_homeservers(A)
-            assert (await alice.send(bob.card, "last")).accepted
-            await heard.wait(6)
-        assert (sorted(text or "" for text in heard.texts), heard.twice) == (["0", "1", "2", "3", "4", "last"], 0)
 
 
 async def warned_of_the_other(net: Federation, folder: Path) -> None:
@@ -137,3 +129,7 @@ async def warned_of_the_other(net: Federation, folder: Path) -> None:
     document = json.loads(done.stdout)
     assert (done.returncode, document["published"], document["answers"]) == (1, True, True)
     assert net.homeserver(A).process.poll() is None
+
+
+def config_of(net: Federation, domain: DomainName) -> HomeserverConfig:
+    return read_homeserver_config(net.site(domain).config)

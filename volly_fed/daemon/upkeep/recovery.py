@@ -105,7 +105,10 @@ class _Aside:
 
     def put(self, path: Path) -> None:
         if there_is(path):
-            other = path.with_name(f"{path.stem}-lost-{int(self.now)}{path.suffix}")
+            other, more = path, 0
+            while there_is(other):
+                other = path.with_name(f"{path.stem}-lost-{int(self.now) + more}{path.suffix}")
+                more += 1
             move_over(path, other)
             self.moved.append(other)
 
