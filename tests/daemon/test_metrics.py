@@ -12,7 +12,9 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.daemon.edge_nodes import E1, edge, home
 from tests.daemon.sites import BOX, A, B, C, Site, envelope, sites, some_limits
+from tests.daemon.test_presence_sites import Watching, announce
 from volly_fed import limits_http
 from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.daemon.http.homeserver import HomeserverFace
@@ -20,6 +22,7 @@ from volly_fed.daemon.http.metrics import METRICS, OTHER, PREFIX, edge_metrics, 
 from volly_fed.names import DomainName, mailbox_text
 from volly_fed.observe.tally import Tally
 from volly_fed.trust.policy import Policy
+from volly_fed.wire.messages import Watch
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "contrib" / "prometheus" / "alerts.yml"
@@ -101,6 +104,38 @@ async def test_a_peer_that_cannot_be_reached_is_counted_and_timed(tmp_path: Path
         if name == f"{PREFIX}discoveries_total" and labels != (("verdict", "secure"),)
     )
     assert failed == 1
+
+
+async def test_trouble_ends_with_a_link(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    async with a.running():
+        await a.submit(envelope(B))
+        await a.log.wait("dial_failed", peer=B)
+        assert value(await scrape(a), "peers_broken") == 1
+        async with b.running():
+            await a.log.wait("link_up", peer=B)
+            found = await scrape(a)
+            assert value(found, "peers_broken") == value(found, "peer_trouble_seconds", peer=B) == 0
+            assert value(found, "peer_linked", peer=B) == 1
+        ended = await a.log.wait("link_down", peer=B)
+        found = await scrape(a)
+        assert value(found, "links_ended_total", code=ended["code"]) == 1
+        assert value(found, "peers_broken") == 1
+
+
+async def test_what_is_said_about_presence_and_who_proves_to_be_an_edge_is_counted(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    async with home(a, E1) as a_port, home(b, E1) as b_port, edge(a_port) as at_a, edge(b_port, wanted=B) as at_b:
+        await at_b.say(Watch(domain=A))
+        await at_a.say(announce(1))
+        await Watching(at_b, A).until(1, True)
+        showing, seeing = await scrape(a), await scrape(b)
+    for direction, kind in (("in", "request"), ("out", "snapshot")):
+        assert value(showing, "presence_messages_total", direction=direction, kind=kind) >= 1
+    for direction, kind in (("out", "request"), ("in", "snapshot")):
+        assert value(seeing, "presence_messages_total", direction=direction, kind=kind) >= 1
+    assert value(seeing, "handshakes_total", **{"with": "edge", "role": "acceptor", "code": "NONE"}) == 1
+    assert value(seeing, "handshake_seconds_count", **{"with": "edge"}) == 1
 
 
 async def test_a_policy_that_forbids_a_peer_is_a_code(tmp_path: Path) -> None:

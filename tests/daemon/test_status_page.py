@@ -115,6 +115,21 @@ def test_one_thing_that_is_wrong_is_the_heading_and_has_reason_time_and_advice()
     assert "fed.gone.test: connection refused" in page.text.partition("this server")[0]
 
 
+@pytest.mark.parametrize(
+    ("changes", "then"),
+    [
+        ({}, "it is dialled again in 5 s"),
+        ({"next_attempt_s": 0.0}, "it is dialled again in 0 s"),
+        ({"state": "dialling"}, "it is being dialled"),
+        ({"waiting": 0}, "it is dialled when there is something for it"),
+        ({"failures": 0, "next_attempt_s": None, "waiting": 0}, "it is dialled when there is something for it"),
+    ],
+)
+def test_when_it_is_tried_again_is_said(changes: Document, then: str) -> None:
+    (wrong,) = status([gone(**changes)])["wrong"]
+    assert wrong["advice"].endswith(f"; {then}")
+
+
 def test_what_an_error_says_to_do_is_what_is_advised() -> None:
     (wrong,) = status([gone(last_error="b.test refuses us\nnote: ask\nits operator")])["wrong"]
     assert (wrong["reason"], wrong["advice"]) == ("b.test refuses us", "ask its operator")

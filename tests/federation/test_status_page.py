@@ -11,6 +11,7 @@ import trio
 from tests.federation.browser import Tab, browsing, chromium
 from tests.federation.harness import A, B, Federation, federation, introduce
 from volly_fed.daemon.http.situation import split
+from volly_fed.testnet.processes import Child
 
 pytestmark = [pytest.mark.real, pytest.mark.debian]
 SHOWN_WITHIN = 5.0
@@ -18,11 +19,11 @@ _GLANCE = 0.05
 
 
 def with_http(fed: Federation) -> None:
-    config = fed.site(A).config
-    text = config.read_text()
-    changed = text.replace('# listen = "127.0.0.1:9223"', 'listen = "127.0.0.1:0"')
-    assert changed != text
-    config.write_text(changed)
+    for config in (fed.site(A).config, fed.site(A).edges[0].config):
+        text = config.read_text()
+        changed = text.replace('# listen = "127.0.0.1:9223"', 'listen = "127.0.0.1:0"')
+        assert changed != text
+        config.write_text(changed)
 
 
 async def shows(tab: Tab, check: Callable[[str], bool], within: float = SHOWN_WITHIN) -> str:
@@ -35,20 +36,19 @@ async def shows(tab: Tab, check: Callable[[str], bool], within: float = SHOWN_WI
     raise AssertionError(f"not within {within} s; the page has:\n{text}")
 
 
-async def status(port: int) -> dict[str, list[dict[str, str]]]:
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        await stream.send_all(b"GET /status.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
-        answer = b"".join([part async for part in stream])
-    found: dict[str, list[dict[str, str]]] = json.loads(answer.partition(b"\r\n\r\n")[2])
-    return found
+async def get(child: Child, path: str) -> tuple[int, str]:
+    """Status and body."""
+    async with await trio.open_tcp_stream("127.0.0.1", child.ready["http_port"]) as stream:
+        await stream.send_all(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        head, _, body = b"".join([part async for part in stream]).partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
 
 
 async def test_a_peer_that_is_killed_is_shown_as_broken_with_the_reason(tmp_path: Path) -> None:
     chromium()
     async with federation(tmp_path, start=False) as fed, browsing(tmp_path / "profile") as browser:
         with_http(fed)
-        await fed.start(A)
-        await fed.start(B)
+        await fed.network.start_all()
         url = f"http://127.0.0.1:{fed.homeserver(A).ready['http_port']}/"
         page, plain = await browser.open(url), await browser.open(url, scripts=False)
         await shows(page, lambda text: "All is well" in text and "No peers yet" in text)
@@ -65,7 +65,7 @@ async def test_a_peer_that_is_killed_is_shown_as_broken_with_the_reason(tmp_path
         text = await shows(page, lambda text: "All is well" not in text)
         assert "b.test has lost its link" in text
         assert "broken for" in text
-        (peer,) = (await status(fed.homeserver(A).ready["http_port"]))["peers"]
+        (peer,) = json.loads((await get(fed.homeserver(A), "/status.json"))[1])["peers"]
         assert split(peer["last_error"])[0] in text
 
         await alice.send(bob.card, "two")
@@ -78,5 +78,8 @@ async def test_a_peer_that_is_killed_is_shown_as_broken_with_the_reason(tmp_path
         if wanted := os.environ.get("VOLLY_FED_SCREENSHOT"):
             await page.screenshot(Path(wanted), 1100)
 
+        assert await get(fed.homeserver(A), "/readyz") == await get(fed.edge(A), "/readyz") == (200, "ready\n")
         await fed.homeserver(A).stop()
         await shows(page, lambda text: "No answer since" in text)
+        code, why = await get(fed.edge(A), "/readyz")
+        assert (code, why.partition(":")[0]) == (503, "no link to the homeserver of a.test")

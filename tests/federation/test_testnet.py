@@ -156,6 +156,13 @@ async def test_up_says_how_to_use_it_that_works_and_ctrl_c_takes_it_down(tmp_pat
     with ending(process):
         said = await read_until(process.stdout, "c.test: ")
         typed = [line.strip() for line in said.splitlines() if line.startswith("  volly-fed")]
+        pages = [line.partition("http://")[2].strip(" /") for line in said.splitlines() if "http://" in line]
+        for page in pages:
+            host, _, port = page.partition(":")
+            async with await trio.open_tcp_stream(host, int(port)) as stream:
+                await stream.send_all(f"GET / HTTP/1.1\r\nHost: {page}\r\n\r\n".encode())
+                assert b" 200 " in await stream.receive_some()
+        assert len(pages) == 3
         make_bob, listen, make_alice, send, from_outside, as_server = typed
         assert (await shell(make_bob, tmp_path, temporary)).returncode == 0
         assert (await shell(make_alice, tmp_path, temporary)).stdout.startswith(b"volly:")

@@ -4,6 +4,7 @@ in: addresses that came out of validated DNS answers, best first, and a port; ou
 Never: resolves a name.
 """
 
+import os
 from collections.abc import Sequence
 
 import trio
@@ -58,4 +59,5 @@ def _reason(error: BaseException) -> str:
         error = error.__cause__  # trio wraps the attempts; the cause says what happened
     if isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+    # its own words, strerror, say the address once more
+    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else type(error).__name__

@@ -11,10 +11,11 @@ import attrs
 import trio
 
 from volly_fed.codepoints import TrustLevel
+from volly_fed.config.values import HostPort
 from volly_fed.names import DomainName
 from volly_fed.testing.world import Flaw, World, WorldServer
 from volly_fed.testnet.processes import Child, start
-from volly_fed.testnet.sites import FORGED, TLD, UNSIGNED, Site, domain_name, make_site, mixed_levels
+from volly_fed.testnet.sites import FORGED, LOOPBACK, TLD, UNSIGNED, Site, domain_name, make_site, mixed_levels
 
 EDGES_PER_SERVER = 2
 VISITOR = DomainName(f"visitor.{TLD}")
@@ -29,6 +30,8 @@ class Network:
     folder: Path
     world: World
     resolver: tuple[str, int]
+    http: bool = False
+    """Whether homeservers show themselves over HTTP, each on a port of its own choice."""
     sites: dict[DomainName, Site] = attrs.field(factory=dict)
     visitor: Site | None = None
     homeservers: dict[DomainName, Child] = attrs.field(factory=dict)
@@ -55,7 +58,13 @@ class Network:
 
     def _make(self, domain: DomainName, levels: dict[DomainName, TrustLevel], edges: int) -> Site:
         site = make_site(
-            self.folder, domain, levels=levels, edges=edges, resolver=self.resolver, anchors=self.world.anchor_text
+            self.folder,
+            domain,
+            levels=levels,
+            edges=edges,
+            resolver=self.resolver,
+            anchors=self.world.anchor_text,
+            options={"http.listen": HostPort(LOOPBACK, 0)} if self.http else None,
         )
         self.world.zone(domain, site.records)
         return site

@@ -15,6 +15,7 @@ import trio
 from volly_fed.testing.world import World
 from volly_fed.testnet.network import Network, serve_world
 from volly_fed.testnet.processes import running
+from volly_fed.testnet.sites import LOOPBACK, Site
 
 Narrate = Callable[[str], None]
 
@@ -37,6 +38,7 @@ class Up:
                     "domain": site.domain,
                     "config": str(site.config),
                     "edges": [edge.url for edge in site.edges],
+                    "page": self._page(site),
                     "pid": network.homeservers[site.domain].process.pid,
                 }
                 for site in network.sites.values()
@@ -65,10 +67,17 @@ class Up:
             f"  volly-fed probe {second.domain} {outside}",
             f"  volly-fed probe {second.domain} --config {first.config}",
             "",
+            "How each does, in a browser:",
+            "",
+            *(f"  {site.domain}: {self._page(site)}" for site in sites),
+            "",
             "Configuration, keys and logs:",
             "",
             *(f"  {site.domain}: {site.folder}" for site in sites),
         ]
+
+    def _page(self, site: Site) -> str:
+        return f"http://{LOOPBACK}:{self.network.homeservers[site.domain].ready['http_port']}/"
 
     @property
     def _anchors(self) -> Path:
@@ -83,7 +92,7 @@ async def stay_up(servers: int, narrate: Narrate, announce: Callable[[Up], None]
         world.sign()
         async with trio.open_nursery() as nursery:
             resolver = await nursery.start(serve_world, world)
-            network = Network(folder=folder, world=world, resolver=resolver)
+            network = Network(folder=folder, world=world, resolver=resolver, http=True)
             async with running(network.children):
                 narrate(f"Making keys and zones for {servers} servers in {folder}")
                 network.prepare(servers)

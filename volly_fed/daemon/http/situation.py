@@ -141,6 +141,6 @@ def _waits(count: int, oldest: float) -> str:
 def _next(peer: Document) -> str:
     if peer["state"] == "dialling":
         return "it is being dialled"
-    if peer["next_attempt_s"]:
+    if peer["next_attempt_s"] is not None and peer["queue"]["envelopes"]:
         return f"it is dialled again in {duration(peer['next_attempt_s'])}"
     return "it is dialled when there is something for it"
