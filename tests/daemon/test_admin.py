@@ -295,14 +295,16 @@ async def follow(config: HomeserverConfig, command: str, **arguments: object) ->
 
 async def count_to(arguments: Arguments, send: Send) -> None:
     for number in range(arguments["most"]):
-        await send({"number": number, "text": "x" * 100_000})
-    if arguments["most"] > 3:
+        await send({"number": number, "text": "x" * arguments.get("size", 100_000)})
+    if arguments["most"] == 4:
         raise LocalError("nobody counts that far\nnote: less")
 
 
 async def test_what_is_said_one_after_the_other_comes_over_one_connection(config: HomeserverConfig) -> None:
     async with telling(config, count=count_to):
         assert [document["number"] for document in await follow(config, "count", most=3)] == [0, 1, 2]
+        many = await follow(config, "count", most=2000, size=10)  # several in one piece
+        assert [document["number"] for document in many] == list(range(2000))
         with pytest.raises(LocalError, match="nobody counts that far\nnote: less"):
             await follow(config, "count", most=4)
         with pytest.raises(LocalError, match="does not know this command; it knows count, echo"):

@@ -18,7 +18,7 @@ from volly_fed.daemon.link import Pending
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.queue_admin import QueueAdmin
 from volly_fed.daemon.ration import Ration
-from volly_fed.daemon.store.rows import StoredEnvelope, Waiting
+from volly_fed.daemon.store.rows import StoredEnvelope
 from volly_fed.errors import LocalError, StorageError
 from volly_fed.names import DomainName
 from volly_fed.observe.log import Log
@@ -170,6 +170,17 @@ async def test_a_peer_that_is_tried_is_held_in_the_middle_of_its_pause(tmp_path:
         tried = len(a.log.all("dial_failed", peer=B))
         await trio.testing.wait_all_tasks_blocked(0.15)  # pauses of 0.07 s at most
         assert len(a.log.all("dial_failed", peer=B)) == tried
+
+
+async def test_who_is_released_is_dialled_at_once_whatever_its_pause(tmp_path: Path) -> None:
+    async with away(tmp_path) as a:
+        await a.submit(envelope(B))
+        await a.log.wait("dial_failed", peer=B)
+        waits = a.server.peers.attempts.due_in(known(a, B).standing)
+        await ask(a, "queue-hold", domain=B)
+        with trio.fail_after(waits / 2):
+            await ask(a, "queue-release", domain=B)
+            await a.log.wait("dial_failed", peer=B, count=2)
 
 
 async def test_what_waits_for_a_held_peer_has_its_bounds(tmp_path: Path) -> None:
@@ -366,7 +377,7 @@ def test_a_read_that_was_under_way_brings_nothing_back() -> None:
 class Broken:
     """A store whose disk takes no deletion."""
 
-    async def cut_outbound(self, _peer: DomainName, _ids: object, _but: Collection[int]) -> list[Waiting]:
+    async def cut_outbound(self, _peer: DomainName, _ids: object, _but: Collection[int]) -> None:
         raise StorageError("the disk is gone")
 
 

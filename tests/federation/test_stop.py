@@ -24,7 +24,7 @@ SPARE = 3.0
 
 @asynccontextmanager
 async def traffic(
-    folder: Path, ledger: Ledger, events: frozenset[str] = TROUBLE
+    folder: Path, ledger: Ledger, events: frozenset[str] = TROUBLE, rate: float = RATE
 ) -> AsyncIterator[tuple[ChaosNet, Load]]:
     """Two domains whose devices write to each other and to themselves; at the end all of it must have arrived.
 
@@ -36,7 +36,7 @@ async def traffic(
         return time.monotonic() - began
 
     async with chaos_net(folder, servers=2, edges=1, wrongs=False) as net:
-        load = Load.create(net, ledger, now, rate=RATE, seed=1, folder=folder)
+        load = Load.create(net, ledger, now, rate=rate, seed=1, folder=folder)
         async with trio.open_nursery() as nursery:
             await load.receive(nursery)
             load.submit(nursery)

@@ -46,7 +46,7 @@ COMMANDS = {
     "watch": Command("watch", "watch", "The same, live: a table, or a line of JSON for each change."),
     "queue": Command("queue", "queue", "What waits for peers: list, hold, release, drop, retry."),
     "retry": Command("status", "retry", "Dial a peer now instead of after its pause."),
-    "drain": Command("drain", "drain", "Take nothing new and deliver what waits, before an upgrade or a move."),
+    "drain": Command("drain", "drain", "Take nothing new, deliver what waits: before a move, say."),
     "reload": Command("reload", "reload", "Let the running homeserver read policy, enrolments and keys again."),
     "config": Command("config", "config", "The annotated configuration; all problems of yours."),
     "device": Command("device", "device", "A command-line device: card, contacts, send, listen, presence."),

@@ -38,9 +38,10 @@ def queue() -> None:
 @config_option()
 @json_option
 def list_(peer: DomainName | None, limit: int, config_path: Path, as_json: bool) -> None:
-    """What waits for every peer and which are held; with PEER, its envelopes in the order in which they leave.
+    """What waits for all peers, or for PEER.
 
-    Of an envelope its id, class, size and times are shown; for whom it is, only its recipient's server needs to know.
+    Without PEER: how much, of which class, for how long, and who is held. With PEER: its envelopes, in the order in
+    which they leave: id, class, size and times. For whom one is, only its recipient's server needs to know.
     """
     answer = admin_client.call(read_homeserver_config(config_path), "queue", domain=peer, limit=limit)
     if as_json:
@@ -124,7 +125,10 @@ def drop(peer: DomainName, ids: tuple[str, ...], everything: bool, yes: bool, co
 @config_option()
 @json_option
 def retry(peer: DomainName | None, config_path: Path, as_json: bool) -> None:
-    """Dial PEER now instead of when its pause is over; without PEER, everybody for whom something waits."""
+    """Dial PEER, or all with a queue, now.
+
+    Now means: not when the pause after the last failure is over.
+    """
     answer = admin_client.call(read_homeserver_config(config_path), "queue-retry", domain=peer)
     if as_json:
         print_json(answer)

@@ -165,11 +165,10 @@ class QueueAdmin:
         async with self._cutting:
             linked, sent, cut = peer.link is not None, peer.begin_cut(), list[Waiting]()
             try:
-                cut = await self.store.cut_outbound(peer.domain, ids, sent if linked else ())
+                cut, left = await self.store.cut_outbound(peer.domain, ids, sent if linked else ())
             finally:
                 peer.end_cut({one.row for one in cut})
-            left = await self.store.waiting(peer.domain, limits.QUEUE_ENVELOPES, ids) if linked else []
-        return [*cut, *(one for one in left if one.row in sent)], cut, sent
+        return [*cut, *left], cut, sent
 
     def _notices(self, cut: list[Waiting], sent: set[int]) -> dict[int, list[Outcome]]:
         return self.submitters.notices(

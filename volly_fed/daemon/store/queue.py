@@ -77,22 +77,24 @@ class QueueStore(OutboundStore):
 
     async def cut_outbound(
         self, peer: DomainName, ids: Collection[bytes] | None, but: Collection[int] = ()
-    ) -> list[Waiting]:
-        """Delete what waits for `peer`, or those of `ids`, but not the rows `but`; what that was.
+    ) -> tuple[list[Waiting], list[Waiting]]:
+        """Delete what waits for `peer`, or those of `ids`, but not the rows `but`: what that was, and what was left.
 
         Raises StorageError: nothing was deleted.
         """
         entry = self._peers.get(peer)
         if entry is None:
-            return []
+            return [], []
         number = entry.number
 
-        def run(database: apsw.Connection) -> tuple[list[Waiting], Sums]:
-            cut = [one for one in _named(_waiting(database, number), ids) if one.row not in but]
-            return cut, delete_envelopes(database, OUTBOUND, [one.row for one in cut])
+        def run(database: apsw.Connection) -> tuple[list[Waiting], list[Waiting], Sums]:
+            found = [*_named(_waiting(database, number), ids)]
+            cut = [one for one in found if one.row not in but]
+            gone = delete_envelopes(database, OUTBOUND, [one.row for one in cut])
+            return cut, [one for one in found if one.row in but], gone
 
-        cut, _ = await self._do(run, lambda result: self._count_deleted(result[1]))
-        return cut
+        cut, left, _ = await self._do(run, lambda result: self._count_deleted(result[2]))
+        return cut, left
 
 
 def _waiting(database: apsw.Connection, number: int) -> Generator[Waiting]:
