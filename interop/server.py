@@ -38,6 +38,7 @@ class Server:
     nursery: trio.Nursery
     starts: int = attrs.field(default=0, init=False)
     _process: trio.Process | None = attrs.field(default=None, init=False)
+    _told: bool = attrs.field(default=False, init=False)
     _said: list[dict[str, Any]] = attrs.field(factory=list, init=False)
     _silent: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set when nobody holds its standard output any more: all its processes are gone."""
@@ -52,6 +53,11 @@ class Server:
     def running(self) -> bool:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def crashed(self) -> bool:
+        """Whether it has ended, and nobody had told it to."""
+        return self._process is not None and not self._told and self._process.poll() is not None
 
     @property
     def stderr(self) -> Path:
@@ -71,7 +77,7 @@ class Server:
         """Start it with its site as that is now, and wait for the ready line. Raises ServerError."""
         assert not self.running, "it runs already"
         self.site.write()
-        self._said, self._silent = [], trio.Event()
+        self._said, self._silent, self._told = [], trio.Event(), False
         try:
             with self.stderr.open("ab") as errors:
                 process = await trio.lowlevel.open_process(
@@ -100,6 +106,7 @@ class Server:
     async def stop(self) -> int:
         """SIGTERM, and its exit code. Raises ServerError when it does not end in time."""
         process = self._running()
+        self._told = True
         process.terminate()
         with trio.move_on_after(STOP_WITHIN) as waiting:
             await self._silent.wait()
@@ -110,6 +117,7 @@ class Server:
     async def kill(self) -> None:
         """SIGKILL to all its processes, and wait until they are gone."""
         process = self._running()
+        self._told = True
         _kill_group(process)
         await process.wait()
         await self._silent.wait()

@@ -15,7 +15,7 @@ import trio
 from interop.cast import Cast, free_port, new_source
 from interop.edge_call import EdgeCall, RawEdge
 from interop.fake_edge import FakeEdge
-from interop.scenario import Failed, Scenario
+from interop.scenario import Failed, Scenario, check
 from interop.server import Server
 from interop.site import Address, Keys, PeerEntry, host_of, pace_of, records_of
 from volly_fed.names import DomainName
@@ -204,6 +204,11 @@ class Stage:
                 server.site.peers[stranger.domain] = entry
                 nursery.start_soon(server.reload if server.running else _later)
 
+    def demand_all_well(self) -> None:
+        """Raise Failed if one of the servers has ended by itself."""
+        for server in self.servers:
+            check(not server.crashed, f"{server.contract.name} goes on running")
+
     def leave(self) -> None:
         """Withdraw the strangers' records; the cast takes back the rest."""
         self._cast.zones.withdraw(*(stranger.domain for stranger in self._strangers))
@@ -221,6 +226,7 @@ async def play(cast: Cast, scenario: Scenario) -> str:
                 stage = Stage(cast, nursery)
                 try:
                     await scenario.play(stage)
+                    stage.demand_all_well()
                 finally:
                     stage.leave()
                 nursery.cancel_scope.cancel()

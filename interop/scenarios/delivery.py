@@ -93,7 +93,7 @@ async def urgent_ones_overtake(stage: Stage) -> None:
     equal(await bob.receive(9), rings + signals + bulk, "what was delivered")
 
 
-@scenario("delivery/after-a-kill", servers=1, covers=("edge-7", "edge-20", "relay-25"), seconds=40)
+@scenario("delivery/after-a-kill", servers=1, covers=("edge-20", "relay-25"), seconds=40)
 async def after_a_kill(stage: Stage) -> None:
     """The homeserver is killed right after it has answered: for a claim, for envelopes. When it is back, the mailbox
     lets in what it let in, without a claim; then all is delivered, but for what was acknowledged.

@@ -149,7 +149,6 @@ async def broken_rules(stage: Stage) -> None:
         "BATCH without envelopes": ([], [_batch(1)], ErrorCode.MALFORMED),
         "BATCH of 257": ([], [_batch(1, *[frame] * (limits.BATCH_ENVELOPES + 1))], ErrorCode.MALFORMED),
         "BATCH of another stream": ([], [_batch(1, frame, stream=b"stream-2")], ErrorCode.UNEXPECTED),
-        "BATCH after CLOSE": ([], [wire.Close(code=ErrorCode.NONE, text=""), _batch(1, frame)], ErrorCode.UNEXPECTED),
         "ACK beyond what was sent": ([wire.Ack(stream=_STREAM, cursor=9)], None, ErrorCode.UNEXPECTED),
         "PONG to no PING": ([wire.Pong(token=5)], None, ErrorCode.UNEXPECTED),
         "a message of devices": ([wire.Submit(envelopes=[frame])], None, ErrorCode.UNEXPECTED),

@@ -127,7 +127,7 @@ async def sender_killed(stage: Stage) -> None:
     equal(await bob.receive(300) == envelopes, True, "all arrive in order")
 
 
-@scenario("resumption/sender-killed-under-way", servers=2, covers=("relay-11", "relay-25", "session-3"), seconds=40)
+@scenario("resumption/sender-killed-under-way", servers=2, covers=("relay-25", "session-3"), seconds=40)
 async def sender_killed_under_way(stage: Stage) -> None:
     """The sender's homeserver is killed while it takes envelopes. The edge submits again what it had no answer for, on
     a new link. All arrive, those that were answered for before included.
