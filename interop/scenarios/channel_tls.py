@@ -103,8 +103,15 @@ async def _unpublished_key(rogue: Rogue) -> None:
     "channel/tls-of-the-caller",
     servers=1,
     covers=(
-        *("channel-2", "channel-3", "channel-4", "channel-6", "channel-7", "channel-8", "channel-11"),
-        *("handshake-17", "channel-5"),
+        "channel-2",
+        "channel-3",
+        "channel-4",
+        "channel-6",
+        "channel-7",
+        "channel-8",
+        "channel-11",
+        "handshake-17",
+        "channel-5",
     ),
 )
 async def tls_calling(stage: Stage) -> None:

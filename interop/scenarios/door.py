@@ -6,8 +6,8 @@ from interop.fake_socket import Ended, Frame, Opcode
 from interop.rogue import Depth, Rogue, other_source, rogue
 from interop.scenario import check, scenario
 from interop.stage import Stage
-from volly_fed.codepoints import ErrorCode
-from volly_fed.wire.messages import Hello, Refuse
+from volly_fed.codepoints import ErrorCode, Extension
+from volly_fed.wire.messages import Auth, Hello, Refuse
 
 
 async def _claim(who: Rogue, source: str) -> Refuse | None:
@@ -33,6 +33,32 @@ async def claims(stage: Stage) -> None:
     await who.call_honestly()
     async with who.calling(Depth.BEGUN, source=source):
         pass
+
+
+@scenario("door/proofs-without-end", servers=1, covers=("handshake-36",))
+async def proofs(stage: Stage) -> None:
+    """A domain proves itself again and again, with no reason to: BUSY, from the 21st on at the earliest."""
+    who = await rogue(stage)
+    for calls in range(40):
+        refusal = await _probe(who)
+        if refusal is not None:
+            check(refusal.code is ErrorCode.BUSY and 0 < refusal.retry_after <= 60, f"BUSY and a time: {refusal}")
+            check(calls >= 20, f"20 proofs in a minute, not {calls}")
+            return
+    check(False, "BUSY after 40 proofs in a row")
+
+
+async def _probe(who: Rogue) -> Refuse | None:
+    """Prove to be it, and ask for no link."""
+    async with who.calling(Depth.OPEN) as peer:
+        await peer.send(peer.hands.hello(extensions={int(Extension.PROBE): b""}))
+        answer, data = await peer.expect_with_bytes(Hello, Refuse)
+        if isinstance(answer, Refuse):
+            return answer
+        peer.hands.hellos[peer.hands.far] = data
+        await peer.send(peer.hands.auth())
+        proof = await peer.expect(Auth, Refuse)
+        return proof if isinstance(proof, Refuse) else None
 
 
 @scenario("door/more-bytes-than-a-stranger-has", servers=1)

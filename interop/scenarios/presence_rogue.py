@@ -163,10 +163,7 @@ _QUESTIONS: Final[dict[str, tuple[list[Message | bytes], ErrorCode]]] = {
     "presence/questions-of-a-peer",
     servers=1,
     needs=("presence",),
-    covers=(
-        *("presence-9", "presence-11", "presence-16", "presence-17", "presence-18", "presence-19"),
-        "presence-23",
-    ),
+    covers=("presence-9", "presence-11", "presence-16", "presence-17", "presence-18", "presence-19", "presence-23"),
 )
 async def questions(stage: Stage) -> None:
     """A peer asks what it may, and is shown filters of the right form; then it asks, or shows, what it may not."""
@@ -345,8 +342,16 @@ async def _each(stage: Stage, rows: list[Row]) -> None:
     servers=1,
     needs=("presence",),
     covers=(
-        *("presence-13", "presence-15", "presence-16", "presence-33", "presence-34", "presence-35", "presence-36"),
-        *("presence-37", "presence-38", "presence-39"),
+        "presence-13",
+        "presence-15",
+        "presence-16",
+        "presence-33",
+        "presence-34",
+        "presence-35",
+        "presence-36",
+        "presence-37",
+        "presence-38",
+        "presence-39",
     ),
     seconds=40,
 )

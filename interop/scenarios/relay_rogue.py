@@ -122,8 +122,19 @@ def _compare(cases: Sequence[Case], refusals: Sequence[Refusal]) -> None:
     "relay/envelopes-of-a-peer",
     servers=1,
     covers=(
-        *("relay-2", "relay-3", "relay-4", "relay-5", "relay-9", "relay-10", "relay-12", "relay-13", "relay-24"),
-        *("relay-19", "relay-20", "session-18", "wire-17"),
+        "relay-2",
+        "relay-3",
+        "relay-4",
+        "relay-5",
+        "relay-9",
+        "relay-10",
+        "relay-12",
+        "relay-13",
+        "relay-24",
+        "relay-19",
+        "relay-20",
+        "session-18",
+        "wire-17",
     ),
 )
 async def envelopes(stage: Stage) -> None:

@@ -334,8 +334,18 @@ async def _probed(rogue: Rogue) -> None:
     "session/allowed",
     servers=1,
     covers=(
-        *("session-2", "session-5", "session-6", "session-12", "session-17", "session-29", "session-34", "session-36"),
-        *("handshake-28", "wire-14", "wire-16", "wire-19"),
+        "session-2",
+        "session-5",
+        "session-6",
+        "session-12",
+        "session-17",
+        "session-29",
+        "session-34",
+        "session-36",
+        "handshake-28",
+        "wire-14",
+        "wire-16",
+        "wire-19",
     ),
 )
 async def allowed(stage: Stage) -> None:
