@@ -187,7 +187,18 @@ def _rows(role: str, *tables: Iterator[tuple[str, Say]]) -> list[Row]:
 @scenario(
     "handshake/hello-malformed",
     servers=1,
-    covers=("handshake-2", "handshake-4", "handshake-22", "wire-8", "wire-12", "wire-13", "wire-18", "wire-25"),
+    covers=(
+        "handshake-2",
+        "handshake-4",
+        "handshake-22",
+        "wire-8",
+        "wire-12",
+        "wire-13",
+        "wire-18",
+        "wire-25",
+        "wire-6",
+        "wire-20",
+    ),
 )
 async def malformed(stage: Stage) -> None:
     """A caller's HELLO lacks a field or has one of another form: REFUSE with MALFORMED, close 1000, the end."""

@@ -9,7 +9,7 @@ from interop.fake_hands import Hands, altered, damaged, halves
 from interop.fake_peer import Peer, Persona
 from interop.fake_socket import Frame
 from interop.rogue import Depth, Play, Rogue, play_called, play_calling
-from interop.scenario import check, scenario
+from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, Label, Role
@@ -189,9 +189,14 @@ async def _two_at_once(rogue: Rogue) -> None:
 
 
 async def _patient(rogue: Rogue) -> None:
-    """A listener that is told nothing signs nothing."""
-    async with rogue.calling(Depth.HELLOS) as peer:
-        await peer.expect_quiet(0.3)
+    """A listener that is told nothing signs nothing; and its nonce is another one each time."""
+    nonces = set[bytes]()
+    for _ in range(2):
+        async with rogue.calling(Depth.HELLOS) as peer:
+            await peer.expect_quiet(0.2)
+            assert peer.greeted is not None
+            nonces.add(peer.greeted.nonce)
+    equal(len(nonces), 2, "nonces of two connections")
 
 
 async def _refuse(code: ErrorCode, depth: Depth, reach: str, rogue: Rogue) -> None:
@@ -220,7 +225,7 @@ def _others(reach: str) -> list[Row]:
 @scenario(
     "handshake/instead-of-the-callers-proof",
     servers=1,
-    covers=("handshake-4", "handshake-5", "handshake-19", "handshake-23", "wire-27"),
+    covers=("handshake-1", "handshake-4", "handshake-5", "handshake-19", "handshake-23", "wire-27"),
 )
 async def instead_calling(stage: Stage) -> None:
     """What a caller says in the place of AUTH, or as AUTH in another form; and its own REFUSE, which has no answer."""

@@ -98,7 +98,7 @@ def _misspelt() -> dict[str, Make]:
 @scenario(
     "session/malformed",
     servers=1,
-    covers=("session-13", "session-14", "wire-10", "wire-12", "wire-13", "wire-21", "wire-25"),
+    covers=("session-13", "session-14", "wire-10", "wire-12", "wire-13", "wire-21", "wire-25", "wire-6", "wire-20"),
 )
 async def malformed(stage: Stage) -> None:
     """A message of the session lacks a field or has one of another form: CLOSE with MALFORMED, close 1000, the end."""
