@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 from interop.fake_socket import Ended, Frame, Opcode
-from interop.rogue import Depth, Rogue, other_source, rogue
+from interop.rogue import TABLE, Depth, Rogue, other_source, rogue
 from interop.scenario import check, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ErrorCode, Extension
@@ -18,7 +18,7 @@ async def _claim(who: Rogue, source: str) -> Refuse | None:
         return answer if isinstance(answer, Refuse) else None
 
 
-@scenario("door/claims-without-a-proof", servers=1, covers=("handshake-36", "handshake-37"))
+@scenario("door/claims-without-a-proof", servers=1, covers=("handshake-36", "handshake-37"), seconds=TABLE)
 async def claims(stage: Stage) -> None:
     """Somebody claims a domain from one address, again and again, and proves nothing: BUSY, with a time to stay away.
     The domain itself, which calls from another address, is let in, as it is afterwards from that one's.
@@ -35,7 +35,7 @@ async def claims(stage: Stage) -> None:
         pass
 
 
-@scenario("door/proofs-without-end", servers=1, covers=("handshake-36",))
+@scenario("door/proofs-without-end", servers=1, covers=("handshake-36",), seconds=TABLE)
 async def proofs(stage: Stage) -> None:
     """A domain proves itself again and again, with no reason to: BUSY, from the 21st on at the earliest."""
     who = await rogue(stage)
@@ -61,7 +61,7 @@ async def _probe(who: Rogue) -> Refuse | None:
         return proof if isinstance(proof, Refuse) else None
 
 
-@scenario("door/more-bytes-than-a-stranger-has", servers=1)
+@scenario("door/more-bytes-than-a-stranger-has", servers=1, seconds=TABLE)
 async def many_bytes(stage: Stage) -> None:
     """A stranger sends pings, or a message without an end, and no HELLO: beyond 65536 bytes the connection ends."""
     who = await rogue(stage)

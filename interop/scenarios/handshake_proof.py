@@ -8,7 +8,7 @@ from interop.fake_dialogue import Mismatch
 from interop.fake_hands import Hands, altered, damaged, halves
 from interop.fake_peer import Peer, Persona
 from interop.fake_socket import Frame
-from interop.rogue import Depth, Play, Rogue, play_called, play_calling
+from interop.rogue import TABLE, Depth, Play, Rogue, play_called, play_calling
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed import limits
@@ -126,14 +126,19 @@ def _forgeries(reach: str) -> list[Row]:
     return [*rows, ("an earlier proof again", partial(_replayed, reach))]
 
 
-@scenario("handshake/proof-of-the-caller", servers=1, covers=("handshake-10", "handshake-11", "handshake-19"))
+@scenario(
+    "handshake/proof-of-the-caller", servers=1, covers=("handshake-10", "handshake-11", "handshake-19"), seconds=TABLE
+)
 async def proof_of_caller(stage: Stage) -> None:
     """Each part of what a caller signs, wrong by itself, and each half of the signature: BAD_SIGNATURE, and no AUTH."""
     await play_calling(stage, _forgeries("calling"), strangers=4)
 
 
 @scenario(
-    "handshake/proof-of-the-one-called", servers=1, covers=("handshake-10", "handshake-11", "handshake-12"), seconds=40
+    "handshake/proof-of-the-one-called",
+    servers=1,
+    covers=("handshake-10", "handshake-11", "handshake-12"),
+    seconds=TABLE,
 )
 async def proof_of_called(stage: Stage) -> None:
     """The server has called and proved itself; the answer is a wrong proof, or its own: BAD_SIGNATURE, no session."""
@@ -226,6 +231,7 @@ def _others(reach: str) -> list[Row]:
     "handshake/instead-of-the-callers-proof",
     servers=1,
     covers=("handshake-1", "handshake-4", "handshake-5", "handshake-19", "handshake-23", "wire-27"),
+    seconds=TABLE,
 )
 async def instead_calling(stage: Stage) -> None:
     """What a caller says in the place of AUTH, or as AUTH in another form; and its own REFUSE, which has no answer."""
@@ -238,7 +244,7 @@ async def instead_calling(stage: Stage) -> None:
     "handshake/instead-of-the-answering-proof",
     servers=1,
     covers=("handshake-4", "handshake-5", "handshake-12", "handshake-23", "handshake-25", "wire-27"),
-    seconds=40,
+    seconds=TABLE,
 )
 async def instead_called(stage: Stage) -> None:
     """The same to a server that has called: it comes again after each of them."""

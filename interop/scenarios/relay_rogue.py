@@ -9,7 +9,7 @@ import attrs
 
 from interop.fake_device import FakeDevice
 from interop.fake_peer import Peer
-from interop.rogue import Depth, Rogue, leave, letter, rogue
+from interop.rogue import TABLE, Depth, Rogue, leave, letter, rogue
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ErrorCode
@@ -136,6 +136,7 @@ def _compare(cases: Sequence[Case], refusals: Sequence[Refusal]) -> None:
         "session-18",
         "wire-17",
     ),
+    seconds=TABLE,
 )
 async def envelopes(stage: Stage) -> None:
     """A peer hands over one batch with envelopes of every kind. Each wrong one is refused for itself, the others are
@@ -171,7 +172,7 @@ async def envelopes(stage: Stage) -> None:
 Scoped = Callable[[FakeDevice], bytes]
 
 
-@scenario("relay/levels-of-a-peer", servers=1, covers=("trust-6", "trust-7", "relay-13", "trust-1"))
+@scenario("relay/levels-of-a-peer", servers=1, covers=("trust-6", "trust-7", "relay-13", "trust-1"), seconds=TABLE)
 async def levels(stage: Stage) -> None:
     """Peers at each level hand over envelopes for mailboxes that let in everybody, them by name, or somebody else:
     POLICY where the level allows no envelopes, UNDELIVERABLE where the mailbox does not let them in.
