@@ -203,6 +203,7 @@ async def _settled(peer: Peer, cursor: int) -> list[int]:
     refused: list[int] = []
     while True:
         ack = await peer.expect(Ack)
+        check(ack.cursor <= cursor, f"a cursor of {cursor} at most, not {ack.cursor}")
         refused += [number for number, _, _ in ack.refusals]
         if ack.cursor == cursor:
             return refused
@@ -235,6 +236,8 @@ async def _again(peer: Peer) -> None:
     equal(await _settled(peer, 2), [1, 2], "refused")
     await peer.send(_batch(peer, 1, *letters[:2]), _batch(peer, 2, *letters[1:3]), _batch(peer, 1, *letters))
     equal(await _settled(peer, 4), [3, 4], "refused")
+    await peer.send(_batch(peer, 5, letter("a.test")))
+    equal(await _settled(peer, 5), [5], "refused after all the duplicates")
 
 
 async def _another_stream(peer: Peer) -> None:

@@ -204,6 +204,27 @@ async def _classes(rogue: Rogue) -> None:
         await leave(peer)
 
 
+async def _no_overtaking(rogue: Rogue) -> None:
+    """Where the next envelope does not fit, the batch ends: what is less urgent does not go before it for its size."""
+    await rogue.be_called_honestly()
+    ring, _, bulk = EnvelopeClass
+    assert rogue.edge is not None
+    async with rogue.called(Depth.PROVED) as peer:
+        opened = await peer.expect(Open)
+        peer.far_stream, base = opened.stream, rogue.cursors.get(opened.stream, 0)
+        await peer.send(Ack(stream=opened.stream, cursor=base, window=0))
+        large = [letter(rogue.domain, urgency=ring, body=65536) for _ in range(9)]
+        small = letter(rogue.domain, urgency=bulk)
+        equal(set(await rogue.edge.submit(*large, small)), {None}, "what the server says to large envelopes")
+        rogue.owed += 10
+        await peer.send(Ack(stream=opened.stream, cursor=base))
+        batch = await _batch(peer, 11)
+        order = [parse_envelope(frame).urgency for frame in batch.envelopes]
+        equal(order, [*[ring] * 9, EnvelopeClass.SIGNAL, bulk], "the order of large and small ones")
+        await _settle(peer, rogue, base + 11, 11)
+        await leave(peer)
+
+
 async def _sizes(count: int, body: int, rogue: Rogue) -> None:
     """No batch of more than 256 envelopes or 512 KiB; no more than the window in flight."""
     assert rogue.edge is not None
@@ -239,6 +260,7 @@ async def windows(stage: Stage) -> None:
     rows: list[Row] = [
         ("windows", _windows),
         ("classes", _classes),
+        ("large ones first", _no_overtaking),
         ("many envelopes", partial(_sizes, 384, 1024)),
         ("large envelopes", partial(_sizes, 24, 65536)),
     ]

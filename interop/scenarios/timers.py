@@ -197,7 +197,7 @@ async def silence(stage: Stage) -> None:
     servers=1,
     needs=("presence",),
     covers=("presence-19", "presence-20"),
-    seconds=45,
+    seconds=65,
 )
 async def filters(stage: Stage) -> None:
     """A peer that asks for one filter after the other is shown them 10 seconds apart."""
