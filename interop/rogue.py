@@ -26,6 +26,8 @@ from volly_fed.names import DomainName, MailboxId
 from volly_fed.relay.envelope import Envelope, encode_envelope
 from volly_fed.wire.messages import Ack, Batch, Close
 
+TABLE: Final = 50.0
+"""Seconds that a table may take on a machine that has other things to do; a few are enough otherwise."""
 _BETWEEN: Final = 4
 """Rows of one stranger between two honest conversations: unproved claims are counted, and a proof wipes them."""
 

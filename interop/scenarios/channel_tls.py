@@ -7,7 +7,7 @@ from typing import Final
 from interop.fake_peer import Persona
 from interop.fake_socket import Ended, headers_of
 from interop.fake_tls import TlsHabits, classical_identity
-from interop.rogue import Depth, Play, Rogue, leave, play_called, play_calling
+from interop.rogue import TABLE, Depth, Play, Rogue, leave, play_called, play_calling
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ALPN_EDGE, ErrorCode
@@ -103,9 +103,17 @@ async def _unpublished_key(rogue: Rogue) -> None:
     "channel/tls-of-the-caller",
     servers=1,
     covers=(
-        *("channel-2", "channel-3", "channel-4", "channel-6", "channel-7", "channel-8", "channel-11"),
-        *("handshake-17", "channel-5"),
+        "channel-2",
+        "channel-3",
+        "channel-4",
+        "channel-6",
+        "channel-7",
+        "channel-8",
+        "channel-11",
+        "handshake-17",
+        "channel-5",
     ),
+    seconds=TABLE,
 )
 async def tls_calling(stage: Stage) -> None:
     """What callers offer in TLS: what is not of the profile ends in an alert; what is more than that does no harm."""
@@ -157,6 +165,7 @@ async def _name_asked_for(rogue: Rogue) -> None:
     "channel/tls-of-the-one-called",
     servers=1,
     covers=("channel-1", "channel-3", "channel-6", "channel-7", "channel-9", "channel-12", "channel-16"),
+    seconds=TABLE,
 )
 async def tls_called(stage: Stage) -> None:
     """The server calls, and what answers in TLS is not what it should be: it goes before it has said anything."""

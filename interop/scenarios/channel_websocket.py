@@ -10,7 +10,7 @@ import trio
 
 from interop.fake_peer import Peer
 from interop.fake_socket import Ended, Frame, Opcode, close_frame, headers_of
-from interop.rogue import Depth, Play, Rogue, leave, other_source, play_called, play_calling
+from interop.rogue import TABLE, Depth, Play, Rogue, leave, other_source, play_called, play_calling
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed import limits
@@ -68,7 +68,7 @@ async def _extensions(rogue: Rogue) -> None:
         await peer.shake()
 
 
-@scenario("channel/opening-of-the-caller", servers=1, covers=("channel-14", "channel-15", "channel-16"))
+@scenario("channel/opening-of-the-caller", servers=1, covers=("channel-14", "channel-15", "channel-16"), seconds=TABLE)
 async def opening(stage: Stage) -> None:
     """Openings that are none: 404, 400 or 426, and the end. What is offered besides does no harm."""
     rows: list[Row] = [(name, partial(_opening, *row)) for name, row in _OPENINGS.items()]
@@ -103,7 +103,9 @@ async def _answered(changes: dict[str, str | None], rogue: Rogue) -> None:
                 check(frame.opcode != Opcode.BINARY, "no HELLO after such an answer")
 
 
-@scenario("channel/opening-of-the-one-called", servers=1, covers=("channel-13", "channel-16", "channel-17"))
+@scenario(
+    "channel/opening-of-the-one-called", servers=1, covers=("channel-13", "channel-16", "channel-17"), seconds=TABLE
+)
 async def answers(stage: Stage) -> None:
     """The server calls, and its opening is answered with anything but 101 and the subprotocol: it goes."""
     await play_called(stage, [(name, partial(_answered, changes)) for name, changes in _ANSWERS.items()])
@@ -269,10 +271,19 @@ async def _cut(depth: Depth, rogue: Rogue) -> None:
     "channel/frames",
     servers=1,
     covers=(
-        *("channel-18", "channel-19", "channel-20", "channel-21", "channel-22", "channel-23", "channel-24"),
-        *("wire-1", "wire-2", "wire-4", "wire-5"),
+        "channel-18",
+        "channel-19",
+        "channel-20",
+        "channel-21",
+        "channel-22",
+        "channel-23",
+        "channel-24",
+        "wire-1",
+        "wire-2",
+        "wire-4",
+        "wire-5",
     ),
-    seconds=30,
+    seconds=TABLE,
 )
 async def frames(stage: Stage) -> None:
     """Frames that break RFC 6455 or a limit: 1002, 1003, 1008, 1009; frames that are odd and right are taken."""
@@ -284,7 +295,7 @@ async def frames(stage: Stage) -> None:
     await play_calling(stage, [*rows, ("the longest message", _longest)], strangers=5)
 
 
-@scenario("channel/frames-to-the-caller", servers=1, covers=("channel-18", "channel-19", "channel-21"))
+@scenario("channel/frames-to-the-caller", servers=1, covers=("channel-18", "channel-19", "channel-21"), seconds=TABLE)
 async def frames_called(stage: Stage) -> None:
     """The server is the WebSocket's client: it masks, takes no mask, and refuses texts as well."""
     rows: list[Row] = [("a mask", _wrong_mask), ("a text", _text_to_a_client), ("its own masks", _masks)]

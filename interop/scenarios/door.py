@@ -3,11 +3,11 @@
 from contextlib import suppress
 
 from interop.fake_socket import Ended, Frame, Opcode
-from interop.rogue import Depth, Rogue, other_source, rogue
+from interop.rogue import TABLE, Depth, Rogue, other_source, rogue
 from interop.scenario import check, scenario
 from interop.stage import Stage
-from volly_fed.codepoints import ErrorCode
-from volly_fed.wire.messages import Hello, Refuse
+from volly_fed.codepoints import ErrorCode, Extension
+from volly_fed.wire.messages import Auth, Hello, Refuse
 
 
 async def _claim(who: Rogue, source: str) -> Refuse | None:
@@ -18,7 +18,7 @@ async def _claim(who: Rogue, source: str) -> Refuse | None:
         return answer if isinstance(answer, Refuse) else None
 
 
-@scenario("door/claims-without-a-proof", servers=1, covers=("handshake-36", "handshake-37"))
+@scenario("door/claims-without-a-proof", servers=1, covers=("handshake-36", "handshake-37"), seconds=TABLE)
 async def claims(stage: Stage) -> None:
     """Somebody claims a domain from one address, again and again, and proves nothing: BUSY, with a time to stay away.
     The domain itself, which calls from another address, is let in, as it is afterwards from that one's.
@@ -35,7 +35,33 @@ async def claims(stage: Stage) -> None:
         pass
 
 
-@scenario("door/more-bytes-than-a-stranger-has", servers=1)
+@scenario("door/proofs-without-end", servers=1, covers=("handshake-36",), seconds=TABLE)
+async def proofs(stage: Stage) -> None:
+    """A domain proves itself again and again, with no reason to: BUSY, from the 21st on at the earliest."""
+    who = await rogue(stage)
+    for calls in range(40):
+        refusal = await _probe(who)
+        if refusal is not None:
+            check(refusal.code is ErrorCode.BUSY and 0 < refusal.retry_after <= 60, f"BUSY and a time: {refusal}")
+            check(calls >= 20, f"20 proofs in a minute, not {calls}")
+            return
+    check(False, "BUSY after 40 proofs in a row")
+
+
+async def _probe(who: Rogue) -> Refuse | None:
+    """Prove to be it, and ask for no link."""
+    async with who.calling(Depth.OPEN) as peer:
+        await peer.send(peer.hands.hello(extensions={int(Extension.PROBE): b""}))
+        answer, data = await peer.expect_with_bytes(Hello, Refuse)
+        if isinstance(answer, Refuse):
+            return answer
+        peer.hands.hellos[peer.hands.far] = data
+        await peer.send(peer.hands.auth())
+        proof = await peer.expect(Auth, Refuse)
+        return proof if isinstance(proof, Refuse) else None
+
+
+@scenario("door/more-bytes-than-a-stranger-has", servers=1, seconds=TABLE)
 async def many_bytes(stage: Stage) -> None:
     """A stranger sends pings, or a message without an end, and no HELLO: beyond 65536 bytes the connection ends."""
     who = await rogue(stage)

@@ -8,7 +8,7 @@ import attrs
 
 from interop.fake_peer import Peer, Persona
 from interop.fake_spelling import NO_MAP, NO_TYPE, with_unknown_fields, wrong_spellings
-from interop.rogue import Depth, Play, Rogue, play_called, play_calling
+from interop.rogue import TABLE, Depth, Play, Rogue, play_called, play_calling
 from interop.scenario import scenario
 from interop.stage import Stage
 from volly_fed import limits
@@ -187,14 +187,31 @@ def _rows(role: str, *tables: Iterator[tuple[str, Say]]) -> list[Row]:
 @scenario(
     "handshake/hello-malformed",
     servers=1,
-    covers=("handshake-2", "handshake-4", "handshake-22", "wire-8", "wire-12", "wire-13", "wire-18", "wire-25"),
+    covers=(
+        "handshake-2",
+        "handshake-4",
+        "handshake-22",
+        "wire-8",
+        "wire-12",
+        "wire-13",
+        "wire-18",
+        "wire-25",
+        "wire-6",
+        "wire-20",
+    ),
+    seconds=TABLE,
 )
 async def malformed(stage: Stage) -> None:
     """A caller's HELLO lacks a field or has one of another form: REFUSE with MALFORMED, close 1000, the end."""
     await play_calling(stage, _rows("calling", forms()))
 
 
-@scenario("handshake/hello-misspelt", servers=1, covers=("wire-7", "wire-8", "wire-9", "wire-10", "wire-11", "wire-28"))
+@scenario(
+    "handshake/hello-misspelt",
+    servers=1,
+    covers=("wire-7", "wire-8", "wire-9", "wire-10", "wire-11", "wire-28"),
+    seconds=TABLE,
+)
 async def misspelt(stage: Stage) -> None:
     """A caller's first message is not of the one spelling, or no map, or of no known type."""
     await play_calling(stage, _rows("calling", spellings()))
@@ -204,6 +221,7 @@ async def misspelt(stage: Stage) -> None:
     "handshake/hello-refused",
     servers=1,
     covers=("handshake-5", "handshake-13", "handshake-14", "handshake-18", "handshake-21"),
+    seconds=TABLE,
 )
 async def refused(stage: Stage) -> None:
     """A caller's first message is another one, or is a HELLO for somebody else, of no common version, or of another."""
@@ -215,7 +233,7 @@ async def refused(stage: Stage) -> None:
     "handshake/answer-refused",
     servers=1,
     covers=("handshake-2", "handshake-4", "handshake-5", "handshake-6", "handshake-7", "handshake-8", "handshake-21"),
-    seconds=40,
+    seconds=TABLE,
 )
 async def answer_refused(stage: Stage) -> None:
     """The server calls, and what answers its HELLO is refused, without AUTH: no form, another message, another name."""
@@ -265,6 +283,7 @@ async def _prove(peer: Peer, auth: Auth, *, alter: bool = False) -> None:
     "handshake/ignores-what-it-does-not-know",
     servers=1,
     covers=("handshake-3", "handshake-9", "handshake-21", "handshake-33", "handshake-34", "wire-14", "versioning-4"),
+    seconds=TABLE,
 )
 async def ignores(stage: Stage) -> None:
     """Versions, extensions, fields and a statement from the future: the link comes about, and all of it was signed."""

@@ -8,8 +8,8 @@ from interop.fake_dialogue import Mismatch
 from interop.fake_hands import Hands, altered, damaged, halves
 from interop.fake_peer import Peer, Persona
 from interop.fake_socket import Frame
-from interop.rogue import Depth, Play, Rogue, play_called, play_calling
-from interop.scenario import check, scenario
+from interop.rogue import TABLE, Depth, Play, Rogue, play_called, play_calling
+from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed import limits
 from volly_fed.codepoints import ErrorCode, Label, Role
@@ -126,14 +126,19 @@ def _forgeries(reach: str) -> list[Row]:
     return [*rows, ("an earlier proof again", partial(_replayed, reach))]
 
 
-@scenario("handshake/proof-of-the-caller", servers=1, covers=("handshake-10", "handshake-11", "handshake-19"))
+@scenario(
+    "handshake/proof-of-the-caller", servers=1, covers=("handshake-10", "handshake-11", "handshake-19"), seconds=TABLE
+)
 async def proof_of_caller(stage: Stage) -> None:
     """Each part of what a caller signs, wrong by itself, and each half of the signature: BAD_SIGNATURE, and no AUTH."""
     await play_calling(stage, _forgeries("calling"), strangers=4)
 
 
 @scenario(
-    "handshake/proof-of-the-one-called", servers=1, covers=("handshake-10", "handshake-11", "handshake-12"), seconds=40
+    "handshake/proof-of-the-one-called",
+    servers=1,
+    covers=("handshake-10", "handshake-11", "handshake-12"),
+    seconds=TABLE,
 )
 async def proof_of_called(stage: Stage) -> None:
     """The server has called and proved itself; the answer is a wrong proof, or its own: BAD_SIGNATURE, no session."""
@@ -189,9 +194,14 @@ async def _two_at_once(rogue: Rogue) -> None:
 
 
 async def _patient(rogue: Rogue) -> None:
-    """A listener that is told nothing signs nothing."""
-    async with rogue.calling(Depth.HELLOS) as peer:
-        await peer.expect_quiet(0.3)
+    """A listener that is told nothing signs nothing; and its nonce is another one each time."""
+    nonces = set[bytes]()
+    for _ in range(2):
+        async with rogue.calling(Depth.HELLOS) as peer:
+            await peer.expect_quiet(0.2)
+            assert peer.greeted is not None
+            nonces.add(peer.greeted.nonce)
+    equal(len(nonces), 2, "nonces of two connections")
 
 
 async def _refuse(code: ErrorCode, depth: Depth, reach: str, rogue: Rogue) -> None:
@@ -220,7 +230,8 @@ def _others(reach: str) -> list[Row]:
 @scenario(
     "handshake/instead-of-the-callers-proof",
     servers=1,
-    covers=("handshake-4", "handshake-5", "handshake-19", "handshake-23", "wire-27"),
+    covers=("handshake-1", "handshake-4", "handshake-5", "handshake-19", "handshake-23", "wire-27"),
+    seconds=TABLE,
 )
 async def instead_calling(stage: Stage) -> None:
     """What a caller says in the place of AUTH, or as AUTH in another form; and its own REFUSE, which has no answer."""
@@ -233,7 +244,7 @@ async def instead_calling(stage: Stage) -> None:
     "handshake/instead-of-the-answering-proof",
     servers=1,
     covers=("handshake-4", "handshake-5", "handshake-12", "handshake-23", "handshake-25", "wire-27"),
-    seconds=40,
+    seconds=TABLE,
 )
 async def instead_called(stage: Stage) -> None:
     """The same to a server that has called: it comes again after each of them."""

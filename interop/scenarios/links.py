@@ -4,7 +4,7 @@ from typing import Final
 
 from interop.fake_peer import Peer, Persona, Target, listening
 from interop.fake_tls import TlsHabits
-from interop.rogue import Depth, Rogue, leave, other_source, rogue
+from interop.rogue import TABLE, Depth, Rogue, leave, other_source, rogue
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ErrorCode
@@ -18,7 +18,7 @@ async def _still_there(peer: Peer) -> None:
     equal((await peer.expect(Pong)).token, 7, "the number of PONG on the link that stays")
 
 
-@scenario("links/two-at-once", servers=1, covers=("handshake-29", "session-36", "session-37"))
+@scenario("links/two-at-once", servers=1, covers=("handshake-29", "session-36", "session-37"), seconds=TABLE)
 async def two_at_once(stage: Stage) -> None:
     """The server has dialled a link, and at once the other end dials one too. The one that stays was dialled by the
     domain that is first in byte order: where that is the other end, the server closes its own with REPLACED; where it
@@ -61,6 +61,7 @@ async def _with_two_targets(stage: Stage) -> tuple[Rogue, tuple[str, int]]:
     servers=1,
     needs=("discovery",),
     covers=("discovery-25", "channel-9", "handshake-6", "handshake-7"),
+    seconds=TABLE,
 )
 async def next_target(stage: Stage) -> None:
     """A domain has two targets. At the first, another TLS key, another name or another identity answers, or nobody
@@ -89,7 +90,7 @@ async def next_target(stage: Stage) -> None:
         await goes_on()
 
 
-@scenario("links/refusal-of-the-first-target", servers=1, needs=("discovery",), covers=("handshake-25",))
+@scenario("links/refusal-of-the-first-target", servers=1, needs=("discovery",), covers=("handshake-25",), seconds=TABLE)
 async def refused(stage: Stage) -> None:
     """The first of two targets refuses with POLICY: no other target is tried until the next attempt, which begins with
     the first one.

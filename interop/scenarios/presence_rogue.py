@@ -13,7 +13,7 @@ import trio
 
 from interop.fake_hands import altered
 from interop.fake_peer import Peer
-from interop.rogue import Depth, Play, Rogue, leave, play_calling, rogue
+from interop.rogue import TABLE, Depth, Play, Rogue, leave, play_calling, rogue
 from interop.scenario import Failed, check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ErrorCode, Label
@@ -163,10 +163,8 @@ _QUESTIONS: Final[dict[str, tuple[list[Message | bytes], ErrorCode]]] = {
     "presence/questions-of-a-peer",
     servers=1,
     needs=("presence",),
-    covers=(
-        *("presence-9", "presence-11", "presence-16", "presence-17", "presence-18", "presence-19"),
-        "presence-23",
-    ),
+    covers=("presence-9", "presence-11", "presence-16", "presence-17", "presence-18", "presence-19", "presence-23"),
+    seconds=TABLE,
 )
 async def questions(stage: Stage) -> None:
     """A peer asks what it may, and is shown filters of the right form; then it asks, or shows, what it may not."""
@@ -345,10 +343,18 @@ async def _each(stage: Stage, rows: list[Row]) -> None:
     servers=1,
     needs=("presence",),
     covers=(
-        *("presence-13", "presence-15", "presence-16", "presence-33", "presence-34", "presence-35", "presence-36"),
-        *("presence-37", "presence-38", "presence-39"),
+        "presence-13",
+        "presence-15",
+        "presence-16",
+        "presence-33",
+        "presence-34",
+        "presence-35",
+        "presence-36",
+        "presence-37",
+        "presence-38",
+        "presence-39",
     ),
-    seconds=40,
+    seconds=TABLE,
 )
 async def filters(stage: Stage) -> None:
     """A device watches domains that show filters and steps of a wrong form, at the wrong time, or out of step. The
@@ -362,6 +368,7 @@ async def filters(stage: Stage) -> None:
     servers=1,
     needs=("presence",),
     covers=("presence-31", "presence-32", "presence-40", "presence-41", "wire-14"),
+    seconds=TABLE,
 )
 async def odd_filters(stage: Stage) -> None:
     """What a peer may show, and seldom does, is handed on to the edge as it came."""

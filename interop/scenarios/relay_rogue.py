@@ -9,7 +9,7 @@ import attrs
 
 from interop.fake_device import FakeDevice
 from interop.fake_peer import Peer
-from interop.rogue import Depth, Rogue, leave, letter, rogue
+from interop.rogue import TABLE, Depth, Rogue, leave, letter, rogue
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed.codepoints import ErrorCode
@@ -122,9 +122,21 @@ def _compare(cases: Sequence[Case], refusals: Sequence[Refusal]) -> None:
     "relay/envelopes-of-a-peer",
     servers=1,
     covers=(
-        *("relay-2", "relay-3", "relay-4", "relay-5", "relay-9", "relay-10", "relay-12", "relay-13", "relay-24"),
-        *("relay-19", "relay-20", "session-18", "wire-17"),
+        "relay-2",
+        "relay-3",
+        "relay-4",
+        "relay-5",
+        "relay-9",
+        "relay-10",
+        "relay-12",
+        "relay-13",
+        "relay-24",
+        "relay-19",
+        "relay-20",
+        "session-18",
+        "wire-17",
     ),
+    seconds=TABLE,
 )
 async def envelopes(stage: Stage) -> None:
     """A peer hands over one batch with envelopes of every kind. Each wrong one is refused for itself, the others are
@@ -160,7 +172,7 @@ async def envelopes(stage: Stage) -> None:
 Scoped = Callable[[FakeDevice], bytes]
 
 
-@scenario("relay/levels-of-a-peer", servers=1, covers=("trust-6", "trust-7", "relay-13", "trust-1"))
+@scenario("relay/levels-of-a-peer", servers=1, covers=("trust-6", "trust-7", "relay-13", "trust-1"), seconds=TABLE)
 async def levels(stage: Stage) -> None:
     """Peers at each level hand over envelopes for mailboxes that let in everybody, them by name, or somebody else:
     POLICY where the level allows no envelopes, UNDELIVERABLE where the mailbox does not let them in.

@@ -8,7 +8,7 @@ from typing import Any, Final
 from interop.fake_hands import altered
 from interop.fake_peer import Peer
 from interop.fake_spelling import NO_MAP, NO_TYPE, with_unknown_fields, wrong_spellings
-from interop.rogue import Depth, Play, Rogue, leave, letter, play_calling
+from interop.rogue import TABLE, Depth, Play, Rogue, leave, letter, play_calling
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed import limits
@@ -98,14 +98,15 @@ def _misspelt() -> dict[str, Make]:
 @scenario(
     "session/malformed",
     servers=1,
-    covers=("session-13", "session-14", "wire-10", "wire-12", "wire-13", "wire-21", "wire-25"),
+    covers=("session-13", "session-14", "wire-10", "wire-12", "wire-13", "wire-21", "wire-25", "wire-6", "wire-20"),
+    seconds=TABLE,
 )
 async def malformed(stage: Stage) -> None:
     """A message of the session lacks a field or has one of another form: CLOSE with MALFORMED, close 1000, the end."""
     await play_calling(stage, _rows(_malformed(), ErrorCode.MALFORMED), strangers=6)
 
 
-@scenario("session/misspelt", servers=1, covers=("wire-7", "wire-8", "wire-9", "wire-11", "wire-28"))
+@scenario("session/misspelt", servers=1, covers=("wire-7", "wire-8", "wire-9", "wire-11", "wire-28"), seconds=TABLE)
 async def misspelt(stage: Stage) -> None:
     """A message on an established link is not of the one spelling, or no map, or of no known type."""
     unknown = {name: _always(data) for name, data in NO_TYPE.items()}
@@ -184,6 +185,7 @@ async def _first_answer(cursor: int, rogue: Rogue) -> None:
     "session/unexpected",
     servers=1,
     covers=("session-1", "session-9", "session-10", "session-11", "session-20", "session-21", "session-31", "wire-25"),
+    seconds=TABLE,
 )
 async def unexpected(stage: Stage) -> None:
     """Messages in the right form that are not due, or not of this link: CLOSE with UNEXPECTED, close 1000, the end."""
@@ -201,6 +203,7 @@ async def _settled(peer: Peer, cursor: int) -> list[int]:
     refused: list[int] = []
     while True:
         ack = await peer.expect(Ack)
+        check(ack.cursor <= cursor, f"a cursor of {cursor} at most, not {ack.cursor}")
         refused += [number for number, _, _ in ack.refusals]
         if ack.cursor == cursor:
             return refused
@@ -233,6 +236,8 @@ async def _again(peer: Peer) -> None:
     equal(await _settled(peer, 2), [1, 2], "refused")
     await peer.send(_batch(peer, 1, *letters[:2]), _batch(peer, 2, *letters[1:3]), _batch(peer, 1, *letters))
     equal(await _settled(peer, 4), [3, 4], "refused")
+    await peer.send(_batch(peer, 5, letter("a.test")))
+    equal(await _settled(peer, 5), [5], "refused after all the duplicates")
 
 
 async def _another_stream(peer: Peer) -> None:
@@ -334,9 +339,20 @@ async def _probed(rogue: Rogue) -> None:
     "session/allowed",
     servers=1,
     covers=(
-        *("session-2", "session-5", "session-6", "session-12", "session-17", "session-29", "session-34", "session-36"),
-        *("handshake-28", "wire-14", "wire-16", "wire-19"),
+        "session-2",
+        "session-5",
+        "session-6",
+        "session-12",
+        "session-17",
+        "session-29",
+        "session-34",
+        "session-36",
+        "handshake-28",
+        "wire-14",
+        "wire-16",
+        "wire-19",
     ),
+    seconds=TABLE,
 )
 async def allowed(stage: Stage) -> None:
     """What a peer may do, and seldom does: all of it is taken, and the link goes on or ends as it should."""

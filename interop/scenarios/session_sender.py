@@ -8,7 +8,7 @@ import trio
 
 from interop.fake_hands import altered
 from interop.fake_peer import Peer
-from interop.rogue import Depth, Play, Rogue, leave, letter, play_called
+from interop.rogue import TABLE, Depth, Play, Rogue, leave, letter, play_called
 from interop.scenario import check, equal, scenario
 from interop.stage import Stage
 from volly_fed import limits
@@ -82,7 +82,7 @@ async def _wrongly_at_first(rogue: Rogue) -> None:
         await peer.expect_close(ErrorCode.UNEXPECTED)
 
 
-@scenario("session/answers-that-cannot-be", servers=1, covers=("session-9", "session-20", "session-21"))
+@scenario("session/answers-that-cannot-be", servers=1, covers=("session-9", "session-20", "session-21"), seconds=TABLE)
 async def wrong_answers(stage: Stage) -> None:
     """ACKs of what was not sent, that go back, or that refuse the wrong numbers: UNEXPECTED, and nothing is lost."""
     rows: list[Row] = [(name, partial(_wrongly, make)) for name, make in _WRONG.items()]
@@ -149,6 +149,7 @@ async def _closed_and_acknowledged(rogue: Rogue) -> None:
     "session/sent-again",
     servers=1,
     covers=("session-3", "session-4", "session-7", "session-8", "session-33", "session-34", "session-5"),
+    seconds=TABLE,
 )
 async def sent_again(stage: Stage) -> None:
     """Links break at each point: what is not settled comes again, under its numbers or on a fresh stream."""
@@ -203,6 +204,27 @@ async def _classes(rogue: Rogue) -> None:
         await leave(peer)
 
 
+async def _no_overtaking(rogue: Rogue) -> None:
+    """Where the next envelope does not fit, the batch ends: what is less urgent does not go before it for its size."""
+    await rogue.be_called_honestly()
+    ring, _, bulk = EnvelopeClass
+    assert rogue.edge is not None
+    async with rogue.called(Depth.PROVED) as peer:
+        opened = await peer.expect(Open)
+        peer.far_stream, base = opened.stream, rogue.cursors.get(opened.stream, 0)
+        await peer.send(Ack(stream=opened.stream, cursor=base, window=0))
+        large = [letter(rogue.domain, urgency=ring, body=65536) for _ in range(9)]
+        small = letter(rogue.domain, urgency=bulk)
+        equal(set(await rogue.edge.submit(*large, small)), {None}, "what the server says to large envelopes")
+        rogue.owed += 10
+        await peer.send(Ack(stream=opened.stream, cursor=base))
+        batch = await _batch(peer, 11)
+        order = [parse_envelope(frame).urgency for frame in batch.envelopes]
+        equal(order, [*[ring] * 9, EnvelopeClass.SIGNAL, bulk], "the order of large and small ones")
+        await _settle(peer, rogue, base + 11, 11)
+        await leave(peer)
+
+
 async def _sizes(count: int, body: int, rogue: Rogue) -> None:
     """No batch of more than 256 envelopes or 512 KiB; no more than the window in flight."""
     assert rogue.edge is not None
@@ -231,12 +253,14 @@ async def _sizes(count: int, body: int, rogue: Rogue) -> None:
     "session/windows-and-order",
     servers=1,
     covers=("session-14", "session-16", "session-24", "session-25", "session-27", "relay-15"),
+    seconds=TABLE,
 )
 async def windows(stage: Stage) -> None:
     """How much is sent at once, and what first, as the other end's window allows."""
     rows: list[Row] = [
         ("windows", _windows),
         ("classes", _classes),
+        ("large ones first", _no_overtaking),
         ("many envelopes", partial(_sizes, 384, 1024)),
         ("large envelopes", partial(_sizes, 24, 65536)),
     ]
@@ -299,6 +323,7 @@ async def _away(depth: Depth, rogue: Rogue) -> None:
     "session/refusals-and-pauses",
     servers=1,
     covers=("session-22", "session-35", "handshake-26", "relay-21", "relay-22", "relay-23", "wire-19"),
+    seconds=TABLE,
 )
 async def refusals(stage: Stage) -> None:
     """An envelope is refused, for good, with word to the edge, or for now; and a peer wants to be left alone."""

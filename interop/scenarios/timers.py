@@ -174,7 +174,13 @@ async def _play_at_once(stage: Stage, rows: list[Row]) -> None:
     "timers/silence-for-30-seconds",
     servers=1,
     covers=(
-        *("handshake-38", "handshake-22", "session-28", "session-30", "session-31", "session-34", "channel-28"),
+        "handshake-38",
+        "handshake-22",
+        "session-28",
+        "session-30",
+        "session-31",
+        "session-34",
+        "channel-28",
         "handshake-27",
     ),
     seconds=75,
@@ -191,7 +197,7 @@ async def silence(stage: Stage) -> None:
     servers=1,
     needs=("presence",),
     covers=("presence-19", "presence-20"),
-    seconds=45,
+    seconds=65,
 )
 async def filters(stage: Stage) -> None:
     """A peer that asks for one filter after the other is shown them 10 seconds apart."""

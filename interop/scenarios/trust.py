@@ -7,7 +7,7 @@ from typing import Any, Final
 import attrs
 
 from interop.fake_peer import Peer
-from interop.rogue import Depth, Play, Rogue, leave, letter, rogue
+from interop.rogue import TABLE, Depth, Play, Rogue, leave, letter, rogue
 from interop.scenario import check, scenario
 from interop.site import Keys
 from interop.stage import Stage
@@ -34,7 +34,7 @@ async def _turned_away(stranger: Rogue, code: ErrorCode) -> None:
             check(word not in refuse.text.lower().split(), f"nothing of the policy in {refuse.text!r}")
 
 
-@scenario("trust/callers-that-are-not-let-in", servers=1, covers=("trust-3", "trust-5", "handshake-15"))
+@scenario("trust/callers-that-are-not-let-in", servers=1, covers=("trust-3", "trust-5", "handshake-15"), seconds=TABLE)
 async def not_let_in(stage: Stage) -> None:
     """Domains whose level is none, by name and by default, call: POLICY, and nothing about why. At the other levels
     the link comes about.
@@ -65,7 +65,7 @@ _UNDISCOVERED: Final[dict[str, dict[str, Any]]] = {
     servers=1,
     needs=("discovery",),
     covers=("handshake-16", "discovery-29"),
-    seconds=30,
+    seconds=TABLE,
 )
 async def undiscovered(stage: Stage) -> None:
     """Callers that are trusted and whose records are missing, not signed, or signed wrongly: DISCOVERY."""
@@ -76,7 +76,9 @@ async def undiscovered(stage: Stage) -> None:
             raise AssertionError(f"row {name!r}: {error}") from None
 
 
-@scenario("trust/nobody-is-dialled-who-is-not-trusted", servers=1, covers=("trust-1", "trust-2", "trust-6"))
+@scenario(
+    "trust/nobody-is-dialled-who-is-not-trusted", servers=1, covers=("trust-1", "trust-2", "trust-6"), seconds=TABLE
+)
 async def not_dialled(stage: Stage) -> None:
     """An edge submits envelopes for domains at each level. Where envelopes may not leave, it is told POLICY and the
     domain sees no connection; where they may, the domain is called.
@@ -203,7 +205,7 @@ async def _tell(stage: Stage, role: Role, names: Sequence[str]) -> None:
     servers=1,
     needs=("discovery", "rotation"),
     covers=("trust-15", "trust-16", "trust-18", "handshake-20", "handshake-32"),
-    seconds=30,
+    seconds=TABLE,
 )
 async def of_callers(stage: Stage) -> None:
     """A domain publishes two identities. The one that it showed first is let in; the other is not, whether it comes
@@ -217,7 +219,7 @@ async def of_callers(stage: Stage) -> None:
     servers=1,
     needs=("discovery", "rotation"),
     covers=("trust-15", "trust-16", "handshake-12", "handshake-20"),
-    seconds=30,
+    seconds=TABLE,
 )
 async def of_called(stage: Stage) -> None:
     """The same where the server calls: it refuses after both proofs, begins no session, and keeps what is waiting."""
@@ -255,11 +257,7 @@ def _bad_statements(c: Changing) -> dict[str, bytes]:
     }
 
 
-@scenario(
-    "trust/statements-that-do-not-count",
-    servers=1,
-    covers=("handshake-33", "handshake-34"),
-)
+@scenario("trust/statements-that-do-not-count", servers=1, covers=("handshake-33", "handshake-34"), seconds=TABLE)
 async def no_statements(stage: Stage) -> None:
     """A domain shows the identity that it always had, with statements that do not count: it is let in each time."""
     c = Changing(who := await rogue(stage), who.persona.identity, Keys.new("new").identity)
@@ -270,7 +268,7 @@ async def no_statements(stage: Stage) -> None:
             raise AssertionError(f"row {name!r}: {error}") from None
 
 
-@scenario("trust/identity-that-is-not-published-any-more", servers=1, covers=("trust-15", "trust-17"), seconds=40)
+@scenario("trust/identity-that-is-not-published-any-more", servers=1, covers=("trust-15", "trust-17"), seconds=TABLE)
 async def not_published(stage: Stage) -> None:
     """A domain is known by one identity, then publishes another, and the server is started anew, which clears what it
     remembers of the DNS and not whom it knows. The former identity is refused because it is not published, the other
