@@ -6,12 +6,28 @@ Messages are spelled here by hand, field by field, so that a mistake of the pack
 from collections.abc import Callable
 
 from tests.making import Vectors, case, rejected, vectors, write
+from tests.session.conversation import (
+    ACKNOWLEDGEMENTS,
+    CREDIT,
+    ENDS,
+    FRESH,
+    HEARD,
+    NONE,
+    OURS,
+    OVERLOADED,
+    START,
+    STREAMS,
+    THEIRS,
+    UNDELIVERABLE,
+    E,
+)
 from tests.session.spelling import (
     Step,
     ack,
     batch,
     close,
     durable,
+    grant,
     into,
     offer,
     opened,
@@ -19,256 +35,33 @@ from tests.session.spelling import (
     out,
     ping,
     pong,
-    quiet,
     received,
     settled,
+    tick,
+    zeros,
 )
 
-OURS, FRESH, THEIRS = b"ourstr01", b"ourstr02", b"theirs01"
-E = [bytes([0xE0 + n]) * 4 for n in range(8)]
-"""Envelopes: to a session they are byte strings and nothing more."""
-NONE, UNEXPECTED, SHUTTING_DOWN, UNDELIVERABLE, OVERLOADED = 0, 2, 12, 32, 34
-
-START = [out(opens(OURS)), into(ack(OURS, 0))]
-"""Our stream is open at 0."""
-HEARD = [into(opens(THEIRS)), opened(THEIRS), durable(THEIRS, 0), out(ack(THEIRS, 0))]
-"""And theirs."""
+SENT = [*START, offer(*E[:2]), out(batch(OURS, 1, E[0], E[1]))]
+AGAIN = [[1, OVERLOADED, ""]]
+SETTLED = [into(ack(OURS, 1)), settled(E[0])]
+RECONNECT: Step = {"reconnect": True}
+LOST = [*SENT, *SETTLED, RECONNECT, out(opens(OURS)), into(ack(OURS, 0))]
+"""The other end has lost our cursor."""
+OPEN = [*START, *HEARD]
+ANEW = [into(opens(FRESH)), opened(FRESH), durable(FRESH, 0)]
+PINGED = [*START, tick(20), out(ping(1))]
+ONLY_CLOSED: list[Step] = [into(close()), {"closing": NONE}]
+CLOSED = [*OPEN, *ONLY_CLOSED]
 
 
 def accepted() -> list[Vectors]:
-    rows: dict[str, list[Step]] = {
-        "one-envelope-out": [
-            *START,
-            offer(E[0]),
-            out(batch(OURS, 1, E[0])),
-            quiet(),
-            into(ack(OURS, 1)),
-            settled(E[0]),
-        ],
-        "one-envelope-in": [
-            *START,
-            *HEARD,
-            into(batch(THEIRS, 1, E[0]), at=1),
-            received(THEIRS, 1, E[0]),
-            quiet(),
-            durable(THEIRS, 1),
-            out(ack(THEIRS, 1)),
-        ],
-        "nothing-before-the-cursor": [
-            offer(E[0]),
-            out(opens(OURS)),
-            quiet(),
-            into(ack(OURS, 0)),
-            out(batch(OURS, 1, E[0])),
-        ],
-        "classes-in-order": [
-            *START,
-            offer(E[0], urgency=2),
-            offer(E[1], urgency=1),
-            offer(E[2], urgency=0),
-            out(batch(OURS, 1, E[2], E[1], E[0])),
-        ],
-        "acknowledgements-are-cumulative-and-paced": [
-            *START,
-            *HEARD,
-            into(batch(THEIRS, 1, E[0]), at=1),
-            received(THEIRS, 1, E[0]),
-            durable(THEIRS, 1),
-            out(ack(THEIRS, 1)),
-            into(batch(THEIRS, 2, E[1]), at=1.001),
-            received(THEIRS, 2, E[1]),
-            durable(THEIRS, 2),
-            quiet(),
-            into(batch(THEIRS, 3, E[2]), at=1.002),
-            received(THEIRS, 3, E[2]),
-            durable(THEIRS, 3),
-            quiet(at=1.004),
-            {"t": 1.006, "tick": True},
-            out(ack(THEIRS, 3)),
-        ],
-        "refusals": [
-            *START,
-            offer(*E[:4]),
-            out(batch(OURS, 1, *E[:4])),
-            into(ack(OURS, 4, refusals=[[2, UNDELIVERABLE, "no"], [3, OVERLOADED, "full"]])),
-            settled(E[0], E[1], E[3], refused=[(E[1], UNDELIVERABLE)], later=[E[2]]),
-        ],
-        "an-unknown-code-is-a-refusal": [
-            *START,
-            offer(E[0]),
-            out(batch(OURS, 1, E[0])),
-            into(ack(OURS, 1, refusals=[[1, 60_000, "of a later version"]])),
-            settled(E[0], refused=[(E[0], UNEXPECTED)]),
-        ],
-        "refusals-told": [
-            *START,
-            *HEARD,
-            into(batch(THEIRS, 1, E[0], E[1]), at=1),
-            received(THEIRS, 1, E[0], E[1]),
-            durable(THEIRS, 2, (2, UNDELIVERABLE, "no")),
-            out(ack(THEIRS, 2, refusals=[[2, UNDELIVERABLE, "no"]])),
-        ],
-        "credit-of-two": [
-            out(opens(OURS)),
-            into(ack(OURS, 0, window=2)),
-            offer(*E[:4]),
-            out(batch(OURS, 1, E[0], E[1])),
-            quiet(),
-            into(ack(OURS, 1, window=2)),
-            settled(E[0]),
-            out(batch(OURS, 3, E[2])),
-            into(ack(OURS, 3, window=0)),
-            settled(E[1], E[2]),
-            quiet(),
-            into(ack(OURS, 3, window=1)),
-            out(batch(OURS, 4, E[3])),
-        ],
-        "credit-in-bytes": [
-            out(opens(OURS)),
-            into(ack(OURS, 0, window_bytes=10)),
-            offer(*E[:5]),
-            out(batch(OURS, 1, E[0])),
-            out(batch(OURS, 2, E[1])),
-            quiet(),
-            into(ack(OURS, 1, window_bytes=70_000)),
-            settled(E[0]),
-            out(batch(OURS, 3, E[2], E[3], E[4])),
-        ],
-        "credit-is-changed": [
-            *START,
-            *HEARD,
-            {"grant": {"window": 5, "window_bytes": 4096}},
-            out(ack(THEIRS, 0, window=5, window_bytes=4096)),
-            quiet(),
-        ],
-        "duplicates-below-the-cursor": [
-            *START,
-            into(opens(THEIRS)),
-            opened(THEIRS),
-            durable(THEIRS, 2),
-            out(ack(THEIRS, 2)),
-            into(batch(THEIRS, 1, *E[:3])),
-            received(THEIRS, 3, E[2]),
-            into(batch(THEIRS, 1, *E[:3])),
-        ],
-        "resume": [
-            *START,
-            offer(*E[:3]),
-            out(batch(OURS, 1, *E[:3])),
-            {"reconnect": True, "t": 5},
-            out(opens(OURS)),
-            into(ack(OURS, 1)),
-            settled(E[0]),
-            out(batch(OURS, 2, E[1], E[2])),
-        ],
-        "resume-tells-stored-refusals": [
-            *START,
-            into(opens(THEIRS)),
-            opened(THEIRS),
-            durable(THEIRS, 2000, (1999, UNDELIVERABLE, "no")),
-            out(ack(THEIRS, 2000, refusals=[[1999, UNDELIVERABLE, "no"]])),
-        ],
-        "old-refusals-on-resume-are-no-news": [
-            *START,
-            offer(*E[:2]),
-            out(batch(OURS, 1, *E[:2])),
-            into(ack(OURS, 1, refusals=[[1, UNDELIVERABLE, "no"]])),
-            settled(E[0], refused=[(E[0], UNDELIVERABLE)]),
-            {"reconnect": True},
-            out(opens(OURS)),
-            into(ack(OURS, 2, refusals=[[1, UNDELIVERABLE, "no"], [2, UNDELIVERABLE, "no"]])),
-            settled(E[1], refused=[(E[1], UNDELIVERABLE)]),
-        ],
-        "a-cursor-was-lost": [
-            *START,
-            offer(*E[:2]),
-            out(batch(OURS, 1, *E[:2])),
-            into(ack(OURS, 1)),
-            settled(E[0]),
-            {"reconnect": True},
-            out(opens(OURS)),
-            into(ack(OURS, 0)),
-            out(opens(FRESH)),
-            into(ack(OURS, 0)),
-            into(ack(FRESH, 0)),
-            out(batch(FRESH, 1, E[1])),
-        ],
-        "their-stream-begins-anew": [
-            *START,
-            *HEARD,
-            into(batch(THEIRS, 1, E[0])),
-            received(THEIRS, 1, E[0]),
-            into(opens(FRESH)),
-            opened(FRESH),
-            durable(THEIRS, 1),
-            durable(FRESH, 0),
-            out(ack(FRESH, 0)),
-            into(batch(FRESH, 1, E[0])),
-            received(FRESH, 1, E[0]),
-        ],
-        "keepalive": [
-            *START,
-            {"t": 19, "tick": True},
-            quiet(),
-            {"t": 20, "tick": True},
-            out(ping(1)),
-            into(pong(1), at=21),
-            {"t": 41, "tick": True},
-            out(ping(2)),
-        ],
-        "ping-is-answered": [*START, into(ping(7)), into(ping(8)), out(pong(8)), quiet()],
-        "silence": [*START, {"t": 20, "tick": True}, out(ping(1)), {"t": 30, "tick": True}, {"end": "lost"}],
-        "close-by-us": [
-            *START,
-            *HEARD,
-            offer(E[0]),
-            out(batch(OURS, 1, E[0])),
-            {"drain": {"code": SHUTTING_DOWN, "text": "bye"}},
-            out(close(SHUTTING_DOWN, "bye")),
-            quiet(),
-            into(ack(OURS, 1)),
-            settled(E[0]),
-            into(close()),
-            {"closing": NONE},
-            {"end": "complete"},
-        ],
-        "close-by-them": [
-            *START,
-            *HEARD,
-            into(batch(THEIRS, 1, E[0])),
-            received(THEIRS, 1, E[0]),
-            into(close(6, "later", 5)),
-            {"closing": 6},
-            out(close()),
-            durable(THEIRS, 1),
-            out(ack(THEIRS, 1)),
-            {"end": "complete"},
-        ],
-        "close-has-an-end": [
-            *START,
-            offer(E[0]),
-            out(batch(OURS, 1, E[0])),
-            {"drain": {"code": NONE, "text": ""}},
-            {"t": 1, "tick": True},
-            out(close()),
-            {"t": 11, "tick": True},
-            {"end": "incomplete"},
-        ],
-        "unknown-fields-are-ignored": [
-            *START,
-            into({0: 0x10, 1: THEIRS, 9: [1, "x"]}),
-            opened(THEIRS),
-            durable(THEIRS, 0),
-            out(ack(THEIRS, 0)),
-        ],
-    }
-    return [
-        case(name, {"streams": [OURS.hex(), FRESH.hex()], "steps": steps}, accept={}) for name, steps in rows.items()
-    ]
+    rows = STREAMS | ACKNOWLEDGEMENTS | CREDIT | ENDS
+    return [case(name, given(steps), accept={}) for name, steps in rows.items()]
 
 
-SENT = [*START, offer(*E[:2]), out(batch(OURS, 1, E[0], E[1]))]
-OPEN = [*START, *HEARD]
+def given(steps: list[Step]) -> Vectors:
+    beside = {"beside": [0x54]} if any("send" in step for step in steps) else {}
+    return {"streams": [OURS.hex(), FRESH.hex()]} | beside | {"steps": steps}
 
 
 def refused() -> list[Vectors]:
@@ -288,10 +81,10 @@ def refused() -> list[Vectors]:
         ("batch-from-zero", OPEN, batch(THEIRS, 0, E[0]), "MALFORMED"),
         ("batch-after-a-gap", OPEN, batch(THEIRS, 2, E[0]), "UNEXPECTED"),
         ("batch-of-too-many", OPEN, batch(THEIRS, 1, *[b""] * 257), "MALFORMED"),
-        ("batch-after-close", [*OPEN, into(close()), {"closing": NONE}], batch(THEIRS, 1, E[0]), "UNEXPECTED"),
+        ("batch-after-close", CLOSED, batch(THEIRS, 1, E[0]), "UNEXPECTED"),
         ("open-twice", OPEN, opens(THEIRS), "UNEXPECTED"),
         ("open-before-the-cursor", [*START, *HEARD[:2]], opens(FRESH), "UNEXPECTED"),
-        ("close-twice", [*OPEN, into(close()), {"closing": NONE}], close(), "UNEXPECTED"),
+        ("close-twice", CLOSED, close(), "UNEXPECTED"),
         ("ack-before-open", [], ack(OURS, 0), "UNEXPECTED"),
         ("ack-of-another-stream", SENT, ack(FRESH, 0), "UNEXPECTED"),
         ("ack-of-what-was-not-sent", SENT, ack(OURS, 3), "UNEXPECTED"),
@@ -299,7 +92,63 @@ def refused() -> list[Vectors]:
         ("first-ack-beyond-the-stream", [out(opens(OURS))], ack(OURS, 1), "UNEXPECTED"),
         ("refusal-beyond-the-cursor", SENT, ack(OURS, 1, refusals=[[2, UNDELIVERABLE, ""]]), "UNEXPECTED"),
         ("refusal-twice", SENT, ack(OURS, 2, refusals=[[1, OVERLOADED, ""], [1, OVERLOADED, ""]]), "UNEXPECTED"),
+        ("ack-of-what-is-to-be-opened-next", [*LOST], ack(FRESH, 0), "UNEXPECTED"),
+        ("ack-beyond-the-stream-after-a-reconnect", [*SENT, RECONNECT, out(opens(OURS))], ack(OURS, 3), "UNEXPECTED"),
+        (
+            "refusal-below-what-is-settled",
+            [*SENT, *SETTLED],
+            ack(OURS, 2, refusals=AGAIN),
+            "UNEXPECTED",
+        ),
+        ("refusal-of-number-0", SENT, ack(OURS, 1, refusals=[[0, OVERLOADED, ""]]), "UNEXPECTED"),
         ("pong-without-ping", OPEN, pong(1), "UNEXPECTED"),
+        ("pong-of-a-later-ping", PINGED, pong(2), "UNEXPECTED"),
+        ("pong-of-number-0", PINGED, pong(0), "UNEXPECTED"),
+        ("open-after-close", CLOSED, opens(FRESH), "UNEXPECTED"),
+        (
+            "batch-after-close-and-nothing-else",
+            [into(close()), {"closing": NONE}],
+            batch(THEIRS, 1, E[0]),
+            "UNEXPECTED",
+        ),
+        ("open-after-nothing-but-close", ONLY_CLOSED, opens(THEIRS), "UNEXPECTED"),
+        ("withdrawal-where-none-is-expected", OPEN, {0: 0x54}, "UNEXPECTED"),
+        (
+            "beyond-a-window-of-nothing",
+            [*START, grant(window=0), *HEARD[:3], out(ack(THEIRS, 0, window=0))],
+            batch(THEIRS, 1, E[0]),
+            "UNEXPECTED",
+        ),
+        (
+            "beyond-a-window-of-nothing-on-a-fresh-stream",
+            [*OPEN, grant(window=0), out(ack(THEIRS, 0, window=0)), *ANEW, out(ack(FRESH, 0, window=0))],
+            batch(FRESH, 1, E[0]),
+            "UNEXPECTED",
+        ),
+        (
+            "beyond-the-bytes-and-half-a-mebibyte",
+            [*START, grant(window_bytes=4096), *HEARD[:3], out(ack(THEIRS, 0, window_bytes=4096))],
+            zeros(THEIRS, 1, *[65_536] * 8, 4097),
+            "UNEXPECTED",
+        ),
+        (
+            "beyond-the-bytes-after-some-were-settled",
+            [
+                *START,
+                grant(window_bytes=4096),
+                *HEARD[:3],
+                out(ack(THEIRS, 0, window_bytes=4096)),
+                into(zeros(THEIRS, 1, 4096, 16)),
+                received(THEIRS, 1, 4096, 16),
+                durable(THEIRS, 1),
+                tick(1),
+                out(ack(THEIRS, 1, window_bytes=4096)),
+                into(zeros(THEIRS, 3, *[65_536] * 7)),
+                received(THEIRS, 3, *[65_536] * 7),
+            ],
+            zeros(THEIRS, 10, 65_536, 1),
+            "UNEXPECTED",
+        ),
         (
             "beyond-the-window",
             [
@@ -315,7 +164,7 @@ def refused() -> list[Vectors]:
     return [
         case(
             name,
-            {"streams": [OURS.hex(), FRESH.hex()], "steps": [*steps, into(message)]},
+            given([*steps, into(message)]),
             reject=rejected(code, "BadMessage" if code == "MALFORMED" or name == "unknown-type" else "RemoteError"),
         )
         for name, steps, message, code in rows
