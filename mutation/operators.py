@@ -156,7 +156,7 @@ class _Finder:
             case ast.Compare(left, ops, comparators):
                 for at, operator in enumerate(ops):
                     yield (
-                        False,
+                        None,
                         ast.Compare(left, [*ops[:at], OPPOSITES[type(operator)](), *ops[at + 1 :]], comparators),
                     )
             case ast.BoolOp(op, values):

@@ -32,7 +32,7 @@ def changed_tables(
 def _cells(name: str, table: Transitions[Any]) -> Iterator[tuple[str, str, str]]:
     """Kind, label, and the row that is written anew."""
     for state, row in table.table.items():
-        states = list(type(state))
+        states: list[Any] = [*table.table]
         for trigger, after in row.items():
             entry = f"{state.name}: {trigger.__name__} → {after.name}"
             other = states[states.index(after) - 1]

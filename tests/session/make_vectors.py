@@ -6,21 +6,10 @@ Messages are spelled here by hand, field by field, so that a mistake of the pack
 from collections.abc import Callable
 
 from tests.making import Vectors, case, rejected, vectors, write
-from tests.session.conversation import (
-    ACKNOWLEDGEMENTS,
-    CREDIT,
-    ENDS,
-    FRESH,
-    HEARD,
-    NONE,
-    OURS,
-    OVERLOADED,
-    START,
-    STREAMS,
-    THEIRS,
-    UNDELIVERABLE,
-    E,
-)
+from tests.session.acknowledgements import ACKNOWLEDGEMENTS
+from tests.session.cases import FRESH, HEARD, NONE, OURS, OVERLOADED, START, THEIRS, UNDELIVERABLE, E
+from tests.session.credit import CREDIT
+from tests.session.ends import ENDS
 from tests.session.spelling import (
     Step,
     ack,
@@ -40,6 +29,7 @@ from tests.session.spelling import (
     tick,
     zeros,
 )
+from tests.session.streams import STREAMS
 
 SENT = [*START, offer(*E[:2]), out(batch(OURS, 1, E[0], E[1]))]
 AGAIN = [[1, OVERLOADED, ""]]

@@ -12,8 +12,8 @@ def into(value: object, at: float | None = None) -> Step:
     return {"in": _spelled(value)} | ({} if at is None else {"t": at})
 
 
-def out(value: object) -> Step:
-    return {"out": _spelled(value)}
+def out(value: object, at: float | None = None) -> Step:
+    return {"out": _spelled(value)} | ({} if at is None else {"t": at})
 
 
 def _spelled(value: object) -> object:
@@ -76,6 +76,20 @@ def offer(*envelopes: bytes | int, urgency: int = 1) -> Step:
 
 def _short(envelope: bytes | int) -> str | int:
     return envelope if isinstance(envelope, int) else envelope.hex()
+
+
+def again(*envelopes: bytes, urgency: int = 1) -> Step:
+    """Envelopes that were postponed: they are older than what waits."""
+    return {"again": [envelope.hex() for envelope in envelopes], "class": urgency}
+
+
+def forget(*envelopes: bytes) -> Step:
+    """Nobody wants these to be sent any more."""
+    return {"forget": [envelope.hex() for envelope in envelopes]}
+
+
+def ended(how: str, at: float | None = None) -> Step:
+    return {"end": how} | ({} if at is None else {"t": at})
 
 
 def opened(stream: bytes) -> Step:

@@ -50,6 +50,7 @@ class Player:
 
     def play(self, step: Case) -> None:
         self.wait(step.get("t", self.now))
+        self.listen()
         session = self.older if "older" in step else self.session
         assert session is not None
         match {name: value for name, value in step.items() if name not in ("t", "older")}:
@@ -62,7 +63,15 @@ class Player:
                 assert (session.send(Next()) if session.may_send else b"") == wanted
             case {"offer": envelopes, "class": urgency}:
                 items = [(key(frame), frame) for frame in spelled_out(envelopes)]
+                assert self.outbound.room(EnvelopeClass(urgency)) >= len(items)
                 self.outbound.offer(items, EnvelopeClass(urgency))
+            case {"again": envelopes, "class": urgency}:
+                items = [(key(frame), frame) for frame in spelled_out(envelopes)]
+                self.outbound.put_back(items, EnvelopeClass(urgency))
+            case {"forget": envelopes}:
+                self.outbound.discard({key(frame) for frame in spelled_out(envelopes)})
+            case {"hold": held}:
+                self.outbound.hold(held)
             case {"durable": {"stream": stream, "cursor": cursor, "refusals": refusals}}:
                 told = tuple((number, ErrorCode(code), text) for number, code, text in refusals)
                 session.send(Acknowledge(stream=unhex(stream), cursor=cursor, refusals=told))
@@ -80,8 +89,13 @@ class Player:
             case told:
                 assert self.told.pop(0) == told
         self.wait(self.now)
-        self.told += [spelled(event) for event in session.events()]
-        assert session.deadline is None or not session.over
+        self.listen()
+
+    def listen(self) -> None:
+        for session in (self.older, self.session):
+            if session is not None:
+                self.told += [spelled(event) for event in session.events()]
+                assert session.deadline is None or not session.over
 
     def wait(self, until: float) -> None:
         """Time passes, and the session is woken whenever it has said that it wants to be."""
