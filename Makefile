@@ -11,13 +11,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz lint types check reference clean
+.PHONY: help demo test quick fuzz mutate lint types check reference clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo 'make demo   a whole federation on loopback, and what it achieves'
 	@echo 'make test   all tests;  make quick  those that are over soon, without real processes'
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
+	@echo 'make mutate every change to handshake and session, and whether the vectors notice; ARGS="--kind check" for checks only'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make reference   write docs/config-reference and what is generated in spec/ again;  make clean  remove what make has made'
 
@@ -33,6 +34,9 @@ quick: $(VENV)/.development
 
 fuzz: $(VENV)/.fuzz
 	$(BIN)/python -m fuzz $(ARGS)
+
+mutate: $(VENV)/.development
+	$(BIN)/python -m mutation $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -53,7 +57,7 @@ reference: $(VENV)/.development
 
 clean:
 	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find volly_fed tests bench fuzz -name __pycache__ -type d -prune -exec rm -rf {} +
+	find volly_fed tests bench fuzz mutation -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a repeated run costs nothing, a changed pyproject.toml installs again.
 

@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cache, partial
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -24,15 +24,19 @@ import attrs
 from mutation.operators import Mutant
 from tests.vectors import SPEC, read
 
-PACKAGES = ("volly_fed.handshake", "volly_fed.session")
-FILES = ("session/violation", "session/conversation", "handshake/machine", "handshake/claims", "handshake/run")
+VECTORS = {
+    "volly_fed.handshake": ("handshake/machine", "handshake/run", "handshake/claims"),
+    "volly_fed.session": ("session/violation", "session/conversation", "handshake/run"),
+}
+"""What is changed, and the vectors that go through it."""
+FILES = sorted({name for names in VECTORS.values() for name in names})
 CPU_SECONDS = 10
 MEMORY = 4 << 30
 
 
 def modules() -> list[ModuleType]:
     """What is changed."""
-    packages = [importlib.import_module(name) for name in PACKAGES]
+    packages = [importlib.import_module(name) for name in VECTORS]
     files = [path for package in packages for path in sorted(Path(package.__path__[0]).glob("*.py"))]
     return [importlib.import_module(f"volly_fed.{p.parent.name}.{p.stem}") for p in files if p.stem != "__init__"]
 
@@ -72,7 +76,7 @@ def _child(mutant: Mutant, again: set[str], writing: int) -> None:
         sys.meta_path.insert(0, _Changed(mutant.module, mutant.source()))
         for name in again:
             del sys.modules[name]
-        for name, vector in _vectors():
+        for name, vector in _vectors(VECTORS[mutant.module.rpartition(".")[0]]):
             noticed = name
             vector()
         noticed = ""
@@ -82,12 +86,17 @@ def _child(mutant: Mutant, again: set[str], writing: int) -> None:
     os._exit(0)
 
 
-def _vectors() -> Iterator[tuple[str, Any]]:
-    for file in FILES:
-        document = read(SPEC / "vectors" / f"{file}.json")
+def _vectors(files: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    for file in files:
+        document = _document(file)
         check = importlib.import_module(f"tests.{file.partition('/')[0]}.vectors").CONSUMERS[document["kind"]]
         for case in document["cases"]:
             yield f"{file}/{case['id']}", partial(check, case["given"], case["expect"])
+
+
+@cache
+def _document(name: str) -> dict[str, Any]:
+    return read(SPEC / "vectors" / f"{name}.json")
 
 
 @attrs.frozen
@@ -106,11 +115,11 @@ class _Changed(MetaPathFinder, Loader):
 
 def _dependents() -> set[str]:
     """Modules that import the two packages, directly or not, when all vectors have been imported."""
-    for _ in _vectors():
+    for _ in _vectors(FILES):
         pass
     ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] in ("volly_fed", "tests")}
     imports = {name: _imports(module) for name, module in ours.items()}
-    found = {name for name in ours if name.startswith(PACKAGES)}
+    found = {name for name in ours if name.startswith(tuple(VECTORS))}
     while more := {name for name, reads in imports.items() if name not in found and reads & found}:
         found |= more
     return found

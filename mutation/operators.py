@@ -1,7 +1,7 @@
 """What is changed: one place of one module, in its syntax tree.
 
 in: a module; out: mutants, in the order of the source, each with a name that an edit elsewhere does not change.
-Left alone: annotations, decorators, docstrings, assertions, what an error says, how attrs declares a field.
+Left alone: annotations, decorators, docstrings, assertions, words for people, how attrs declares a field.
 """
 
 import ast
@@ -36,6 +36,7 @@ OPPOSITES: dict[type[ast.AST], Any] = {
 }
 OPPOSITES |= {other: one for one, other in OPPOSITES.items()}
 CALLS = {"min": "max", "max": "min", "any": "all", "all": "any"}
+DEFAULT_CODE = "ErrorCode.UNEXPECTED"
 CHECKS = ("verify_", "_check", "_expect", "after")
 """How a function begins that raises where something is wrong."""
 LEAVES = (ast.Raise, ast.Return, ast.Continue, ast.Break)
@@ -106,7 +107,7 @@ class _Finder:
             self._refusing = refusing
 
     def _visit(self, node: Any, parent: ast.AST, put: Put) -> None:
-        if not isinstance(node, ast.AST) or isinstance(node, ast.Assert) or _declares(node):
+        if not isinstance(node, ast.AST) or _left_alone(node):
             return
         outside = self._where, self._bytes, self._refusing
         if isinstance(node, ast.stmt):
@@ -193,8 +194,9 @@ def _conditions(node: ast.If | ast.IfExp) -> Iterator[Change]:
 def _raises(node: ast.Raise, parent: ast.AST) -> Iterator[Change]:
     if not isinstance(parent, ast.If | ast.match_case):  # else the condition never holds, or the case is gone
         yield _gone(node, "check")
-    if isinstance(node.exc, ast.Call) and any(keyword.arg == "code" for keyword in node.exc.keywords):
-        rest = [keyword for keyword in node.exc.keywords if keyword.arg != "code"]
+    keywords = node.exc.keywords if isinstance(node.exc, ast.Call) else []
+    rest = [each for each in keywords if each.arg != "code" or ast.unparse(each.value) == DEFAULT_CODE]
+    if len(rest) < len(keywords):
         yield "other", f"`{ast.unparse(node)}` without the code", _copy(node, exc=_copy(node.exc, keywords=rest))
 
 
@@ -206,9 +208,17 @@ def _gone(node: ast.stmt, kind: str = "") -> Change:
     return kind, f"without `{text}`", ast.Pass()
 
 
-def _declares(node: ast.AST) -> bool:
-    """A field, by attrs: how it is shown and made."""
-    return isinstance(node, ast.Call) and ast.unparse(node.func).startswith("attrs.")
+def _left_alone(node: ast.AST) -> bool:
+    """An assertion; a field, by attrs; words for people, or a choice between some."""
+    match node:
+        case ast.Assert() | ast.keyword(arg="strict") | ast.JoinedStr():
+            return True
+        case ast.Call():
+            return ast.unparse(node.func).startswith("attrs.")
+        case ast.BoolOp(values=values):
+            return any(isinstance(value, ast.Constant) and isinstance(value.value, str) for value in values)
+        case _:
+            return isinstance(node, ast.Assign) and isinstance(node.value, ast.JoinedStr)
 
 
 def _without(values: list[Any], at: int) -> list[Any]:

@@ -172,9 +172,9 @@ IN_ALL: dict[str, list[Step]] = {
     "twenty-proofs": [
         *(step for n in range(20) for step in known(f"true {n}", by=f"192.0.2.{n}")),
         claim("twenty-first", busy=3),
-        claim("a second later", busy=2, t=1.5),
-        claim("with another key", key="k2", by=ELSEWHERE, busy=2, t=1.5),
-        claim("of another", of="b.example", t=1.5),
+        claim("a second later", busy=2, t=1.99),
+        claim("with another key", key="k2", by=ELSEWHERE, busy=2, t=1.99),
+        claim("of another", of="b.example", t=1.99),
         *(step for n in range(20) for step in known(f"later {n}", t=61)),
         claim("again too many", busy=3, t=61),
     ],

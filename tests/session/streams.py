@@ -158,6 +158,14 @@ STREAMS: Cases = {
         {"out": BESIDE},
         quiet(),
     ],
+    "nothing-beside-the-stream-that-was-not-agreed-on": [
+        *START,
+        *HEARD,
+        {"send": into({0: 0x26, 1: bytes(32)})["in"], "refused": True},
+        quiet(),
+        {"send": BESIDE},
+        {"out": BESIDE},
+    ],
     "a-newer-link-takes-over": [
         *START,
         offer(*E[:2]),

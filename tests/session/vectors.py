@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.errors import BadMessage, RemoteError
+from volly_fed.errors import BadMessage, LocalProtocolError, RemoteError
 from volly_fed.session import (
     Acknowledge,
     Closing,
@@ -60,7 +60,9 @@ class Player:
                 session.tick(self.now)
             case {"out": message}:
                 wanted = encode_message(zeros(message)) if "sizes" in message else unhex(message)
-                assert (session.send(Next()) if session.may_send else b"") == wanted
+                may_send, made = session.may_send, session.send(Next())
+                assert made == wanted
+                assert may_send or not made
             case {"offer": envelopes, "class": urgency}:
                 items = [(key(frame), frame) for frame in spelled_out(envelopes)]
                 assert self.outbound.room(EnvelopeClass(urgency)) >= len(items)
@@ -79,6 +81,9 @@ class Player:
                 session.send(Grant(window=window, window_bytes=window_bytes))
             case {"drain": {"code": code, "text": text}}:
                 session.send(Drain(code=ErrorCode(code), text=text))
+            case {"send": message, "refused": True}:
+                with pytest.raises(LocalProtocolError):
+                    session.send(Extra(parse_message(unhex(message))))
             case {"send": message}:
                 session.send(Extra(parse_message(unhex(message))))
             case {"reconnect": True}:
