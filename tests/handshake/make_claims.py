@@ -186,6 +186,13 @@ IN_ALL: dict[str, list[Step]] = {
         proved("twenty-first", busy=3),
         *(step for n in range(20) for step in known(f"later {n}", t=61)),
     ],
+    "proofs-are-counted-while-many-others-prove-themselves": [
+        *(step for n in range(10) for step in known(f"true {n}")),
+        {"t": 0, "proving": 4095},
+        *(step for n in range(10, 20) for step in known(f"true {n}")),
+        *known("one more", of="b.example"),
+        claim("twenty-first", busy=3),
+    ],
     "proofs-of-another-are-old": [
         *known("true"),
         *(step for n in range(20) for step in known(f"of another {n}", of="b.example", t=61)),

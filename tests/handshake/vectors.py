@@ -174,7 +174,7 @@ class Play:
             case {"do": "prove"}:
                 self.made = self.machine.send(Prove())
             case {"do": "reject", "code": code}:
-                refuse = parse_message(self.machine.send(Reject(ErrorCode[code], "not today")))
+                refuse = parse_message(self.machine.send(Reject(ErrorCode[code], "not \x1b[1mtoday")))
                 assert isinstance(refuse, Refuse)
                 raise errors.RemoteError(refuse.text, code=refuse.code)
             case {"do": "wait", "t": until}:

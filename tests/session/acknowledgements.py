@@ -95,6 +95,13 @@ ACKNOWLEDGEMENTS: Cases = {
         durable(THEIRS, 1),
         quiet(at=2),
     ],
+    "resume-tells-the-refusal-of-the-first": [
+        *START,
+        into(opens(THEIRS)),
+        opened(THEIRS),
+        durable(THEIRS, 2, (1, UNDELIVERABLE, "no")),
+        out(ack(THEIRS, 2, refusals=[[1, UNDELIVERABLE, "no"]])),
+    ],
     "resume-tells-the-last-1024-refusals": [
         *START,
         into(opens(THEIRS)),

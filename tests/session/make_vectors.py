@@ -66,6 +66,7 @@ def refused() -> list[Vectors]:
         ("close-with-control-characters", OPEN, close(0, "a\x1bb"), "MALFORMED"),
         ("batch-before-open", START, batch(THEIRS, 1, E[0]), "UNEXPECTED"),
         ("batch-before-cursor", [*START, *HEARD[:2]], batch(THEIRS, 1, E[0]), "UNEXPECTED"),
+        ("batch-before-the-cursor-has-left", [*START, *HEARD[:3]], batch(THEIRS, 1, E[0]), "UNEXPECTED"),
         ("batch-of-another-stream", OPEN, batch(FRESH, 1, E[0]), "UNEXPECTED"),
         ("batch-without-envelopes", OPEN, batch(THEIRS, 1), "MALFORMED"),
         ("batch-from-zero", OPEN, batch(THEIRS, 0, E[0]), "MALFORMED"),

@@ -95,7 +95,6 @@ class Inbound:
             self._asked = False
             self._received = self._told = command.cursor
             self._owing = True
-            self._allow()
         elif command.cursor <= self._durable:
             return
         else:
