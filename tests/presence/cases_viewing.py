@@ -171,9 +171,9 @@ KEPT = held(KEY, 0, BITS)
 FULL = list(range(0, 65_536, 2))  # half of all bits, in a filter that has three tags
 SEVENTEEN = [piece(key=expand(f"key {n}", 32)) for n in range(17)]
 REFUSED: list[tuple[str, list[Step], str, Vectors | None]] = [
-    ("over-FULL", [*link(), piece(fill="55")], "BAD_FILTER", None),
+    ("over-full", [*link(), piece(fill="55")], "BAD_FILTER", None),
     ("everybody", [*BEGUN, piece(key=OTHER, fill="ff")], "BAD_FILTER", KEPT),
-    ("over-FULL-by-a-step", [*BEGUN, comes(delta(1, FULL))], "BAD_FILTER", KEPT),
+    ("over-full-by-a-step", [*BEGUN, comes(delta(1, FULL))], "BAD_FILTER", KEPT),
     ("no-such-class", [*link(), piece(size=5, length=PIECE)], "BAD_FILTER", None),
     ("a-piece-too-short", [*link(), piece(length=8191)], "BAD_FILTER", None),
     ("a-piece-too-long", [*link(), piece(length=8193)], "BAD_FILTER", None),
