@@ -327,12 +327,14 @@ def altered() -> list[Vectors]:
 def endings() -> list[Vectors]:
     """In each state: time is up, this end refuses, the other end refuses."""
     found: list[Vectors] = []
+    refuse = step("in", "refuse-busy")
+    found.append(refused("dialler", "refused-in-ESTABLISHED", "order", [*DIALLER, refuse], "UNEXPECTED"))
     for state, (role, steps) in STATES.items():
         up, reject = step("do", "wait", 15), step("do", "reject") | {"code": "POLICY"}
         found += [
             refused(role, f"time-is-up-in-{state}", "time", [*steps, step("do", "wait", 14.9), up], "TIMEOUT"),
             refused(role, f"refusing-in-{state}", "", [*steps, reject], "POLICY"),
-            refused(role, f"refused-in-{state}", "", [*steps, step("in", "refuse-busy")], "BUSY", kind="Refused"),
+            refused(role, f"refused-in-{state}", "", [*steps, refuse], "BUSY", kind="Refused"),
         ]
     return found
 
