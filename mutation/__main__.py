@@ -16,6 +16,7 @@ import attrs
 from mutation.judge import FILES, judge, modules
 from mutation.operators import KINDS, Mutant, mutants
 from mutation.report import complaints, excused, table
+from mutation.scenarios import play
 from tests.vectors import SPEC
 
 ROOT = Path(__file__).parents[1]
@@ -38,6 +39,10 @@ def main() -> int:
             print(f"error: {noticed} fails without a change")
             return 2
     verdicts = _judged(chosen, asked.workers)
+    if asked.scenarios:
+        for mutant in chosen:
+            if not verdicts[mutant.name]:
+                print(f"{mutant.name}: {play(mutant) or 'no scenario notices it'}", flush=True)
     wrong = list(complaints(chosen, verdicts, {mutant.name for mutant in everything}))
     print("\n".join([*table(chosen, verdicts), "", *wrong]))
     print(f"{len(chosen)} of {len(everything)} mutants in {time.monotonic() - began:.0f} s: {len(wrong)} complaints")
@@ -49,6 +54,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("name", nargs="?", default="", help="only mutants whose name has this in it")
     parser.add_argument("--kind", action="append", choices=KINDS, help="only mutants of this kind")
     parser.add_argument("--listed", action="store_true", help="only those that are listed as survivors")
+    parser.add_argument(
+        "--scenarios", action="store_true", help="play interop/ against each survivor too; that is slow"
+    )
     parser.add_argument("--sample", type=int, metavar="N", help="only N of them")
     parser.add_argument("--seed", type=int, default=1, help="which N")
     parser.add_argument("--workers", type=int, default=2)
