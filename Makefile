@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip $(QUIETLY)
 RELEASE := build/release
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help demo test quick fuzz docs lint types check reference dist sbom lock clean interop installed
+.PHONY: help demo test quick fuzz mutate interop docs lint types check reference dist installed sbom lock clean
 .DELETE_ON_ERROR:
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo 'make fuzz   30 seconds of coverage-guided fuzzing; ARGS="--seconds 3600" for more'
 	@echo 'make docs   the documentation as a site, in build/site'
 	@echo 'make interop   scenarios for every implementation in interop/peers, compared with interop/results.jsonl'
+	@echo 'make mutate every change to handshake and session, and whether the vectors notice; ARGS="--kind check" for checks only'
 	@echo 'make lint   style;  make types  types;  make check  lint, types and tests'
 	@echo 'make dist   wheel and sdist;  make installed   the wheel over the pinned dependencies;  make sbom   what is in there'
 	@echo 'make lock   bring requirements/ in step with pyproject.toml; ARGS=--upgrade for newer versions'
@@ -46,6 +47,9 @@ docs: $(VENV)/.docs
 
 interop: $(VENV)/.development
 	$(BIN)/python -m interop.run $(ARGS)
+
+mutate: $(VENV)/.development
+	$(BIN)/python -m mutation $(ARGS)
 
 lint: $(VENV)/.development
 	$(BIN)/ruff check .
@@ -92,7 +96,7 @@ lock: $(RELEASE)/.installed
 
 clean:
 	rm -rf '$(VENV)' build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find volly_fed tests bench fuzz interop -name __pycache__ -type d -prune -exec rm -rf {} +
+	find volly_fed tests bench fuzz interop mutation -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: a repeated run costs nothing, a changed pyproject.toml installs again.
 

@@ -64,6 +64,38 @@ LISTENER = [
 ]
 
 
+MIXED_DIALLER = [
+    step("do", "start"),
+    step("out", "rich-dialler-hello"),
+    step("in", "listener-hello"),
+    step("do", "prove"),
+    step("out", "mixed-dialler-auth"),
+    step("in", "mixed-listener-auth"),
+]
+MIXED_LISTENER = [
+    step("in", "rich-dialler-hello"),
+    step("do", "accept"),
+    step("out", "listener-hello"),
+    step("in", "mixed-dialler-auth"),
+    step("do", "prove"),
+    step("out", "mixed-listener-auth"),
+]
+STATES = {
+    "START": ("dialler", DIALLER[:0]),
+    "GREETING": ("dialler", DIALLER[:2]),
+    "GREETED": ("dialler", DIALLER[:3]),
+    "PROVING": ("dialler", DIALLER[:5]),
+    "LISTENING": ("listener", LISTENER[:0]),
+    "CLAIMED": ("listener", LISTENER[:1]),
+    "ACCEPTED": ("listener", LISTENER[:3]),
+    "PROVED": ("listener", LISTENER[:4]),
+}
+"""How each state is reached."""
+ESTABLISHED = {"ESTABLISHED": ("dialler", DIALLER), "ESTABLISHED-by-the-listener": ("listener", LISTENER)}
+OTHER = {"dialler": "listener", "listener": "dialler"}
+EXPECTED = {("GREETING", "hello"), ("PROVING", "auth"), ("LISTENING", "hello"), ("ACCEPTED", "auth")}
+
+
 def given(role: str, steps: list[Step], **changes: Any) -> Vectors:
     peer = B if role == "dialler" else A
     return {
@@ -98,13 +130,22 @@ def refused(role: str, name: str, flag: str, steps: list[Step], code: str, **cha
 
 
 def established() -> list[Vectors]:
-    rich = {"versions": [1, 2], "extensions": {"7": "6f6e", "6682": ""}}
+    rich: Vectors = {"versions": [1, 2], "extensions": {"7": "6f6e", "6682": ""}}
     hellos = ("rich-dialler-hello", "rich-listener-hello")
     found = [accepted("dialler", "dialler", DIALLER), accepted("listener", "listener", LISTENER)]
     for role, steps in (("dialler", DIALLER), ("listener", LISTENER)):
         richer = [{k: f"rich-{v}" if k in ("in", "out") else v for k, v in s.items()} for s in steps]
         offered = {"7": "6f6e", "6682": ""}
         found.append(accepted(role, f"{role}-rich", richer, 2, hellos=hellos, offered=offered, **rich))
+    hellos = ("rich-dialler-hello", "listener-hello")
+    found += [
+        accepted("listener", "listener-of-one-version", MIXED_LISTENER, hellos=hellos, offered=rich["extensions"]),
+        accepted("dialler", "listener-of-one-version-answers", MIXED_DIALLER, hellos=hellos, **rich),
+    ]
+    found += [
+        accepted(role, f"{role}-at-the-last-moment", [each | {"t": 14.9} for each in steps] + [step("do", "wait", 99)])
+        for role, steps in (("dialler", DIALLER), ("listener", LISTENER))
+    ]
     with_statement = [*LISTENER[:3], step("in", "dialler-auth-with-statement"), *LISTENER[4:]]
     found.append(accepted("listener", "statement", with_statement, statement=b"not read here".hex()))
     return found
@@ -124,6 +165,13 @@ def wrong_order() -> list[Vectors]:
         refused("dialler", "auth-before-ours", "order", [*DIALLER[:3], DIALLER[5]], "UNEXPECTED"),
         refused("dialler", "hello-before-ours", "order", [DIALLER[2]], "UNEXPECTED"),
         refused("dialler", "nothing-follows", "order", [*DIALLER, step("in", "ping")], "UNEXPECTED"),
+        refused("listener", "nothing-follows-later", "order", [*LISTENER, step("in", "ping", 16)], "UNEXPECTED"),
+    ]
+    found += [
+        refused(role, f"{what}-in-{state}", "order", [*steps, step("in", f"{OTHER[role]}-{what}")], "UNEXPECTED")
+        for state, (role, steps) in (STATES | ESTABLISHED).items()
+        for what in ("hello", "auth")
+        if (state, what) not in EXPECTED
     ]
     late = [*LISTENER[:3], step("in", "dialler-auth", 15)]
     found.append(refused("listener", "late", "time", late, "TIMEOUT"))
@@ -259,6 +307,11 @@ def downgraded() -> list[Vectors]:
     found.append(
         refused("listener", "no-common-version", "downgrade", [step("in", "versions-2-hello")], "UNSUPPORTED_VERSION")
     )
+    found.append(
+        refused(
+            "listener", "no-common-version-below", "downgrade", LISTENER[:1], "UNSUPPORTED_VERSION", versions=[2, 3]
+        )
+    )
     found.append(refused("listener", "range-reversed", "", [step("in", "versions-reversed-hello")], "MALFORMED"))
     return found
 
@@ -269,6 +322,21 @@ def altered() -> list[Vectors]:
         refused("listener", f"{name}-on-the-way", "altered", [step("in", name), *LISTENER[1:4]], "BAD_SIGNATURE")
         for name in ("unknown-field-hello", "extension-hello", "probe-hello")
     ]
+
+
+def endings() -> list[Vectors]:
+    """In each state: time is up, this end refuses, the other end refuses."""
+    found: list[Vectors] = []
+    refuse = step("in", "refuse-busy")
+    found.append(refused("dialler", "refused-in-ESTABLISHED", "order", [*DIALLER, refuse], "UNEXPECTED"))
+    for state, (role, steps) in STATES.items():
+        up, reject = step("do", "wait", 15), step("do", "reject") | {"code": "POLICY"}
+        found += [
+            refused(role, f"time-is-up-in-{state}", "time", [*steps, step("do", "wait", 14.9), up], "TIMEOUT"),
+            refused(role, f"refusing-in-{state}", "", [*steps, reject], "POLICY"),
+            refused(role, f"refused-in-{state}", "", [*steps, refuse], "BUSY", kind="Refused"),
+        ]
+    return found
 
 
 def refusals() -> list[Vectors]:
@@ -288,6 +356,6 @@ def refusals() -> list[Vectors]:
 
 def machine_file() -> Vectors:
     makers = (established, wrong_order, replayed, wrong_binding, wrong_names, wrong_identities, downgraded)
-    cases = [made for maker in (*makers, altered, refusals) for made in maker()]
+    cases = [made for maker in (*makers, altered, refusals, endings) for made in maker()]
     assert {flag for made in cases for flag in made["flags"]} == set(NOTES)
     return document("machine", cases, [2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 18, 21, 38], NOTES)

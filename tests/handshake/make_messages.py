@@ -114,6 +114,12 @@ def messages() -> dict[str, bytes]:
     for who, server in (("dialler", A), ("listener", B)):
         name = f"rich-{who}-auth"
         made[name] = auth(name, server, transcript(who, channel(), *rich_hellos))
+    made["mixed-dialler-auth"] = auth(
+        "mixed-dialler-auth", A, transcript("dialler", channel(), made["rich-dialler-hello"], made["listener-hello"])
+    )
+    made["mixed-listener-auth"] = auth(
+        "mixed-listener-auth", B, transcript("listener", channel(), made["rich-dialler-hello"], made["listener-hello"])
+    )
     hellos = made["dialler-hello"], made["listener-hello"]
     signed = transcript("dialler", channel(), *hellos)
     made["dialler-auth-other-context"] = auth("dialler-auth-other-context", A, signed, b"volly-fed/content/v1")

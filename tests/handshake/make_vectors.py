@@ -2,11 +2,12 @@
 
 import json
 
+from tests.handshake.make_claims import claims_file
 from tests.handshake.make_continuity import continuity_file
 from tests.handshake.make_machine import machine_file
 from tests.handshake.make_messages import FOLDER, message_file
 
-FILES = {"messages": message_file, "machine": machine_file, "continuity": continuity_file}
+FILES = {"messages": message_file, "machine": machine_file, "continuity": continuity_file, "claims": claims_file}
 
 
 if __name__ == "__main__":

@@ -8,28 +8,61 @@ import attrs
 import pytest
 
 from tests.handshake.make_messages import FOLDER, channel
-from tests.spec.run import A, B, document, recording
+from tests.spec.run import A, B, bindings, dialler, document, listener, recording, session_messages
 from tests.vectors import read
 from volly_fed import errors, limits
 from volly_fed.codepoints import ErrorCode, Label, Role
 from volly_fed.crypto.signature import BadSignature, verify_identity
-from volly_fed.handshake import Accept, ChannelBinding, Established, Initiator, Prove, Responder, Start
+from volly_fed.handshake import (
+    Accept,
+    Admission,
+    ChannelBinding,
+    Claimed,
+    ClaimGuard,
+    Established,
+    Event,
+    Expired,
+    Greeted,
+    Initiator,
+    Prove,
+    Proved,
+    Reject,
+    Responder,
+    Start,
+    refusal,
+)
+from volly_fed.handshake.state import State
 from volly_fed.handshake.transcript import hello_hash, signed_input
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.trust.continuity import parse_statement
 from volly_fed.wire import codec, encode_message, parse_message
-from volly_fed.wire.messages import Auth
+from volly_fed.wire.messages import Auth, Refuse
 
 Case = dict[str, Any]
 CLASSES = {"BadSignature": BadSignature}
 CHANNEL = channel()
+TOLD = {"dialler": [Greeted, Established], "listener": [Claimed, Proved, Established]}
+"""What an end learns on its way."""
 
 
 def check_run(given: Case, expect: Case) -> None:
     """Kind `run`: tests/spec has more about it."""
     case = document({"exporters": given["exporters"], "sent": expect["accept"]["sent"]})["cases"][0]
     assert (case["given"], case["expect"]) == (given, expect)
-    assert recording()["sent"] == expect["accept"]["sent"]
+    sent = expect["accept"]["sent"]
+    assert recording()["sent"] == sent
+    said = [bytes.fromhex(each["message"]) for each in sent[2:]]
+    assert said[4:] == [message for _, _, message in session_messages()]
+    near, far = (make(on) for make, on in zip((dialler, listener), bindings(given["exporters"]), strict=True))
+    assert near.send(Start()) == said[0]
+    far.receive(said[0], 0.0)
+    assert far.send(Accept(expected=A.expected)) == said[1]
+    near.receive(said[1], 0.0)
+    near.send(Prove())
+    far.receive(said[2], 0.0)  # signatures are never the same twice; the recorded ones hold
+    far.send(Prove())
+    near.receive(said[3], 0.0)
+    assert near.state is far.state is State.ESTABLISHED
 
 
 def check_message(given: Case, expect: Case) -> None:
@@ -87,6 +120,7 @@ class Play:
     machine: Initiator | Responder = attrs.field(init=False)
     hellos: list[bytes] = attrs.field(factory=list)
     made: bytes = b""
+    told: list[Event] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         dials = self.given["role"] == "dialler"
@@ -117,20 +151,21 @@ class Play:
     def binding(self) -> ChannelBinding:
         facts = self.given["channel"]
         ends = ("dialler", "listener") if self.given["role"] == "dialler" else ("listener", "dialler")
-        return ChannelBinding(
-            exporter_dialler=bytes.fromhex(facts["exporter_dialler"]),
-            exporter_acceptor=bytes.fromhex(facts["exporter_listener"]),
-            alpn=facts["alpn"].encode(),
-            group=facts["group"].encode(),
-            own_spki_sha256=bytes.fromhex(facts[f"{ends[0]}_spki_sha256"]),
-            peer_spki_sha256=bytes.fromhex(facts[f"{ends[1]}_spki_sha256"]),
-        )
+        own, peer = (bytes.fromhex(facts[f"{end}_spki_sha256"]) for end in ends)
+
+        def export(_label: bytes, _size: int, context: bytes) -> bytes:
+            return bytes.fromhex(facts["exporter_dialler" if context == b"\x01" else "exporter_listener"])
+
+        alpn = facts["alpn"].encode()
+        return ChannelBinding.of(export, alpn=alpn, group=facts["group"], own_spki_sha256=own, peer_spki_sha256=peer)
 
     def signed(self, role: Role) -> bytes:
         ours = (role is Role.DIALLER) is (self.given["role"] == "dialler")
         return signed_input(role, self.binding(), hello_hash(*self.hellos), ours=ours)
 
     def take(self, step: Case) -> None:
+        if "do" in step:  # it decides by what it was told
+            self.told += self.machine.events()
         match step:
             case {"do": "start"}:
                 self.made = self.machine.send(Start())
@@ -138,6 +173,12 @@ class Play:
                 self.made = self.machine.send(Accept(expected=self.expected))
             case {"do": "prove"}:
                 self.made = self.machine.send(Prove())
+            case {"do": "reject", "code": code}:
+                refuse = parse_message(self.machine.send(Reject(ErrorCode[code], "not \x1b[1mtoday")))
+                assert isinstance(refuse, Refuse)
+                raise errors.RemoteError(refuse.text, code=refuse.code)
+            case {"do": "wait", "t": until}:
+                self.wait(until)
             case {"out": name}:
                 self.compare(messages()[name])
             case {"in": what}:
@@ -147,6 +188,26 @@ class Play:
                 self.machine.receive(data, step["t"])
             case _:
                 raise AssertionError(f"no such step: {step}")
+
+    def wait(self, until: float) -> None:
+        """Time passes, and the machine is woken when it wants to be."""
+        if self.machine.deadline is not None and until >= self.machine.deadline:
+            self.machine.tick(self.machine.deadline)
+            [expired] = self.machine.events()
+            assert isinstance(expired, Expired)
+            raise expired.error
+        self.machine.tick(until)
+
+    def closed(self, error: errors.RemoteError) -> None:
+        """After an error nothing is told and nothing is taken."""
+        answer = parse_message(refusal(error))
+        assert isinstance(answer, Refuse)
+        assert (answer.code, answer.retry_after) == (error.code, error.retry_after)
+        assert (self.machine.events(), self.machine.deadline) == ([], None)
+        for name in ("dialler-hello", "listener-hello", "dialler-auth", "refuse-busy"):
+            with pytest.raises(errors.RemoteError) as caught:
+                self.machine.receive(messages()[name], 0.0)
+            assert caught.value.code is ErrorCode.UNEXPECTED
 
     def compare(self, wanted: bytes) -> None:
         """What was sent is the recorded message; signatures hold, the recorded one on its channel."""
@@ -174,11 +235,18 @@ def check_machine(given: Case, expect: Case) -> None:
         assert type(caught.value) is CLASSES.get(wrong["class"], getattr(errors, wrong["class"], None))
         assert caught.value.code is ErrorCode[wrong["code"]]
         assert play.machine.state.name == wrong["state"]
+        play.closed(caught.value)
         return
     for step in steps:
         play.take(step)
     wanted = expect["accept"]
-    outcome = next(e.outcome for e in play.machine.events() if isinstance(e, Established))
+    claim, *_, last = told = play.told + play.machine.events()
+    assert list(map(type, told)) == TOLD[given["role"]]
+    assert isinstance(claim, Greeted | Claimed)
+    assert (claim.domain, claim.fingerprint.hex()) == (wanted["peer"], wanted["fingerprint"])
+    assert isinstance(last, Established)
+    outcome = last.outcome
+    assert play.machine.deadline is None
     assert (play.machine.state.name, outcome.peer, outcome.version) == (
         wanted["state"],
         wanted["peer"],
@@ -212,7 +280,51 @@ def check_continuity(given: Case, expect: Case) -> None:
     assert (not problem) is wanted["proves"], problem
 
 
+@attrs.define
+class Claims:
+    """A listener's counts, and the claims that it has admitted."""
+
+    guard: ClaimGuard = attrs.field(factory=ClaimGuard)
+    admitted: dict[str, Admission] = attrs.field(factory=dict)
+
+    def claim(self, name: str, domain: str, address: str, key: str, now: float) -> int:
+        spki = hashlib.sha256(key.encode()).digest()
+        admission = self.guard.admit(DomainName(domain), address=address, spki_sha256=spki, now=now)
+        assert admission.allowed is (not admission.retry_after)
+        if admission.allowed:
+            self.admitted[name] = admission
+        return admission.retry_after
+
+    def take(self, step: Case) -> None:
+        now = step["t"]
+        match step:
+            case {"claim": name, "domain": domain, "address": address, "key": key, "busy": busy}:
+                assert self.claim(name, domain, address, key, now) == busy, name
+            case {"over": name}:
+                self.guard.release(self.admitted[name])
+            case {"proved": name, "busy": busy}:
+                assert self.guard.proved(self.admitted[name], now) == busy, name
+            case {"strangers": count} | {"proving": count}:
+                for number in range(count):
+                    address = f"10.0.{number // 256}.{number % 256}"
+                    assert self.claim("many", f"s{number}.example", address, "theirs", now) == 0
+                    if "proving" in step:
+                        assert self.guard.proved(self.admitted["many"], now) == 0
+                    self.guard.release(self.admitted["many"])
+            case _:
+                raise AssertionError(f"no such step: {step}")
+
+
+def check_claims(given: Case, expect: Case) -> None:
+    """Kind `claims`."""
+    claims = Claims()
+    for step in given["steps"]:
+        claims.take(step)
+    assert expect == {"accept": {}}
+
+
 CONSUMERS = {
+    "claims": check_claims,
     "run": check_run,
     "handshake-message": check_message,
     "machine": check_machine,

@@ -23,19 +23,23 @@ class Inbound:
 
     def __init__(self, now: float) -> None:
         self.state = Receiving.SILENT
-        self.stream = b""
+        self._grant = self._granted = Grant()  # what holds from now on, and what the peer was told
+        self._next_ack = now  # when the next acknowledgement may leave without haste
+        self._hurried = False
+        self._asked = False  # the peer waits for the stored cursor
+        self._owing = False  # an ACK is due even if it brings nothing new: it answers OPEN
+        self._begin(b"")
+
+    def _begin(self, stream: bytes) -> None:
+        """Nothing of `stream` has come."""
+        self.stream = stream
         self._received = 0  # the highest sequence number that came in
         self._unacknowledged: deque[tuple[int, int]] = deque()  # (last sequence number, bytes) of each batch
         self._unacknowledged_bytes = 0
-        self._grant = self._granted = Grant()  # what holds from now on, and what the peer was told
         self._most = self._most_bytes = 0  # the highest sequence number, and the bytes in all, ever granted here
         self._bytes = 0  # that came in
-        self._next_ack = now  # when the next acknowledgement may leave without haste
-        self._hurried = False
         self._durable = 0  # what the daemon has acknowledged
         self._told = 0  # what the peer was told of it
-        self._asked = False  # the peer waits for the stored cursor
-        self._owing = False  # an ACK is due even if it brings nothing new: it answers OPEN
         self._refusals: list[Refusal] = []
 
     @property
@@ -48,12 +52,8 @@ class Inbound:
         self.state = RECEIVING.after(self.state, Open, remote=True)
         if message.stream == self.stream:
             raise RemoteError("a stream is opened once per link")  # [session-10]
-        self.stream = message.stream
+        self._begin(message.stream)
         self._asked = True
-        self._refusals.clear()
-        self._unacknowledged.clear()
-        self._unacknowledged_bytes = self._received = self._durable = self._told = 0
-        self._most = self._most_bytes = self._bytes = 0
 
     def batch(self, message: Batch) -> Received | None:
         """What of `message` is new; None: all of it came before. Raises RemoteError: a gap, or beyond the window."""
@@ -95,7 +95,6 @@ class Inbound:
             self._asked = False
             self._received = self._told = command.cursor
             self._owing = True
-            self._allow()
         elif command.cursor <= self._durable:
             return
         else:

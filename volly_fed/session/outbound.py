@@ -36,11 +36,8 @@ class Outbound(Generic[K]):
         self._waiting_bytes = 0
         self._in_flight: deque[tuple[K, bytes]] = deque()
         self._settled = 0  # in flight are the sequence numbers that follow it
-        self._sent = 0  # up to here this link has carried; less than what is in flight after a reconnect
-        self._sent_bytes = 0  # of what this link has carried and is not settled
-        self._window = self._window_bytes = 0  # what the peer has granted on this link
-        self._owner: object = None
         self._held = False
+        self.attach(None)
 
     # --- for the owner of the queue ---
 
@@ -97,8 +94,9 @@ class Outbound(Generic[K]):
     def attach(self, session: object) -> None:
         """From now on only `session` sends and settles; on its link nothing was sent yet."""
         self._owner = session
-        self._sent, self._sent_bytes = self._settled, 0
-        self._window = self._window_bytes = 0
+        self._sent = self._settled  # up to here this link has carried; less than what is in flight after a reconnect
+        self._sent_bytes = 0  # of what this link has carried and is not settled
+        self._window = self._window_bytes = 0  # what the peer has granted on this link
 
     def belongs_to(self, session: object) -> bool:
         """Whether no later session has taken the stream over."""
