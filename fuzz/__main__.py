@@ -1,4 +1,4 @@
-"""Runs the targets, one after the other: `python -m fuzz [TARGET …] [--seconds N | --runs N]`.
+"""Runs the targets, --jobs of them at a time: `python -m fuzz [TARGET …] [--seconds N | --runs N]`.
 
 in: names, how long, a corpus; out: figures on standard output, and as JSON; findings as files in --findings.
 Exit code 0: nothing found, or there is no atheris for this interpreter, which is said; 1: a finding; 3: could not tell.
@@ -13,6 +13,8 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import attrs
@@ -42,10 +44,12 @@ def main() -> int:
         return 0
     if importlib.util.find_spec("atheris") is None:
         return _no_atheris()
-    results = [_run(name, options) for name in options.targets]
+    began = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:  # each only waits for a process
+        results = list(pool.map(partial(_run, options=options), options.targets))
     _print(results)
     if options.json is not None:
-        options.json.write_text(json.dumps(_document(results, options.seed), indent=2) + "\n")
+        options.json.write_text(json.dumps(_document(results, options.seed, time.monotonic() - began), indent=2) + "\n")
     if any(result.findings for result in results):
         return 1
     return 3 if any(result.failure for result in results) else 0
@@ -56,6 +60,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(NAMES)}; default: all")
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--seconds", type=int, default=SECONDS, help="for all targets together (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, help="targets at a time; each gets so much longer")
     length.add_argument("--runs", type=int, help="executions of each target, instead of a time")
     parser.add_argument("--corpus", type=Path, default=Path("fuzz/corpus"), help="inputs to begin with, per target")
     parser.add_argument("--findings", type=Path, default=FINDINGS, help="where findings and new inputs go")
@@ -86,7 +91,7 @@ def _run(name: str, options: argparse.Namespace) -> Result:
     known, new, artifacts = options.corpus / name, options.findings / "corpus" / name, options.findings / name
     for folder in (known, new, artifacts):
         folder.mkdir(parents=True, exist_ok=True)
-    share = max(1, options.seconds // len(options.targets))
+    share = max(1, options.seconds * options.jobs // len(options.targets))
     length = f"-max_total_time={share}" if options.runs is None else f"-runs={options.runs}"
     arguments = [length, f"-seed={options.seed}", f"-timeout={TIMEOUT}", f"-rss_limit_mb={MEGABYTES}"]
     arguments += [f"-artifact_prefix={artifacts}/", "-print_final_stats=1", f"-max_len={load(name).longest}"]
@@ -127,7 +132,7 @@ def _print(results: list[Result]) -> None:
             print(f"NO RESULT of {result.target}: {result.failure}")
 
 
-def _document(results: list[Result], seed: int) -> dict[str, object]:
+def _document(results: list[Result], seed: int, seconds: float) -> dict[str, object]:
     def plain(_: type, __: object, value: object) -> object:
         return str(value) if isinstance(value, Path) else value
 
@@ -136,7 +141,7 @@ def _document(results: list[Result], seed: int) -> dict[str, object]:
         | {"per_second": round(result.per_second, 1)}
         for result in results
     ]
-    return {"seed": seed, "python": platform.python_version(), "targets": rows}
+    return {"seed": seed, "python": platform.python_version(), "seconds": round(seconds, 1), "targets": rows}
 
 
 if __name__ == "__main__":

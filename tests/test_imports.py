@@ -31,7 +31,7 @@ crypto wire
 machine
 errors
 codepoints
-limits limits_presence
+limits limits_admin limits_backup limits_http limits_presence limits_process
 names
 """
 LEVEL = {name: level for level, line in enumerate(LINES.split("\n")) for name in line.split()}
@@ -67,6 +67,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "click": ("cli/",),
     "rich": ("cli/", "testnet/"),
     "segno": ("cli/",),
+    "hypercorn": ("daemon/http/",),
+    "prometheus_client": ("daemon/http/",),
 }
 BUILT_INS = {"open", "input", "print", "breakpoint"}
 PATH_METHODS = {

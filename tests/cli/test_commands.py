@@ -48,6 +48,16 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     return Shell(capsys)
 
 
+def test_keys_may_lie_elsewhere_than_the_configuration(shell: Shell, tmp_path: Path) -> None:
+    shell("init", "a.test", "--dir", "etc", "--data-dir", "lib")
+    identity = shell.json("keys", "show", "--config", "etc/volly-fed.toml")["identity"]
+    link = ["--homeserver", "h.test:1", "--homeserver-id", identity, "--dir", "edge", "--data-dir", "edge-lib"]
+    shell("edge", "init", "--name", "e", "--domain", "a.test", *link)
+    for folder, others in (("lib", "etc"), ("edge-lib", "edge")):
+        assert (tmp_path / folder / "identity.key").exists()
+        assert not list((tmp_path / others).rglob("*.key"))
+
+
 def test_init_prints_records_that_a_zone_takes(shell: Shell) -> None:
     printed = shell("init", "Example.COM.", "--device-host", "signal.example.com")
     head = "@ 1 IN SOA a. b. 1 1 1 1 1\n@ 1 IN NS a.\n"

@@ -10,35 +10,45 @@ import pytest
 import trio
 
 from tests.cli.test_running import A, B, Shell
-from volly_fed.cli.status import duration
 from volly_fed.daemon.admin.client import socket_path
 from volly_fed.daemon.admin.server import AdminServer, Arguments, admin_listening
 from volly_fed.daemon.setup import create_homeserver
+from volly_fed.daemon.wording import duration
 
 LINKED: dict[str, Any] = {
     "domain": B,
     "level": "full",
     "rule": "default",
     "state": "linked",
+    "held_s": None,
     "linked_s": 3725.0,
     "dialled_by": "us",
     "identity": "IDENTITY",
     "group": "X25519MLKEM768",
+    "records_s": 3600,
+    "pinned": "IDENTITY",
     "queue": {"envelopes": 0, "bytes": 0, "oldest_s": 0},
     "failures": 0,
     "next_attempt_s": None,
     "last_error": "",
+    "last_cause": "",
+    "last_error_s": None,
     "presence": {"shown": "following", "seen": "away", "watching_edges": 2},
 }
 AWAY = LINKED | {
     "domain": "c.test",
     "state": "waiting",
+    "held_s": 86500,
     "linked_s": None,
     "identity": None,
+    "records_s": -61,
+    "pinned": "FORMER",
     "queue": {"envelopes": 3, "bytes": 5000, "oldest_s": 61},
     "failures": 2,
     "next_attempt_s": 12.0,
     "last_error": "nobody \x1b[31mlistens\nnote: wait",
+    "last_cause": "the link: CHANNEL",
+    "last_error_s": 5,
     "presence": None,
 }
 STATUS: dict[str, Any] = {
@@ -50,7 +60,10 @@ STATUS: dict[str, Any] = {
     "peers": {"known": 2, "linked": 1},
     "edges": [{"name": "edge-1", "linked_s": 3.0}, {"name": "edge-2", "linked_s": None}],
     "queue": {"envelopes": 3, "bytes": 5000, "oldest_s": 61},
+    "held": ["c.test"],
+    "draining": False,
     "problems": [],
+    "problem_subjects": [],
 }
 
 
@@ -91,6 +104,7 @@ async def test_status_in_lines_and_as_json(shell: Shell) -> None:
         assert "1 linked, 2 known" in said
         assert "1 of 2 connected: edge-1" in said
         assert "3 waiting, 5 KiB, the oldest for 1 min 1 s" in said
+        assert "held      c.test: nothing is sent there until `volly-fed queue release`" in said
         assert json.loads(await shell.beside("status", "--json")) == STATUS
 
 
@@ -105,7 +119,7 @@ async def test_peers_one_line_each(shell: Shell) -> None:
     async with answering(shell, peers=answer) as asked:
         linked, away = (await shell.beside("peers")).splitlines()
         assert linked.startswith("b.test full linked  nothing waits")
-        assert away.startswith("c.test full waiting  3 waiting")
+        assert away.startswith("c.test full waiting, held for 1 d 0 h  3 waiting")
         assert "next attempt in 12 s; nobody" in away
         assert "note" not in away
         assert "\x1b" not in away
@@ -116,11 +130,28 @@ async def test_peers_one_line_each(shell: Shell) -> None:
 async def test_one_peer_with_every_detail(shell: Shell) -> None:
     async with answering(shell, peers={"peers": [LINKED]}) as asked:
         said = await shell.beside("peers", B)
-        for wanted in ("full: default", "for 1 h 2 min, dialled by us, X25519MLKEM768", "IDENTITY", "2 of our edge"):
-            assert wanted in said
+        link = "for 1 h 2 min, dialled by us, X25519MLKEM768"
+        for text in (
+            "full: default",
+            link,
+            "IDENTITY  (proved on this link)",
+            "2 of our edge",
+            "proved by DNS, for 1 h 0 min more",
+        ):
+            assert text in said
         assert asked[-1] == {"domain": B}
     async with answering(shell, peers={"peers": [AWAY]}):
-        assert "2 in a row" in await shell.beside("peers", "c.test")
+        said = await shell.beside("peers", "c.test")
+        error = "error     5 s ago, the link: CHANNEL: nobody �[31mlistens�note: wait"
+        wanted = (
+            "2 in a row",
+            "attempt in 12 s",
+            "FORMER  (the one it is held to)",
+            "until 1 min 1 s ago; the next link asks again",
+            error,
+        )
+        for text in wanted:
+            assert text in said
     async with answering(shell, peers={"peers": []}):
         assert "Nothing has passed between us and b.test of late." in await shell.beside("peers", B)
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from volly_fed.cli.app import run
-from volly_fed.daemon.homeserver import STORE
+from volly_fed.daemon.backup.contents import STORE_FILE
 from volly_fed.daemon.store.store import Store
 from volly_fed.names import Fingerprint, fingerprint_text, parse_domain
 from volly_fed.trust.evidence import Evidence
@@ -71,7 +71,7 @@ class Commands:
 
     @property
     def store(self) -> Path:
-        return self.folder / "data" / STORE
+        return self.folder / "data" / STORE_FILE
 
 
 @pytest.fixture

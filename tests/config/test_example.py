@@ -43,6 +43,7 @@ def test_every_default_that_is_shown_is_the_default() -> None:
         'anchors_file = "anchors.ds"',
         'tls_ca_file = "/etc/ssl/resolver-ca.pem"',
         'tls_certificate = "/etc/ssl/signal.example.com.pem"',
+        'listen = "127.0.0.1:9223"',
     ):
         assert unset in shown  # options without a default show an example
         shown = shown.replace(unset, "")
@@ -64,6 +65,7 @@ def test_chosen_values_are_set_and_the_rest_is_commented_out() -> None:
         "trust": {},
         "crypto": {},
         "limits": {},
+        "http": {},
         "log": {},
     }
 

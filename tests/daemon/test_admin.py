@@ -12,10 +12,18 @@ from typing import Any
 import pytest
 import trio
 
-from volly_fed import limits
+from volly_fed import limits, limits_admin
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.daemon.admin import client as admin_client
-from volly_fed.daemon.admin.server import AdminServer, Arguments, Handler, admin_listening, text_argument
+from volly_fed.daemon.admin.server import (
+    AdminServer,
+    Arguments,
+    Handler,
+    Send,
+    Stream,
+    admin_listening,
+    text_argument,
+)
 from volly_fed.daemon.setup import create_homeserver
 from volly_fed.errors import LocalError, RemoteError
 
@@ -264,3 +272,98 @@ async def test_a_server_that_says_something_else(config: HomeserverConfig, answe
         with pytest.raises(LocalError, match="no answer from the homeserver"):
             await call(config, "echo")
         nursery.cancel_scope.cancel()
+
+
+# --- commands that are followed ------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def telling(config: HomeserverConfig, **streams: Stream) -> AsyncIterator[None]:
+    async with admin_listening(admin_client.socket_path(config)) as listener, trio.open_nursery() as nursery:
+        await nursery.start(AdminServer({"echo": echo}, streams).serve, listener)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def follow(config: HomeserverConfig, command: str, **arguments: object) -> list[dict[str, Any]]:
+    def run() -> list[dict[str, Any]]:
+        with admin_client.following(config, command, **arguments) as documents:
+            return list(documents)
+
+    return await trio.to_thread.run_sync(run)
+
+
+async def count_to(arguments: Arguments, send: Send) -> None:
+    for number in range(arguments["most"]):
+        await send({"number": number, "text": "x" * 100_000})
+    if arguments["most"] > 3:
+        raise LocalError("nobody counts that far\nnote: less")
+
+
+async def test_what_is_said_one_after_the_other_comes_over_one_connection(config: HomeserverConfig) -> None:
+    async with telling(config, count=count_to):
+        assert [document["number"] for document in await follow(config, "count", most=3)] == [0, 1, 2]
+        with pytest.raises(LocalError, match="nobody counts that far\nnote: less"):
+            await follow(config, "count", most=4)
+        with pytest.raises(LocalError, match="does not know this command; it knows count, echo"):
+            await follow(config, "other")
+        assert await call(config, "echo") == {"heard": {}}
+
+
+async def test_nothing_goes_on_for_a_follower_who_has_gone(config: HomeserverConfig) -> None:
+    begun, ended = trio.Event(), trio.Event()
+
+    async def wait(_arguments: Arguments, _send: Send) -> None:
+        begun.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async with telling(config, wait=wait):
+        stream = await trio.open_unix_socket(str(admin_client.socket_path(config)))
+        await stream.send_all(b'{"command": "wait"}\n')
+        await begun.wait()
+        await stream.aclose()
+        await ended.wait()
+
+
+async def test_commands_keep_their_room_whoever_follows(config: HomeserverConfig) -> None:
+    waiting, all_there = 0, trio.Event()
+
+    async def wait(_arguments: Arguments, _send: Send) -> None:
+        nonlocal waiting
+        waiting += 1
+        if waiting == limits_admin.ADMIN_WATCHERS:
+            all_there.set()
+        await trio.sleep_forever()
+
+    async with telling(config, wait=wait), trio.open_nursery() as nursery:
+        for _ in range(limits_admin.ADMIN_WATCHERS):
+            nursery.start_soon(raw, config, b'{"command": "wait"}\n')
+        await all_there.wait()
+        with pytest.raises(LocalError, match="too many follow this homeserver already"):
+            await follow(config, "wait")
+        assert await call(config, "echo") == {"heard": {}}
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_follower_who_reads_nothing_is_cut_off(
+    config: HomeserverConfig, autojump_clock: trio.testing.MockClock
+) -> None:
+    ended = trio.Event()
+
+    async def flood(_arguments: Arguments, send: Send) -> None:
+        try:
+            while True:
+                await send({"text": "x" * 100_000})
+        finally:
+            ended.set()
+
+    async with telling(config, flood=flood):
+        began = trio.current_time()
+        stream = await trio.open_unix_socket(str(admin_client.socket_path(config)))
+        async with stream:
+            await stream.send_all(b'{"command": "flood"}\n')
+            await ended.wait()
+        assert trio.current_time() - began == pytest.approx(limits.ADMIN_TIME)

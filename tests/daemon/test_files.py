@@ -13,6 +13,7 @@ import pytest
 from volly_fed.daemon.files import (
     PUBLIC_FILE,
     Creation,
+    creating,
     locked,
     move_over,
     read_bytes,
@@ -262,3 +263,18 @@ def test_a_file_system_without_locks_is_told(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(fcntl, "flock", broken)
     with pytest.raises(LocalError, match=r"\nnote: "), locked(tmp_path):
         pass
+
+
+def test_a_large_file_has_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "made"
+    with creating(target) as file:
+        file.write(b"half")
+        assert not target.exists()
+        assert [stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()] == [0o600]
+    assert target.read_bytes() == b"half"
+    with pytest.raises(LocalError, match="nothing was changed"), creating(target) as file:  # it came meanwhile
+        file.write(b"other")
+    assert target.read_bytes() == b"half"
+    with pytest.raises(ZeroDivisionError), creating(tmp_path / "other"):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]

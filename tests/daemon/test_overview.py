@@ -8,8 +8,20 @@ import trio
 
 from tests.daemon.sites import BOX, A, B, C, Site, endpoint, envelope, material, sites, some_limits
 from volly_fed import limits
-from volly_fed.codepoints import TrustLevel
-from volly_fed.errors import BadMessage, LocalError, StorageError
+from volly_fed.codepoints import ErrorCode, TrustLevel
+from volly_fed.daemon.backoff import cause_of
+from volly_fed.errors import (
+    BadMessage,
+    Bogus,
+    ChannelError,
+    Indeterminate,
+    Insecure,
+    LocalError,
+    NoMatch,
+    Refused,
+    RemoteError,
+    StorageError,
+)
 from volly_fed.names import fingerprint_text
 from volly_fed.trust.policy import Policy
 
@@ -17,7 +29,7 @@ POLICY = Policy(default=TrustLevel.NONE, levels={B: TrustLevel.SELECTIVE, C: Tru
 
 
 async def ask(site: Site, command: str, **arguments: object) -> dict[str, Any]:
-    return await site.server._admin(site.store).handlers[command](arguments)
+    return await site.server._admin(site.server._overview(site.store)).handlers[command](arguments)
 
 
 async def test_a_linked_peer_is_described(tmp_path: Path) -> None:
@@ -36,10 +48,16 @@ async def test_a_linked_peer_is_described(tmp_path: Path) -> None:
         assert peer["group"] == "X25519MLKEM768"
         assert peer["linked_s"] >= 0
         assert (peer["failures"], peer["next_attempt_s"], peer["last_error"]) == (0, None, "")
+        assert (peer["last_cause"], peer["last_error_s"], peer["held_s"]) == ("", None, None)
+        assert 3500 < peer["records_s"] <= 3600, "what DNS proved lasts for an hour"
+        assert "pinned" not in peer
+        (peer,) = (await ask(a, "peers", domain=B))["peers"]
+        assert peer["pinned"] == fingerprint_text(material(B).fingerprint)
         assert peer["queue"] == {"envelopes": 0, "bytes": 0, "oldest_s": 0}
         assert peer["presence"]["watching_edges"] == 0
         (other,) = (await ask(b, "peers"))["peers"]
         assert (other["domain"], other["dialled_by"]) == (A, "them")
+        assert 3500 < other["records_s"] <= 3600, "of who dialled, too"
 
         status = await ask(a, "status")
         assert status["peers"] == {"known": 1, "linked": 1}
@@ -57,6 +75,8 @@ async def test_a_peer_that_cannot_be_reached_is_a_problem_that_is_named(tmp_path
         (peer,) = (await ask(a, "peers", domain=B))["peers"]
         assert (peer["domain"], peer["state"], peer["linked_s"], peer["identity"]) == (B, "waiting", None, None)
         assert peer["failures"] == 1
+        assert (peer["last_cause"], peer["pinned"], peer["records_s"]) == ("DNS: no records", None, None)
+        assert 0 <= peer["last_error_s"] < 60
         assert 0 < peer["next_attempt_s"] <= 3600
         assert peer["queue"]["envelopes"] == 2
         assert peer["queue"]["bytes"] == 2 * len(frame)
@@ -68,6 +88,38 @@ async def test_a_peer_that_cannot_be_reached_is_a_problem_that_is_named(tmp_path
         assert f"2 envelopes for {B}, which cannot be reached: {reason}" in status["problems"]
         assert any("no edge node is connected" in problem for problem in status["problems"])
         assert BOX.hex() not in str(status)
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (Refused("busy", code=ErrorCode.BUSY), "refused by the peer: BUSY"),
+        (NoMatch("another key"), "the keys it shows"),
+        (Bogus("no signature"), "DNS: bogus"),
+        (Insecure("unsigned"), "DNS: insecure"),
+        (Indeterminate("nobody answers"), "DNS: no answer"),
+        (RemoteError("level none", code=ErrorCode.POLICY), "our policy"),
+        (ChannelError("closed"), "the link: CHANNEL"),
+        (StorageError("full"), "our disk"),
+        (ConnectionRefusedError("no"), "the network"),
+    ],
+)
+def test_an_error_has_a_cause_in_a_word(error: Exception, cause: str) -> None:
+    assert cause_of(error) == cause
+
+
+async def test_what_is_known_of_a_peer_outlives_its_link(tmp_path: Path) -> None:
+    a, b = sites(tmp_path, A, B)
+    async with a.running():
+        async with b.running():
+            await b.register()
+            await a.submit(envelope(B))
+            await a.until(lambda: len(a.settled) == 1)
+        await a.log.wait("link_down", peer=B)
+        (peer,) = (await ask(a, "peers", domain=B))["peers"]
+        assert (peer["identity"], peer["linked_s"]) == (None, None)
+        assert peer["pinned"] == fingerprint_text(material(B).fingerprint)
+        assert peer["records_s"] > 3500
 
 
 async def test_a_first_attempt_that_is_under_way_is_no_problem(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import trio
 
 from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, ErrorCode
-from volly_fed.daemon.store.schema import APPLICATION, MIGRATIONS
+from volly_fed.daemon.store.migrate import APPLICATION
+from volly_fed.daemon.store.schema import MIGRATIONS
 from volly_fed.daemon.store.store import InboundRow, OutboundRow, Position, Store, StoredEnvelope
 from volly_fed.errors import StorageError
 from volly_fed.names import MailboxId, parse_domain

@@ -8,7 +8,8 @@ import attrs
 import pytest
 
 from volly_fed import limits
-from volly_fed.daemon.store.schema import APPLICATION, MIGRATIONS
+from volly_fed.daemon.store.migrate import APPLICATION
+from volly_fed.daemon.store.schema import MIGRATIONS
 from volly_fed.daemon.store.store import Store
 from volly_fed.errors import StorageError
 from volly_fed.names import DomainName, Fingerprint, parse_domain

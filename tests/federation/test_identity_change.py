@@ -122,3 +122,35 @@ async def test_with_a_statement_envelopes_wait_for_the_cool_off_only(tmp_path: P
         await net.logged(A, "identity_replaced", peer=B, verdict="statement")
         (known,) = (await volly_fed(net, "trust", "identities"))["identities"]
         assert (known["state"], known["identity"]) == ("pinned", text_of(new))
+
+
+async def test_after_a_lost_key_the_link_comes_back_by_recover_and_accept_key(tmp_path: Path) -> None:
+    async with federation(tmp_path) as net:
+        alice, bob, heard = await acquainted(net)
+        for domain in (A, B):
+            await net.homeserver(domain).stop()
+        await net.edge(B).stop()
+        site = net.site(B)
+        (site.folder / "data" / material.IDENTITY_KEY).unlink()
+        recovered = command("keys", "recover", "--yes", "--json", "--config", str(site.config))
+        done = json.loads((await trio.run_process(recovered, capture_stdout=True)).stdout)
+        assert (done["how"], done["peers"], done["edges"]) == ("new", [A], ["edge-1"])
+        # the operator of b.test does what it says
+        before = next(line for line in site.records if "v=vf1" in line)
+        published = next(line for line in done["records"] if f"id={done['identity']}" in line)
+        net.world.update(B, remove=[before], add=[published])
+        edge = site.edges[0].config
+        edge.write_text(
+            re.sub(r"(?m)^homeserver_identity = .*$", f'homeserver_identity = "{done["identity"]}"', edge.read_text())
+        )
+        await net.start_homeservers(A, B)
+        await net.network.start_edge(B, site.edges[0].name)
+        async with listening(bob, heard):
+            assert (await alice.send(bob.card, "after")).accepted
+            await net.logged(A, "identity_changed", peer=B)
+            assert heard.texts == ["before"]
+            # the operator of a.test does what he was told
+            _, *accept = done["accept"].split()
+            assert (await volly_fed(net, *accept, "--yes"))["accepted"] == done["identity"]
+            await heard.wait(2)
+        assert (heard.texts, heard.twice) == (["before", "after"], 0)

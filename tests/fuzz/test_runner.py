@@ -1,6 +1,9 @@
 """What the runner makes of libFuzzer's words, and what it says where there is no libFuzzer."""
 
 import importlib.util
+import json
+import subprocess
+import threading
 import tomllib
 from pathlib import Path
 
@@ -71,6 +74,29 @@ def test_without_atheris_it_is_said_aloud(
     monkeypatch.setattr(corpus, "has_wheel", lambda: wheel)
     assert runner.main() == code
     assert said in "".join(capsys.readouterr())
+
+
+def test_several_targets_at_a_time_have_so_much_longer_each(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    both = threading.Barrier(2, timeout=10)
+    shares = list[str]()
+
+    def fake(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        both.wait()  # broken unless another one is there
+        shares.append(next(word for word in command if word.startswith("-max_total_time")))
+        return subprocess.CompletedProcess(command, 0, "#9\tDONE cov: 3 ft: 4 corp: 1")
+
+    summary = tmp_path / "summary.json"
+    options = ["--seconds", "100", "--jobs", "2", "--findings", str(tmp_path), "--json", str(summary)]
+    monkeypatch.setattr("sys.argv", ["fuzz", "wire", "envelope", "link", "session", *options])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: "there")
+    monkeypatch.setattr(subprocess, "run", fake)
+    assert runner.main() == 0
+    assert shares == ["-max_total_time=50"] * 4
+    told = json.loads(summary.read_text())
+    assert [row["target"] for row in told["targets"]] == ["wire", "envelope", "link", "session"]
+    assert told["seconds"] < 10
 
 
 def test_an_input_is_run_again_without_atheris(

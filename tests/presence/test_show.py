@@ -288,6 +288,18 @@ def test_withdrawn_while_the_peer_is_away() -> None:
     assert not show.wants_tags
 
 
+def test_withdrawn_and_allowed_again_while_the_peer_is_away() -> None:
+    show = following()
+    show.withdraw()
+    drain(show, 0.0)
+    show.lost()
+    show.expire()
+    show.connected()
+    show.receive(PresenceRequest(), 1.0)
+    assert show.wants_tags
+    assert drain(show, 1.0) == [], "nothing is withdrawn any more"
+
+
 def test_an_epoch_that_is_over() -> None:
     away, near = following(), following()
     held = name(away)

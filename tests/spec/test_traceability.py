@@ -3,7 +3,16 @@
 import pytest
 
 from tests.spec.documents import Document, awaited, parse_document, read_documents
-from tests.spec.trace import INDEX, Traces, ids_in_comments, ids_in_markers, missing, read_traces, with_table
+from tests.spec.trace import (
+    INDEX,
+    Traces,
+    ids_in_comments,
+    ids_in_markers,
+    ids_in_scenarios,
+    missing,
+    read_traces,
+    with_table,
+)
 
 DOCUMENTS = read_documents()
 TRACES = read_traces()
@@ -46,6 +55,13 @@ def test_ids_in_markers() -> None:
     for wrong in ("T-1", "t", "t-x", "[t-1]"):
         with pytest.raises(ValueError, match="line 1"):
             list(ids_in_markers(f"pytest.mark.spec({wrong!r})"))
+
+
+def test_ids_in_scenarios() -> None:
+    source = (
+        '@scenario("t/a", servers=1, covers=("t-1", "t-2"))\nasync def a(stage): ...\n@scenario("t/b", servers=2)\n'
+    )
+    assert list(ids_in_scenarios(source + "async def b(stage): ...")) == [("t-1", 1), ("t-2", 1)]
 
 
 def test_what_a_requirement_lacks() -> None:

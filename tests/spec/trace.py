@@ -1,6 +1,7 @@
 """Where each requirement of spec/ is obeyed and shown.
 
-in: comments of the program, markers of tests, `covers` of vectors; out: places by id, and the table of the index.
+in: comments of the program, markers of tests, `covers` of vectors and of the scenarios of interop/; out: places by id,
+and the table of the index.
 `python -m tests.spec.trace ID …` prints the places of some ids.
 """
 
@@ -25,6 +26,7 @@ _ROOT: Final = SPEC.parent
 _TABLE: Final = re.compile(r"(<!-- traceability -->\n).*?(<!-- end of traceability -->)", re.DOTALL)
 _SHAPE: Final = re.compile(r"[a-z]+-\d+")
 _MARKER: Final = "pytest.mark.spec"
+_SCENARIO: Final = "scenario"
 
 Places = dict[str, list[str]]
 """Id -> places, as path:line."""
@@ -37,10 +39,11 @@ class Traces:
     code: Places
     tests: Places
     vectors: Places
+    scenarios: Places = attrs.field(factory=dict)
 
     @property
     def named(self) -> set[str]:
-        return {*self.code, *self.tests, *self.vectors}
+        return {*self.code, *self.tests, *self.vectors, *self.scenarios}
 
     def shown(self, name: str) -> bool:
         return name in self.tests or name in self.vectors
@@ -52,6 +55,7 @@ def read_traces() -> Traces:
         code=_gather(_in_comments, program.rglob("*.py")),
         tests=_gather(_in_markers, (_ROOT / "tests").rglob("*.py")),
         vectors=_gather(_in_vectors, vector_files()),
+        scenarios=_gather(_in_scenarios, (_ROOT / "interop" / "scenarios").glob("*.py")),
     )
 
 
@@ -71,8 +75,8 @@ def with_table(index: str, documents: Iterable[Document], traces: Traces) -> str
 def table(documents: Iterable[Document], traces: Traces) -> str:
     """One row for each document, counts of ids."""
     lines = [
-        "| document | requirements | MUST, MUST NOT | in the code | shown by tests | shown by vectors | excepted |",
-        "|---|---|---|---|---|---|---|",
+        "| document | requirements | MUST, MUST NOT | in the code | in tests | in vectors | in scenarios | excepted |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for document in documents:
         ids = [requirement.id for requirement in document.requirements]
@@ -80,7 +84,7 @@ def table(documents: Iterable[Document], traces: Traces) -> str:
             counts = (
                 len(ids),
                 sum(requirement.binding for requirement in document.requirements),
-                *(sum(name in places for name in ids) for places in (traces.code, traces.tests, traces.vectors)),
+                *(sum(name in places for name in ids) for places in attrs.astuple(traces, recurse=False)),
                 len(document.excepted),
             )
             lines.append(f"| {document.name} | " + " | ".join(map(str, counts)) + " |")
@@ -103,6 +107,19 @@ def ids_in_markers(source: str) -> Iterator[tuple[str, int]]:
                 if not (isinstance(argument, ast.Constant) and _SHAPE.fullmatch(str(argument.value))):
                     raise ValueError(f"line {node.lineno}: {_MARKER} takes ids of requirements")
                 yield str(argument.value), node.lineno
+
+
+def ids_in_scenarios(source: str) -> Iterator[tuple[str, int]]:
+    """(id, line) of what `@scenario` covers."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == _SCENARIO:
+            for keyword in node.keywords:
+                if keyword.arg == "covers":
+                    yield from ((str(name), keyword.lineno) for name in ast.literal_eval(keyword.value))
+
+
+def _in_scenarios(path: Path) -> Iterator[tuple[str, int]]:
+    return ids_in_scenarios(path.read_text(encoding="utf-8"))
 
 
 def _in_comments(path: Path) -> Iterator[tuple[str, int]]:

@@ -49,6 +49,9 @@ def edge(ctx: click.Context, config_path: Path, as_json: bool) -> None:  # noqa:
 @click.option("--homeserver-id", type=FINGERPRINT, required=True, help="Its identity: `volly-fed keys show` there.")
 @click.option("--config", "config_path", type=PATH, metavar="FILE", help="The configuration file to make.")
 @click.option("--dir", "folder", type=PATH, metavar="DIR", help=f"Make {EDGE_FILE} there.  [default: .]")
+@click.option(
+    "--data-dir", type=PATH, metavar="DIR", help="Keep its keys there.  [default: edge-data, beside the file]"
+)
 @click.option("--listen", type=LISTEN, help="Where devices connect.  [default: 127.0.0.1:5222]")
 @click.option("--tls-certificate", type=PATH, metavar="FILE", help="The certificate to show to devices (PEM).")
 @click.option("--tls-key", type=PATH, metavar="FILE", help="Its private key (PEM).")
@@ -61,6 +64,7 @@ def init(
     homeserver_id: Fingerprint,
     config_path: Path | None,
     folder: Path | None,
+    data_dir: Path | None,
     listen: Listen | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
@@ -74,6 +78,7 @@ def init(
     values: dict[str, object] = {
         "edge.name": name,
         "edge.domain": domain,
+        "edge.data_dir": data_dir and data_dir.absolute(),
         "edge.homeserver": homeserver,
         "edge.homeserver_identity": homeserver_id,
         "devices.listen": listen,

@@ -23,6 +23,9 @@ from volly_fed.names import DomainName, Fingerprint, fingerprint_text, parse_dom
 @click.argument("domain", type=DOMAIN)
 @click.option("--config", "config_path", type=PATH, metavar="FILE", help="The configuration file to make.")
 @click.option("--dir", "folder", type=PATH, metavar="DIR", help=f"Make {HOMESERVER_FILE} there.  [default: .]")
+@click.option(
+    "--data-dir", type=PATH, metavar="DIR", help="Keep keys and store there.  [default: data, beside the file]"
+)
 @click.option("--host", type=DOMAIN, help="The host other homeservers dial.  [default: fed.DOMAIN]")
 @click.option("--port", type=PORT, help="The port they dial.  [default: 5223]")
 @click.option("--listen", type=LISTEN, help="Where to listen for them.  [default: *:PORT]")
@@ -34,6 +37,7 @@ def init(
     domain: DomainName,
     config_path: Path | None,
     folder: Path | None,
+    data_dir: Path | None,
     host: DomainName | None,
     port: int | None,
     listen: Listen | None,
@@ -49,6 +53,7 @@ def init(
         listen = Listen(HostPort(ANY_HOST, port))
     values: dict[str, object] = {
         "server.domain": domain,
+        "server.data_dir": data_dir and data_dir.absolute(),
         "federation.host": host or parse_domain(f"fed.{domain}"),
         "federation.port": port,
         "federation.listen": listen,

@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 import click
 
+from volly_fed.cli.keys_recover import recover
 from volly_fed.cli.keys_rotate import rotate
 from volly_fed.cli.options import config_option, json_option, print_json
 from volly_fed.config.load import parse_edge, parse_homeserver, parse_toml
@@ -19,10 +20,11 @@ from volly_fed.names import fingerprint_text
 
 @click.group()
 def keys() -> None:
-    """The public side of the keys; changing the identity."""
+    """The public side of the keys; changing the identity; going on without it."""
 
 
 keys.add_command(rotate)
+keys.add_command(recover)
 
 
 @attrs.frozen(kw_only=True)

@@ -56,7 +56,7 @@ def probe(
     if config_path is not None:
         resolver, caller = _as_homeserver(config_path)
     else:
-        resolver, caller = _as_stranger(resolvers, anchors, allow_private), _stranger()
+        resolver, caller = _as_stranger(resolvers, anchors, allow_private), stranger()
     steps: list[ProbeStep] = []
     console = Console(highlight=False, soft_wrap=True)
 
@@ -85,7 +85,7 @@ def _as_stranger(resolvers: tuple[Server, ...], anchors: Path | None, allow_priv
     return Resolver(servers, trusted, allow_private=allow_private)
 
 
-def _stranger() -> Caller:
+def stranger() -> Caller:
     """TLS wants a certificate of every caller; one made for the occasion will do."""
     identity = TlsIdentity.from_key(TlsKey.generate(), _STRANGER, datetime.now(UTC))
     return Caller(context=make_context(FEDERATION, server=False, identity=identity), party=None)

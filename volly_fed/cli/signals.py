@@ -7,6 +7,7 @@ Never: used by `serve` and `edge`, which drain instead.
 
 import contextlib
 import signal
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import FrameType
 from typing import TypeVar
@@ -22,7 +23,10 @@ class Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Inside, SIGTERM raises Terminated, so that what was half done is undone."""
+    """Inside, SIGTERM raises Terminated, so that what was half done is undone. In a thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are the main thread's
+        return
     before = signal.signal(signal.SIGTERM, _raise)
     try:
         yield

@@ -18,9 +18,9 @@ from volly_fed.codepoints import TrustLevel
 from volly_fed.config.model import HomeserverConfig
 from volly_fed.config.policy import set_level
 from volly_fed.daemon.admin import client as admin_client
+from volly_fed.daemon.backup.contents import STORE_FILE
 from volly_fed.daemon.dns.configured import make_resolver
 from volly_fed.daemon.files import PUBLIC_FILE, locked, read_text, write_text
-from volly_fed.daemon.homeserver import STORE
 from volly_fed.daemon.identities import Identities, handlers
 from volly_fed.daemon.material import load_policy, read_homeserver_config
 from volly_fed.daemon.store.store import Store
@@ -193,7 +193,7 @@ def _in_force(config: HomeserverConfig, domain: DomainName) -> dict[str, Any] | 
 
 
 async def _ask_store(config: HomeserverConfig, command: str, arguments: dict[str, object]) -> dict[str, Any]:
-    path = config.server.data_dir / STORE
+    path = config.server.data_dir / STORE_FILE
     if not path.exists():
         raise LocalError(f"there is no store {path} yet\nnote: start the homeserver once with `volly-fed serve`")
     async with Store.open(path) as store:

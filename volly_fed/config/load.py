@@ -16,8 +16,8 @@ import attrs
 import cattrs
 from cattrs.errors import AttributeValidationNote, ClassValidationError, ForbiddenExtraKeysError
 
-from volly_fed.config.model import EdgeConfig, HomeserverConfig
-from volly_fed.config.values import READERS, Resolver, read_resolver, read_text
+from volly_fed.config.model import EdgeConfig, HomeserverConfig, Http
+from volly_fed.config.values import READERS, HostName, Resolver, read_host_name, read_resolver, read_text
 from volly_fed.errors import ConfigError
 
 T = TypeVar("T")
@@ -66,8 +66,19 @@ def _homeserver_problems(config: HomeserverConfig) -> Iterator[str]:
     if config.dns_update.server is not None and config.dns_update.tsig_key_file is None:
         yield "dns_update.tsig_key_file: is needed: updates that are not signed are not sent"
 
+    yield from _http_problems(config.http)
+
+
+def _http_problems(http: Http) -> Iterator[str]:
+    if http.listen is not None and not http.listen.is_loopback and not http.allow_remote:
+        yield (
+            "http.listen: is reachable from other machines, and asks nobody for a password: use a loopback address "
+            "and a forwarder that asks for one, or set http.allow_remote = true"
+        )
+
 
 def _edge_problems(config: EdgeConfig) -> Iterator[str]:
+    yield from _http_problems(config.http)
     devices = config.devices
     if (devices.tls_certificate is None) != (devices.tls_key is None):
         missing = "tls_certificate" if devices.tls_certificate is None else "tls_key"
@@ -113,7 +124,10 @@ def _converter() -> cattrs.Converter:
         else:
             converter.register_structure_hook_func(_is(kind), hook)
     converter.register_structure_hook(Path, lambda value, _: Path(read_text(value)))
-    converter.register_structure_hook_func(_is(tuple[Resolver, ...]), _read_resolvers)
+    converter.register_structure_hook_func(_is(tuple[Resolver, ...]), _list_of(read_resolver, '["::1", "192.0.2.53"]'))
+    converter.register_structure_hook_func(
+        _is(tuple[HostName, ...]), _list_of(read_host_name, '["status.example.com"]')
+    )
     converter.register_structure_hook(enum.StrEnum, _read_choice)
     converter.register_structure_hook_func(_is_optional, lambda value, kind: converter.structure(value, _inner(kind)))
     return converter
@@ -142,18 +156,23 @@ def _read_choice(value: object, kind: type[enum.StrEnum]) -> enum.StrEnum:
     return kind(value)
 
 
-def _read_resolvers(value: object, _: object) -> tuple[Resolver, ...]:
-    if not isinstance(value, list):
-        raise ValueError('must be a list, like ["::1", "192.0.2.53"]')  # noqa: TRY004 - read by _problems
-    servers, problems = [], []
-    for position, item in enumerate(value, start=1):
-        try:
-            servers.append(read_resolver(item))
-        except ValueError as error:
-            problems.append(f"item {position} {error}")
-    if problems:
-        raise ValueError("; ".join(problems))
-    return tuple(servers)
+def _list_of(read: Callable[[object], T], example: str) -> Callable[[object, object], tuple[T, ...]]:
+    """A reader of lists; it names every item that cannot be read."""
+
+    def read_list(value: object, _: object) -> tuple[T, ...]:
+        if not isinstance(value, list):
+            raise ValueError(f"must be a list, like {example}")  # noqa: TRY004 - read by _problems
+        found, problems = [], []
+        for position, item in enumerate(value, start=1):
+            try:
+                found.append(read(item))
+            except ValueError as error:
+                problems.append(f"item {position} {error}")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return tuple(found)
+
+    return read_list
 
 
 def _problems(error: BaseException, path: str) -> Iterator[str]:

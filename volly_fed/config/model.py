@@ -14,7 +14,18 @@ import attrs
 
 from volly_fed import limits
 from volly_fed.codepoints import PORT_DEVICE, PORT_FEDERATION
-from volly_fed.config.values import DNS_PORT, Count, HostPort, IpLiteral, Listen, Port, Remote, Resolver, Seconds
+from volly_fed.config.values import (
+    DNS_PORT,
+    Count,
+    HostName,
+    HostPort,
+    IpLiteral,
+    Listen,
+    Port,
+    Remote,
+    Resolver,
+    Seconds,
+)
 from volly_fed.names import DomainName, Fingerprint
 
 T = TypeVar("T")
@@ -293,6 +304,26 @@ class Log:
 
 
 @attrs.frozen(kw_only=True)
+class Http:
+    """[http]: a status page and metrics for the operator."""
+
+    listen: Listen | None = optional(
+        "Where to serve the status page (/, /status.json), /healthz, /readyz and /metrics. Without it, nowhere: every "
+        "user of this machine could read with whom you federate. Nothing can be changed there.",
+        None,
+        "127.0.0.1:9223",
+    )
+    allow_remote: bool = optional(
+        "Whether `listen` may be an address that other machines reach. There is neither a password nor TLS.", False
+    )
+    hosts: tuple[HostName, ...] = optional(
+        "Names and addresses under which browsers may ask, beside those of loopback and `listen`. Other names are "
+        "refused, for a web page could have its own name point here (DNS rebinding).",
+        (),
+    )
+
+
+@attrs.frozen(kw_only=True)
 class HomeserverConfig:
     """volly-fed.toml: the configuration of a homeserver."""
 
@@ -309,6 +340,7 @@ class HomeserverConfig:
     trust: Trust = section("How the identities of other domains may change.", Trust)
     crypto: Crypto = section("Which implementation of the post-quantum algorithms to use.", Crypto)
     limits: Limits = section("How much to store, and how patient to be.", Limits)
+    http: Http = section("A status page, health checks and metrics for the operator: docs/monitoring.md.", Http)
     log: Log = section("What is written to standard error. Never mailboxes, payloads or users.", Log)
 
 
@@ -360,4 +392,5 @@ class EdgeConfig:
     edge: Edge = section("Who this edge node is and which homeserver it serves.", Edge)
     devices: Devices = section("Where users' devices connect.", Devices)
     crypto: Crypto = section("Which implementation of the post-quantum algorithms to use.", Crypto)
+    http: Http = section("A status page, health checks and metrics for the operator: docs/monitoring.md.", Http)
     log: Log = section("What is written to standard error. Never mailboxes, payloads or users.", Log)

@@ -63,6 +63,8 @@ Remote = NewType("Remote", HostPort)
 """An address to connect to."""
 Resolver = NewType("Resolver", Server)
 """A DNS server to ask: `ADDRESS[:PORT][#NAME]`; port 53, or 853 where a name asks for TLS."""
+HostName = NewType("HostName", str)
+"""What may stand for this machine in a URL: a domain name, or a literal address without brackets."""
 IpLiteral = NewType("IpLiteral", str)
 """An IPv4 or IPv6 address as text, in its canonical spelling."""
 Port = NewType("Port", int)
@@ -166,6 +168,14 @@ def read_resolver(value: object) -> Resolver:
     return Resolver(Server(address.host, address.port, name))
 
 
+def read_host_name(value: object) -> HostName:
+    """A domain name, or a literal IPv4 or IPv6 address without brackets."""
+    try:
+        return HostName(str(ipaddress.ip_address(read_text(value))))
+    except ValueError:
+        return HostName(read_domain(value))
+
+
 def read_ip(value: object) -> IpLiteral:
     """A literal IPv4 or IPv6 address, without brackets."""
     try:
@@ -188,6 +198,7 @@ READERS: dict[object, Callable[[object], object]] = {
     Fingerprint: read_fingerprint,
     Count: read_count,
     Seconds: read_seconds,
+    HostName: read_host_name,
     IpLiteral: read_ip,
     Port: read_port,
     Listen: read_listen,

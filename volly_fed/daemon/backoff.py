@@ -7,12 +7,24 @@ Never: counts BUSY as a failure, or lets what a peer asks for silence us for lon
 import random
 import time
 from contextlib import suppress
+from typing import Final
 
 import attrs
 
 from volly_fed import limits
+from volly_fed.codepoints import ErrorCode
 from volly_fed.daemon.store.store import Backoff, Store
-from volly_fed.errors import StorageError
+from volly_fed.errors import (
+    Bogus,
+    DiscoveryError,
+    Indeterminate,
+    Insecure,
+    NoMatch,
+    NoRecords,
+    Refused,
+    RemoteError,
+    StorageError,
+)
 from volly_fed.names import DomainName
 
 
@@ -28,10 +40,18 @@ class Standing:
     not_before: float = 0.0
     """The same, since the peer is busy; what it has acknowledged before it said so does not change that."""
     last_error: str = ""
+    last_cause: str = ""
+    """Of that error, in a word or two: whom or what to look at."""
+    last_error_at: float = 0.0
+    """Unix seconds."""
     kept: bool = True
     """The store has, or may have, a back-off."""
     unwritten: bool = False
     """The store could not take the last: it holds for this process all the same."""
+
+    def note_error(self, cause: str, text: str) -> None:
+        """What went wrong last, now."""
+        self.last_cause, self.last_error, self.last_error_at = cause, text, time.time()
 
 
 @attrs.define(kw_only=True)
@@ -69,7 +89,8 @@ class Attempts:
         """It went well. Raises StorageError: then it is to be forgotten once more."""
         await self.store.put_backoff(standing.domain, None)
         standing.kept, standing.unwritten = False, False
-        standing.failures, standing.next_attempt, standing.last_error = 0, 0.0, ""
+        standing.failures, standing.next_attempt = 0, 0.0
+        standing.last_error, standing.last_cause, standing.last_error_at = "", "", 0.0
 
     async def _keep(self, standing: Standing, failures: int, wait: float) -> None:
         standing.failures, standing.next_attempt = failures, time.time() + wait
@@ -79,6 +100,22 @@ class Attempts:
                 standing.domain, Backoff(failures=failures, next_attempt=standing.next_attempt)
             )
             standing.unwritten = False
+
+
+def cause_of(error: Exception) -> str:
+    """Whom or what to look at: who refused, what of the DNS, which code."""
+    if isinstance(error, Refused):
+        return f"refused by the peer: {error.code.name}"
+    if isinstance(error, NoMatch):
+        return "the keys it shows"
+    if isinstance(error, DiscoveryError):
+        return f"DNS: {_VERDICTS.get(type(error), 'nothing proved')}"
+    if isinstance(error, RemoteError):
+        return "our policy" if error.code is ErrorCode.POLICY else f"the link: {error.code.name}"
+    return "our disk" if isinstance(error, StorageError) else "the network"
+
+
+_VERDICTS: Final = {NoRecords: "no records", Insecure: "insecure", Bogus: "bogus", Indeterminate: "no answer"}
 
 
 def pause(failures: int, cap: float) -> float:

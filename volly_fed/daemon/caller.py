@@ -44,7 +44,7 @@ class Caller:
     async def use(self, connection: Connection) -> None:
         """Serve the link until it ends."""
         if Extension.PROBE not in connection.outcome.extensions:  # [handshake-28]
-            await self.peers.converse(connection, self.level)
+            await self.peers.converse(attrs.evolve(connection, records_until=self._evidence.until), self.level)
 
     @property
     def _evidence(self) -> Evidence:

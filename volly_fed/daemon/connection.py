@@ -9,13 +9,14 @@ import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import attrs
 import trio
 
 from volly_fed import limits
 from volly_fed.channel import Negotiated
-from volly_fed.codepoints import ErrorCode
+from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode
 from volly_fed.daemon.handshake_pool import in_pool
 from volly_fed.daemon.tls import TlsContext
 from volly_fed.daemon.tls_stream import PqStream
@@ -37,7 +38,7 @@ from volly_fed.handshake import (
     Start,
     refusal,
 )
-from volly_fed.names import DomainName, Fingerprint
+from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 
 
 @attrs.frozen(kw_only=True)
@@ -45,12 +46,26 @@ class Connection:
     """A link whose other end has proved its identity. `took` is seconds from the TCP stream to the last proof.
 
     `negotiated` is without the peer's certificate and key: both are judged, and would stay in memory for days.
+    `records_until` is when the records that its keys were compared with run out (Unix seconds), where there were any.
     """
 
     socket: Socket
     negotiated: Negotiated
     outcome: Outcome
     took: float
+    records_until: float | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For the log."""
+        return {
+            "peer": self.outcome.peer,
+            "role": self.outcome.role.name.lower(),
+            "fingerprint": fingerprint_text(self.outcome.fingerprint),
+            "group": self.negotiated.group,
+            "signature": TLS_SIGNATURE_NAME,
+            "took_ms": round(self.took * 1000, 1),
+        }
 
 
 Use = Callable[[Connection], Awaitable[None]]

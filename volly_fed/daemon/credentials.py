@@ -13,7 +13,8 @@ from volly_fed.crypto.secret import Secret
 from volly_fed.daemon import material
 from volly_fed.daemon.tls import TlsContext, TlsIdentity, make_context
 from volly_fed.handshake import Party
-from volly_fed.names import DomainName
+from volly_fed.names import DomainName, Fingerprint
+from volly_fed.trust.continuity import parse_statement
 
 
 def tls_identity(keys: material.Material) -> TlsIdentity:
@@ -50,3 +51,14 @@ class Credentials:
             for_edges=make_context(EDGE, server=True, identity=identity),
             to_peers=make_context(FEDERATION, server=False, identity=identity),
         )
+
+    @property
+    def public(self) -> tuple[Fingerprint, bytes]:
+        """What tells these keys from others."""
+        return self.keys.fingerprint, self.keys.tls.key.spki_sha256
+
+    @property
+    def announces(self) -> bool:
+        """Whether the statement that peers are shown names an identity to come."""
+        statement = self.party.statement
+        return bool(statement) and parse_statement(statement).new != self.keys.fingerprint

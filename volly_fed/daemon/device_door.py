@@ -115,6 +115,10 @@ class DeviceDoor:
         self._tls = DeviceTls.of(devices, self._not_reloaded)
         self.devices = devices
 
+    def __len__(self) -> int:
+        """How many connections of devices there are."""
+        return len(self._connections)
+
     async def _sweep(self) -> None:
         while True:
             await trio.sleep(limits.DEVICE_SWEEP)

@@ -23,6 +23,7 @@ from volly_fed.discovery.endpoint import Target
 from volly_fed.errors import ChannelError, NoMatch, Refused, RemoteError
 from volly_fed.handshake import Outcome, Party
 from volly_fed.names import DomainName
+from volly_fed.observe.tally import Tally
 from volly_fed.trust.evidence import Evidence
 
 Use = Callable[[Connection, TrustLevel], Awaitable[End | None]]
@@ -39,6 +40,7 @@ class Dialer:
     party: Party
     judge: Judge
     context: TlsContext
+    tally: Tally = attrs.field(factory=Tally)
     _failures: Failures = attrs.field(factory=Failures, init=False)
 
     @classmethod
@@ -53,6 +55,13 @@ class Dialer:
         The next SRV target is tried while none has proved itself (RFC 2782), for limits.DIAL in all. Raises
         RemoteError (POLICY when our own gate says no), DiscoveryError, ChannelError; and what `use` raises.
         """
+        try:
+            await self._reach(peer, use)
+        except RemoteError as error:
+            self.tally.handshakes["peer", "dialler", error.code.name] += 1
+            raise
+
+    async def _reach(self, peer: DomainName, use: Use) -> None:
         decision = self.judge.may_dial(peer)
         if not decision.allowed:
             raise RemoteError(decision.reason, code=ErrorCode.POLICY)
@@ -76,7 +85,7 @@ class Dialer:
     async def _try(self, target: Target, evidence: Evidence, use: Use, patience: float) -> RemoteError | None:
         """A connection to `target`, to its end; or what is wrong with it, where another one may do better."""
         with trio.CancelScope(deadline=trio.current_time() + patience) as scope:
-            attempt = _Attempt(use, scope)
+            attempt = _Attempt(use, scope, evidence.until)
             try:
                 await self._converse(target, evidence, attempt)
             except (RemoteError, NoMatch) as error:
@@ -126,6 +135,7 @@ class _Attempt:
 
     use: Use
     patience: trio.CancelScope
+    records_until: float
     level: TrustLevel = TrustLevel.NONE
     established: bool = False
     end: End | None = None
@@ -134,7 +144,7 @@ class _Attempt:
         """The connection is proved: it may take as long as it likes."""
         self.established = True
         self.patience.deadline = float("inf")
-        self.end = await self.use(connection, self.level)
+        self.end = await self.use(attrs.evolve(connection, records_until=self.records_until), self.level)
 
 
 def _speaks_for_all(error: RemoteError | NoMatch) -> bool:

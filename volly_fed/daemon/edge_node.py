@@ -22,10 +22,13 @@ from volly_fed.daemon.connection import Connection, Dialled, Use, dial
 from volly_fed.daemon.credentials import tls_identity
 from volly_fed.daemon.device_door import DeviceDoor
 from volly_fed.daemon.edges import EXTRA
+from volly_fed.daemon.http.edge import EdgeFace, EdgeState
+from volly_fed.daemon.http.start import http_listening, serve_http
 from volly_fed.daemon.link import Link, Pending, Resumption
 from volly_fed.daemon.listen import listening, local_port
 from volly_fed.daemon.process import Start
 from volly_fed.daemon.shutdown import reloads, wait_for_stop
+from volly_fed.daemon.supervisor import Supervisor
 from volly_fed.daemon.tls import TlsContext, make_context
 from volly_fed.edge.registry import Action, Feed, HangUp, Offer, Registry, Speak, ToDevice, ToHomeserver
 from volly_fed.errors import LocalError, RemoteError
@@ -60,9 +63,12 @@ class EdgeNode:
     registry: Registry
     path: Path
     """edge.toml, for `reload`."""
+    supervisor: Supervisor = attrs.field(factory=Supervisor.of)
     door: DeviceDoor = attrs.field(init=False)
     _outbound: Outbound[int] = attrs.field(init=False)
     _link: Link[int] | None = attrs.field(default=None, init=False)
+    _down: tuple[float, str] | None = attrs.field(default=None, init=False)
+    """Since when there is no link, and why not."""
     _linked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _unlinked: trio.Event = attrs.field(factory=trio.Event, init=False)
     _owing: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -91,15 +97,19 @@ class EdgeNode:
         """Listen for devices and keep the link to the homeserver, until SIGTERM or SIGINT."""
         async with (
             listening(self.config.devices.listen, "devices.listen") as listeners,
+            http_listening(self.config.http) as http,
             trio.open_nursery() as nursery,
         ):
+            await nursery.start(serve_http, self.config.http, http, EdgeFace(state=self._state), self.log)
             nursery.start_soon(self._keep_link)
             nursery.start_soon(reloads, self.reload)
+            nursery.start_soon(self.supervisor.keep_alive, trio.lowlevel.checkpoint)
             await nursery.start(self.door.serve, listeners)
             with trio.move_on_after(limits.EDGE_READY):
                 await self._linked.wait()
-            self._say_ready(start, local_port(listeners))
+            self._say_ready(start, local_port(listeners), http)
             self.log.stopping(reason=await wait_for_stop())
+            self.supervisor.stopping("Waiting for devices' messages to be taken")
             self.door.stop()
             with trio.move_on_after(limits.DRAIN):
                 await self._drain()
@@ -113,8 +123,9 @@ class EdgeNode:
         any break. Another domain, or another address to listen on, wants a restart.
         """
         try:
-            config, keys, context = await trio.to_thread.run_sync(self._read_again)
-            self.door.configure(config.devices)
+            async with self.supervisor.reloading():
+                config, keys, context = await trio.to_thread.run_sync(self._read_again)
+                self.door.configure(config.devices)
         except LocalError as error:
             self.log.reload_failed(reason=str(error))
             return
@@ -129,8 +140,9 @@ class EdgeNode:
     def _read_again(self) -> tuple[EdgeConfig, material.Material, TlsContext]:
         config = material.read_edge_config(self.path)
         now, then = config, self.config
-        if (now.edge.domain, now.devices.listen) != (then.edge.domain, then.devices.listen):
-            raise LocalError("edge.domain and devices.listen change with a restart only")
+        lasting = [(each.edge.domain, each.devices.listen, each.http) for each in (now, then)]
+        if lasting[0] != lasting[1]:
+            raise LocalError("edge.domain, devices.listen and [http] change with a restart only")
         keys = material.load_material(config.edge.data_dir)
         return config, keys, make_context(EDGE, server=False, identity=tls_identity(keys))
 
@@ -166,6 +178,7 @@ class EdgeNode:
             if trio.current_time() - before > limits.EDGE_BACKOFF_CAP:
                 wait = limits.BACKOFF_FIRST
             pause = wait * random.uniform(*limits.BACKOFF_JITTER)  # noqa: S311 - spreads load
+            self._down = (trio.current_time() if self._down is None else self._down[0], reason)
             self.log.homeserver_down(domain=self.config.edge.domain, reason=reason, retry_in_s=round(pause, 2))
             await trio.sleep(pause)
             wait = min(wait * limits.BACKOFF_GROWTH, limits.EDGE_BACKOFF_CAP)
@@ -205,6 +218,7 @@ class EdgeNode:
     async def _converse(self, connection: Connection) -> str:
         session = Session(self._outbound, now=trio.current_time(), extra=EXTRA)
         self._link = link = Link(connection.socket, session, _HomeserverHandler(self))
+        self._down = None
         self.registry.link_up()
         self._linked.set()
         self._unlinked = trio.Event()
@@ -242,8 +256,23 @@ class EdgeNode:
             self._link.drain(ErrorCode.SHUTTING_DOWN, "this edge is shutting down")
             await self._unlinked.wait()
 
-    def _say_ready(self, start: Start, port: int) -> None:
+    def _state(self) -> EdgeState:
+        edge, (since, reason) = self.config.edge, self._down or (None, "")
+        return EdgeState(
+            name=edge.name,
+            domain=edge.domain,
+            homeserver=str(edge.homeserver),
+            identity=fingerprint_text(self.keys.fingerprint),
+            linked_since=self._link.since if self._link is not None else None,
+            down_since=since,
+            reason=reason,
+            devices=len(self.door),
+            unsettled=self._outbound.waiting + self._outbound.in_flight,
+        )
+
+    def _say_ready(self, start: Start, port: int, http: list[trio.SocketListener]) -> None:
         facts = {
+            **({"http_port": local_port(http)} if http else {}),
             "edge": self.config.edge.name,
             "devices_port": port,
             "identity": fingerprint_text(self.keys.fingerprint),
@@ -251,6 +280,7 @@ class EdgeNode:
         }
         listen = str(self.config.devices.listen)
         start.say_ready(self.log, domain=self.config.edge.domain, listen=listen, facts=facts)
+        self.supervisor.ready(f"Edge node {self.config.edge.name} of {self.config.edge.domain}")
 
 
 @attrs.frozen

@@ -28,6 +28,7 @@ from volly_fed.errors import RemoteError, StorageError
 from volly_fed.handshake import Claimed, Outcome
 from volly_fed.names import DomainName, Fingerprint, MailboxId
 from volly_fed.observe.log import Log
+from volly_fed.observe.tally import UNKNOWN, Tally
 from volly_fed.relay.receipt import receipts
 from volly_fed.session import Outbound, Received, Session, Settled
 from volly_fed.wire import Message
@@ -64,7 +65,10 @@ class EdgeLinks:
     store: Store
     log: Log
     presence: PresenceHub
+    tally: Tally = attrs.field(factory=Tally)
     intake: Intake = attrs.field(init=False)
+    left: dict[DomainName, float] = attrs.field(factory=dict, init=False)
+    """When edges' last links ended, on trio's clock; those that were enrolled at the time, so there are few."""
     streams: EdgeStreams = attrs.field(factory=EdgeStreams, init=False)
     _claims: Claims = attrs.field(init=False)
     _links: dict[int, "_EdgeLink"] = attrs.field(factory=dict, init=False)
@@ -111,6 +115,7 @@ class EdgeLinks:
         self._links[edge.number] = edge
         watcher = self.presence.edge_up(edge.number, edge.link)
         self.log.edge_up(edge=name)
+        self.tally.linked("edge", "acceptor", connection.took)
         end = End(ErrorCode.UNEXPECTED, "stopped")
         try:
             async with trio.open_nursery() as nursery:
@@ -121,6 +126,7 @@ class EdgeLinks:
                 nursery.cancel_scope.cancel()
         finally:
             del self._links[edge.number]
+            self.left[name] = trio.current_time()
             self._claims.remove_link(edge.number)
             self.presence.edge_down(edge.number)
             self.log.edge_down(edge=name, code=end.code.name, reason=end.reason)
@@ -151,12 +157,15 @@ class EdgeLinks:
             if edge is not None:
                 self._go_on(edge)
 
-    def notify(self, link: int, refused: list[Refused]) -> None:
-        """Envelopes that came through edge `link` were refused by the recipient's homeserver."""
+    def notify(self, link: int, refused: list[Refused]) -> int:
+        """Envelopes that came through edge `link` were refused; of how many it is told, which is best effort."""
         edge = self._links.get(link)
-        for receipt in receipts(refused) if edge else ():
-            assert edge is not None
-            edge.link.send(receipt)  # best effort, as receipts are
+        told = [receipt for receipt in receipts(refused) if edge.link.send(receipt)] if edge else []
+        return sum(len(receipt.refused) for receipt in told)
+
+    def connected(self, link: int) -> bool:
+        """Whether `link` is still there to be told anything."""
+        return link in self._links
 
     def drain(self) -> None:
         """This process ends."""
@@ -220,6 +229,7 @@ class EdgeLinks:
                     # an answer that cannot be given, or a delivery that would wait for ever: begin anew
                     edge.link.drain(ErrorCode.OVERLOADED, "this edge does not keep up")
             case Delete(rows):  # [relay-27]
+                self.tally.delivered["device", UNKNOWN] += len(rows)
                 self._delete(rows)
             case Rejected(link, reason):
                 edge = self._links.get(link)

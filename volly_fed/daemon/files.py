@@ -11,9 +11,11 @@ import os
 import secrets
 import signal
 import stat
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from volly_fed.errors import LocalError
 
@@ -61,34 +63,58 @@ def write_text(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
 
 def write_bytes(path: Path, content: bytes, mode: int = PRIVATE_FILE) -> None:
     """Like `write_text`, for what is no text."""
-    with _explained(path):
+    with explained(path):
         temporary = _write_temporary(path, content, mode)
         try:
             temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def creating(path: Path) -> Iterator[BinaryIO]:
+    """A new file for what is too large for one write: it has its name when the block has ended well, and is synced.
+
+    Raises LocalError if there is something of that name, or it cannot be written.
+    """
+    with explained(path):
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
+        try:
+            with open_new(temporary) as file:
+                _keep_owner(file.fileno(), path)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            _publish(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
 def move_over(source: Path, target: Path) -> None:
     """Give `source` the name of `target`, which is replaced, in one step that survives a crash. Raises LocalError."""
-    with _explained(target):
+    with explained(target):
         source.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Only one process at a time is inside, per `folder`: for read, change and write. Waits for the others."""
-    with _explained(folder):
+    with explained(folder):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        with _explained(folder):
+        with explained(folder):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+CREDENTIALS = struct.Struct("3i")
+"""struct ucred, what SO_PEERCRED of a unix socket gives: process, user, group."""
 
 
 @contextlib.contextmanager
@@ -137,20 +163,20 @@ class Creation:
         if path.is_dir():
             return
         self.folder(path.parent, mode)
-        with _explained(path), _uninterrupted():
+        with explained(path), _uninterrupted():
             path.mkdir(mode=mode)
             self._made.append(path)
 
     def file(self, path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
         """Write a new file. Raises LocalError if it exists."""
-        with _explained(path), _uninterrupted():
+        with explained(path), _uninterrupted():
             temporary = _write_temporary(path, text.encode(), mode)
             try:
                 _publish(temporary, path)
             finally:
                 temporary.unlink(missing_ok=True)
             self._made.append(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
 
     def undo(self) -> None:
         """Remove what was made, the last first. Folders that others have put something into stay."""
@@ -158,6 +184,11 @@ class Creation:
             path = self._made.pop()
             with contextlib.suppress(OSError):
                 path.rmdir() if path.is_dir() else path.unlink()
+
+
+def open_new(path: Path) -> BinaryIO:
+    """A new file, mode 0600, to be written. Raises OSError: also where there is something of that name."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE), "wb")
 
 
 @contextlib.contextmanager
@@ -171,7 +202,7 @@ def _uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turns the system's errors into one message about `path`."""
     try:
         yield
@@ -231,7 +262,8 @@ def _publish(temporary: Path, path: Path) -> None:
         temporary.rename(path)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Let the disk confirm what names there are in `folder`. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -32,6 +32,7 @@ from volly_fed.edge.delivery import Row
 from volly_fed.edge.registration import Registration, parse_registration
 from volly_fed.errors import BadMessage, StorageError
 from volly_fed.names import DomainName, MailboxId
+from volly_fed.observe.tally import Tally
 from volly_fed.relay.envelope import expiries, read_head, read_heads
 from volly_fed.relay.queue import queue_room
 from volly_fed.relay.receipt import EXPIRED, OVERLOADED, TOO_LONG
@@ -43,6 +44,13 @@ from volly_fed.wire.messages import Refusal
 Answer: TypeAlias = tuple[ErrorCode, str]
 _Begun: TypeAlias = Enqueued | Stored
 _STORED_NOTHING: Answer = (ErrorCode.OVERLOADED, "nothing can be stored at the moment; try again later")
+_CLOSED: Answer = (
+    ErrorCode.OVERLOADED,
+    "this server is about to stop and takes nothing new; try again later",
+)
+
+_UNREAD = [-1]
+"""No class."""
 
 _registration = lru_cache(maxsize=limits.REGISTRATION_MEMORY)(parse_registration)
 
@@ -64,6 +72,10 @@ class _Sorted:
     """One batch, sorted by what is to become of it."""
 
     refusals: list[Refusal] = attrs.field(factory=list)
+    refused: list[tuple[Sequence[int], ErrorCode]] = attrs.field(factory=list)
+    """The same by class, to be counted."""
+    taken: list[Sequence[int]] = attrs.field(factory=list)
+    """The classes of what is on its way to the disk."""
     local: _Items | None = None
     outbound: dict[DomainName, _Items] = attrs.field(factory=dict)
 
@@ -75,11 +87,19 @@ class _Sorted:
             case Peer(domain):
                 self.outbound[domain] = items
             case Refused(code, reason):  # names and rules may be long, and what is too long ends the link
-                self.refuse(items.sequences, (code, reason[: limits.REFUSAL_TEXT]))
+                self.refuse(items.sequences, items.urgencies, (code, reason[: limits.REFUSAL_TEXT]))
 
-    def refuse(self, sequences: Iterable[int], answer: Answer) -> None:
+    def refuse(self, sequences: Iterable[int], urgencies: Sequence[int], answer: Answer) -> None:
         """These are not taken."""
         self.refusals += [(sequence, *answer) for sequence in sequences]
+        self.refused.append((urgencies, answer[0]))
+
+    def count(self, tally: Tally, origin: str) -> None:
+        """What was taken is durable, what was not is about to be refused."""
+        for urgencies in self.taken:
+            tally.accept(origin, urgencies)
+        for urgencies, code in self.refused:
+            tally.refuse(origin, urgencies, code)
 
 
 @attrs.define(kw_only=True)
@@ -98,9 +118,14 @@ class Intake:
     """Rows for mailboxes here that are on their way to the disk: delivering need not wait."""
     note_submission: Callable[[int, range, Sequence[bytes]], None]
     """(edge link, rows, envelope ids): whom to tell of a late refusal."""
+    closed: bool = False
+    """Devices are told to try again later; what peers have under way is taken, for they have a window for it."""
+    tally: Tally = attrs.field(factory=Tally)
 
     async def from_edge(self, link: int, batch: Received) -> Pending:
         """Take what devices submitted through edge `link`. Await the result for the refusals and durability."""
+        if self.closed:
+            return partial(self._refuse_all, batch, _CLOSED)
         router = Router(self.domain, self.policy)
         sorted_ = self._sort(batch, router.from_device)
         try:
@@ -108,8 +133,9 @@ class Intake:
             if sorted_.local is not None:
                 rows = await self._admit(self.domain, self.policy, sorted_)
                 begun.append(await self._store_local(rows, None))
+                sorted_.taken.append([row.urgency for row in rows])
         except StorageError:
-            return partial(self._nothing_stored, batch)
+            return partial(self._refuse_all, batch, _STORED_NOTHING)
         return partial(self._settle, batch, begun, sorted_)
 
     async def from_peer(self, peer: DomainName, level: Callable[[], TrustLevel], batch: Received) -> Pending:
@@ -122,6 +148,7 @@ class Intake:
         while level() is not judged:  # [router-7]
             sorted_, rows = await self._judge(peer, judged := level(), batch)
         at = Position(peer, batch.stream, batch.first, batch.last, sorted_.refusals)
+        sorted_.taken.append([row.urgency for row in rows])
         return partial(self._stored, await self._store_local(rows, at), sorted_)
 
     async def _judge(self, peer: DomainName, level: TrustLevel, batch: Received) -> tuple[_Sorted, list[InboundRow]]:
@@ -130,6 +157,7 @@ class Intake:
 
     async def _stored(self, stored: Stored, sorted_: _Sorted) -> tuple[Refusal, ...]:
         await stored.wait()
+        sorted_.count(self.tally, "peer")
         return tuple(sorted_.refusals)
 
     async def _settle(self, batch: Received, begun: list[_Begun], sorted_: _Sorted) -> tuple[Refusal, ...]:
@@ -137,7 +165,8 @@ class Intake:
             for rows in begun:
                 await rows.wait()  # [relay-15]
         except StorageError:
-            return await self._nothing_stored(batch)  # [relay-26]
+            return await self._refuse_all(batch, _STORED_NOTHING)  # [relay-26]
+        sorted_.count(self.tally, "edge")
         return tuple(sorted_.refusals)
 
     def _sort(self, batch: Received, route: Callable[[DomainName], Route]) -> _Sorted:
@@ -155,12 +184,14 @@ class Intake:
             try:
                 mailbox, domain, identity, expiry, urgency, capability, _ = read_head(frame)
             except BadMessage as error:
-                sorted_.refuse([sequence], (error.code, str(error)[: limits.REFUSAL_TEXT]))  # [relay-5]
+                sorted_.refuse([sequence], _UNREAD, (error.code, str(error)[: limits.REFUSAL_TEXT]))  # [relay-5]
                 continue
             if earliest <= expiry <= latest:
                 by_domain[domain].append((sequence, mailbox, identity, expiry, urgency, capability, frame))
             else:
-                sorted_.refuse([sequence], EXPIRED if expiry < earliest else TOO_LONG)  # [relay-9] [relay-10]
+                sorted_.refuse(
+                    [sequence], [urgency], EXPIRED if expiry < earliest else TOO_LONG
+                )  # [relay-9] [relay-10]
         for domain, rows in by_domain.items():
             sorted_.place(_Items._make(zip(*rows, strict=True)), route(domain))
         return sorted_
@@ -168,10 +199,11 @@ class Intake:
     def _store_outbound(self, link: int, sorted_: _Sorted) -> Iterator[Enqueued]:
         for domain, items in sorted_.outbound.items():
             room = self._room(domain)
-            sorted_.refuse(items.sequences[room:], OVERLOADED)  # [relay-16]
+            sorted_.refuse(items.sequences[room:], items.urgencies[room:], OVERLOADED)  # [relay-16]
             values = zip(items.ids, items.expiries, items.urgencies, items.frames, strict=True)  # [relay-2]
             rows = [*map(OutboundRow._make, islice(values, room))]
             if rows:
+                sorted_.taken.append(items.urgencies[:room])
                 yield self._begin(link, domain, rows, items.ids)
 
     def _begin(self, link: int, domain: DomainName, rows: list[OutboundRow], ids: Sequence[bytes]) -> Enqueued:
@@ -217,7 +249,7 @@ class Intake:
             if allowed[question] and rooms[row.mailbox].take(len(row.frame)):
                 admitted.append(row)
             else:
-                sorted_.refuse([sequence], REFUSAL)
+                sorted_.refuse([sequence], [row.urgency], REFUSAL)
         return admitted
 
     def _room_in(self, record: MailboxRecord | None) -> Room:
@@ -240,8 +272,9 @@ class Intake:
         self.on_inbound(fresh)
         return stored
 
-    async def _nothing_stored(self, batch: Received) -> tuple[Refusal, ...]:
-        return tuple((sequence, *_STORED_NOTHING) for sequence in range(batch.first, batch.last + 1))
+    async def _refuse_all(self, batch: Received, answer: Answer) -> tuple[Refusal, ...]:
+        self.tally.refuse("edge", _UNREAD * len(batch.envelopes), answer[0])
+        return tuple((sequence, *answer) for sequence in range(batch.first, batch.last + 1))
 
 
 def _registration_of(record: MailboxRecord | None) -> Registration | None:

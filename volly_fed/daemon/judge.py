@@ -7,7 +7,7 @@ cool-off, or the operator's decision.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import attrs
@@ -22,10 +22,20 @@ from volly_fed.daemon.refusals import Refusals
 from volly_fed.daemon.store.store import Store
 from volly_fed.discovery import dane
 from volly_fed.discovery.endpoint import Endpoint
-from volly_fed.errors import BadMessage, RemoteError, StorageError
+from volly_fed.errors import (
+    BadMessage,
+    Bogus,
+    DiscoveryError,
+    Insecure,
+    NoMatch,
+    NoRecords,
+    RemoteError,
+    StorageError,
+)
 from volly_fed.handshake import TOO_MANY_LINKS, Admission, Claimed, ClaimGuard, Outcome
 from volly_fed.names import DomainName, Fingerprint, fingerprint_text
 from volly_fed.observe.log import Log
+from volly_fed.observe.tally import Tally
 from volly_fed.trust import gates
 from volly_fed.trust.continuity import parse_statement
 from volly_fed.trust.evidence import Evidence
@@ -43,6 +53,12 @@ _COOLING = (
     "{own} knows your new identity and accepts it from {ready} on; note: leave DNS and statement as they are, "
     "envelopes wait; `volly-fed trust accept-key {peer}` at {own} ends the wait"
 )
+_VERDICTS: Mapping[type[DiscoveryError], str] = {
+    NoRecords: "no_records",
+    Insecure: "insecure",
+    Bogus: "bogus",
+    NoMatch: "no_match",
+}
 
 
 @attrs.define
@@ -69,6 +85,7 @@ class Judge:
     cool_off: float = limits.COOL_OFF
     refusals: Refusals = attrs.field(factory=Refusals)
     clock: Callable[[], float] = time.time
+    tally: Tally = attrs.field(factory=Tally)
     accepted: Callable[[DomainName, Fingerprint], None] = lambda *_: None
     _guard: ClaimGuard = attrs.field(factory=ClaimGuard, init=False)
 
@@ -81,9 +98,16 @@ class Judge:
 
     async def look_up(self, peer: DomainName) -> tuple[Endpoint, Evidence]:
         """Discover `peer`. Raises DiscoveryError: anything but secure."""
-        began = trio.current_time()
-        endpoint = await self.resolver.discover(peer)
-        self.log.discovered(peer=peer, verdict="secure", took_ms=round((trio.current_time() - began) * 1000, 1))
+        began, verdict = trio.current_time(), "secure"
+        try:
+            endpoint = await self.resolver.discover(peer)
+        except DiscoveryError as error:
+            verdict = _VERDICTS.get(type(error), "indeterminate")
+            raise
+        finally:
+            took = trio.current_time() - began
+            self.tally.discovered(verdict, took)
+        self.log.discovered(peer=peer, verdict="secure", took_ms=round(took * 1000, 1))
         return endpoint, evidence_of(endpoint, self.clock())
 
     async def admit(self, claimed: Claimed, negotiated: Negotiated, address: str) -> Claim:

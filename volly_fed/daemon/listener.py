@@ -22,6 +22,7 @@ from volly_fed.errors import RemoteError, StorageError, VollyFedError
 from volly_fed.handshake import Claimed, source_of
 from volly_fed.names import Fingerprint
 from volly_fed.observe.log import Log
+from volly_fed.observe.tally import Tally
 
 Plan = Callable[[str], Accepted]
 """The caller's address -> how to judge and serve it."""
@@ -38,6 +39,9 @@ class Listener:
     admission: Admission = attrs.field(factory=Admission)
     rate: CallRate = attrs.field(factory=CallRate)
     refusals: Refusals = attrs.field(factory=Refusals)
+    whom: str = "peer"
+    """Or edge: who is expected."""
+    tally: Tally = attrs.field(factory=Tally)
     _acceptor: Acceptor = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -98,4 +102,5 @@ class Listener:
             self._note(type(error).__name__, str(error))
 
     def _note(self, kind: str, reason: str) -> None:
+        self.tally.handshakes[self.whom, "acceptor", kind] += 1
         self.refusals.note(kind, lambda count: self.log.claim_refused(peer=None, code=kind, reason=reason, count=count))

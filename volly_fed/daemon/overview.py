@@ -18,6 +18,7 @@ from volly_fed.daemon.edges import EdgeLinks
 from volly_fed.daemon.peer import Peer
 from volly_fed.daemon.peers import Peers
 from volly_fed.daemon.presence_hub import PresenceHub, PresenceStanding
+from volly_fed.daemon.queue_admin import held_for, refuse_held
 from volly_fed.daemon.store.rows import PeerQueue
 from volly_fed.daemon.store.store import Store
 from volly_fed.errors import LocalError, StorageError
@@ -51,10 +52,12 @@ class Overview:
         peers, edges = (await self.list_peers({}))["peers"], await self._edges()
         keys, outage = self.credentials().keys, self.outage()
         envelopes, size = self.store.outbound_total()
-        problems = [f"the store takes nothing: {_line(outage)}"] if outage else []
+        problems = {"store": f"the store takes nothing: {_line(outage)}"} if outage else {}
+        if draining := self.peers.intake.closed:
+            problems["draining"] = "nothing new is taken until `volly-fed drain --cancel`, or a restart"
         if all(edge["linked_s"] is None for edge in edges):
-            problems.append("no edge node is connected: nothing can be delivered to devices, or come from them")
-        problems += [_problem(peer) for peer in peers if _is_stuck(peer)]
+            problems["edges"] = "no edge node is connected: nothing can be delivered to devices, or come from them"
+        problems |= {peer["domain"]: _problem(peer) for peer in peers if _is_stuck(peer)}
         return {
             "domain": self.domain,
             "version": __version__,
@@ -68,14 +71,24 @@ class Overview:
                 "bytes": size,
                 "oldest_s": max((peer["queue"]["oldest_s"] for peer in peers), default=0),
             },
-            "problems": problems,
+            "held": [peer["domain"] for peer in peers if peer["held_s"] is not None],
+            "draining": draining,
+            "problems": [*problems.values()],
+            "problem_subjects": [*problems],
         }
 
     async def _edges(self) -> list[dict[str, Any]]:
         """Those that are enrolled, whether connected or not."""
         names = await trio.to_thread.run_sync(lambda: sorted(name for name, _ in self.enrolled()))
         since, now = dict(self.edges.linked()), trio.current_time()
-        return [{"name": name, "linked_s": round(now - since[name], 1) if name in since else None} for name in names]
+        return [
+            {
+                "name": name,
+                "linked_s": round(now - since[name], 1) if name in since else None,
+                "gone_s": _ago(self.edges.left.get(name)) if name not in since else None,
+            }
+            for name in names
+        ]
 
     async def list_peers(self, arguments: Arguments) -> dict[str, Any]:
         """Every domain we have had to do with of late, or the one that is asked for."""
@@ -88,6 +101,9 @@ class Overview:
             for peer in self.peers.known()
             if wanted in {None, peer.domain}
         ]
+        if wanted is not None and shown:
+            pin = await self.store.pin(wanted)
+            shown[0]["pinned"] = fingerprint_text(pin.fingerprint) if pin else None
         return {"peers": shown}
 
     async def retry(self, arguments: Arguments) -> dict[str, Any]:
@@ -96,6 +112,7 @@ class Overview:
         peer = next((peer for peer in self.peers.known() if peer.domain == domain), None)
         if peer is None:
             raise LocalError(f"nothing waits for {domain}\nnote: `volly-fed peers` lists those of late")
+        refuse_held(peer)
         if peer.link is None:
             peer.hurry()
         return {"domain": domain, "state": peer.state}
@@ -109,10 +126,12 @@ class Overview:
             "level": str(ruling.level),
             "rule": ruling.rule,
             "state": peer.state,
+            "held_s": held_for(peer, now),
             "linked_s": round(trio.current_time() - peer.link.since, 1) if peer.link is not None else None,
             "dialled_by": ("us" if peer.dialled_by_us else "them") if linked else None,
             "identity": fingerprint_text(peer.identity) if linked and peer.identity is not None else None,
             "group": peer.group if linked else None,
+            "records_s": None if peer.records_until is None else round(peer.records_until - now),
             "queue": {
                 "envelopes": queue.envelopes if queue else 0,
                 "bytes": queue.bytes if queue else 0,
@@ -121,10 +140,18 @@ class Overview:
             "failures": standing.failures if not linked else 0,
             "next_attempt_s": round(wait, 1) if not linked and standing.failures else None,
             "last_error": standing.last_error,
+            "last_cause": standing.last_cause,
+            "last_error_s": max(0, round(now - standing.last_error_at)) if standing.last_error else None,
+            "trouble_s": _ago(peer.trouble_since),
+            "latency_s": None if peer.underway.last is None else round(peer.underway.last, 4),
             "presence": {"shown": seen.showing, "seen": seen.viewing, "watching_edges": seen.watchers}
             if seen
             else None,
         }
+
+
+def _ago(when: float | None) -> float | None:
+    return None if when is None else round(trio.current_time() - when, 1)
 
 
 def _line(text: object) -> str:
@@ -137,7 +164,12 @@ def _presence(seen: PresenceStanding) -> dict[str, Any]:
 
 def _is_stuck(peer: Mapping[str, Any]) -> bool:
     """Something waits, and the last attempt failed: one that is under way for the first time is no problem yet."""
-    return peer["state"] != "linked" and bool(peer["last_error"]) and peer["queue"]["envelopes"] > 0
+    return (
+        peer["state"] != "linked"
+        and peer["held_s"] is None
+        and bool(peer["last_error"])
+        and peer["queue"]["envelopes"] > 0
+    )
 
 
 def _problem(peer: Mapping[str, Any]) -> str:

@@ -15,7 +15,8 @@ from volly_fed.codepoints import EnvelopeClass, TrustLevel
 from volly_fed.daemon.backoff import Standing
 from volly_fed.daemon.link import Link
 from volly_fed.daemon.ration import Ration
-from volly_fed.daemon.store.store import OutboundRow
+from volly_fed.daemon.store.store import OutboundRow, StoredEnvelope
+from volly_fed.daemon.underway import Underway
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.relay.envelope import parse_envelope
 from volly_fed.relay.queue import Backlog
@@ -34,17 +35,30 @@ class Peer:
         """By class: the most urgent has its turn first, from the disk too."""
         self.link: Link[int] | None = None
         self.level = TrustLevel.NONE
+        self.held_since: float | None = None
+        """Unix seconds: by the operator; nothing is sent since then."""
+        self._barred = False
+        """By its level."""
+        self._cutting = False
+        """Its queue is being cut: nothing may get under way meanwhile."""
+        self._cut: set[int] = set()
+        """Rows that were deleted while the disk was being read: what that brings of them is not sent."""
         self.dialled_by_us = False
         self.identity: Fingerprint | None = None
         """What the link was proved with."""
         self.group = ""
         """The key exchange that the link was made with."""
+        self.records_until: float | None = None
+        """Unix seconds: when the records run out that the link's keys were compared with."""
         self.renew_at = math.inf
         """When a new link is to take the place of this one."""
         self.renewing = False
         """That one is being dialled."""
         self.standing = Standing(domain)
         """How attempts to reach it went."""
+        self.trouble_since: float | None = None
+        """Since when it is not linked for a reason that `standing` names; trio's clock."""
+        self.underway = Underway()
         self.dialling = False
         self.hurried = False
         """The back-off need not be waited for."""
@@ -74,7 +88,12 @@ class Peer:
     @property
     def idle(self) -> bool:
         """Nothing in memory that is wanted by anybody."""
-        return self.link is None and not self.unsettled and not self.deleting
+        return self.link is None and not self.unsettled and not self.deleting and not self.held
+
+    @property
+    def held(self) -> bool:
+        """Whether the operator wants nothing to be sent to it."""
+        return self.held_since is not None
 
     def room(self, urgency: EnvelopeClass) -> int:
         """How many envelopes may be offered now; none while the peer has no room: they stay on the disk."""
@@ -82,6 +101,7 @@ class Peer:
 
     def stored(self, keys: range, rows: list[OutboundRow]) -> None:
         """`rows` are on their way to the disk: offer what the stream has room for, the rest is read when it has."""
+        self.underway.begin(keys, rows, trio.current_time())
         for urgency, some_keys, some_rows in _by_class(keys, rows):
             count = self.backlogs[urgency].stored(some_keys, self.room(urgency))
             frames = [row.frame for row in some_rows[:count]]
@@ -111,17 +131,24 @@ class Peer:
     def judged(self, level: TrustLevel) -> None:
         """This is its level now, on every link there is: what may not leave stays queued, what may is sent."""
         self.level = level
-        self.outbound.hold(not may_leave(self.domain, level))  # [router-5]
-        self._tell_room()
-        self.wake()
+        self._barred = not may_leave(self.domain, level)  # [router-5]
+        self._hold()
 
     def changed(self) -> None:
         """A link came about or ended; a read for a former one may have been cut off, so look at the disk again."""
-        if self.link is None and self.unsettled:
+        if self.link is not None:
+            self.trouble_since = None
+        elif self.unsettled and not self.held:
             self.wanted.set()
         self._room.set()
         self._link_changed.set()
         self._link_changed = trio.Event()
+
+    def note_trouble(self, cause: str, reason: str) -> None:
+        """A link broke, or did not come about."""
+        self.standing.note_error(cause, reason)
+        if self.link is None and self.trouble_since is None:
+            self.trouble_since = trio.current_time()
 
     async def wait_wanted(self) -> None:
         """Until there is something to send and no link."""
@@ -212,7 +239,17 @@ class Peer:
     def expired(self, rows: set[int]) -> None:
         """`rows`, of whichever peer, have expired: those that were not sent yet need not be."""
         self.outbound.discard(rows)
+        self.underway.forget(rows)
         self._later = [item for item in self._later if item[0] not in rows]
+
+    def read(self, urgency: EnvelopeClass, rows: Sequence[StoredEnvelope]) -> None:
+        """`rows` came from the disk, as `next_read` had it: offer them."""
+        self.backlogs[urgency].read(rows[-1].row if rows else None)
+        self.underway.found([row.row for row in rows], urgency)
+        self.outbound.offer([(row.row, row.frame) for row in rows if row.row not in self._cut], urgency)
+        if self._cut and not any(backlog.reading for backlog in self.backlogs):
+            self._cut.clear()
+        self.wake()
 
     def offer_later(self) -> None:
         """Offer again what the peer had no room for, each in its class and before what is younger."""
@@ -220,6 +257,40 @@ class Peer:
         for urgency in EnvelopeClass:
             self.outbound.put_back([item for item in items if parse_envelope(item[1]).urgency is urgency], urgency)
         self.more_work()
+
+    # --- for the operator ------------------------------------------------------------------------------------------
+
+    def hold(self, since: float | None) -> None:
+        """Send nothing from now on, to whichever link; None: go on."""
+        self.held_since = since
+        self._hold()
+
+    def begin_cut(self) -> set[int]:
+        """The queue is about to be cut: nothing more gets under way. The rows that are, which the peer may have.
+
+        Without a link they can be cut too: the stream that numbered them is given up, and what is left begins anew on
+        a fresh one, read from the disk, as after a restart. What the peer has of it, it knows by its ids.
+        """
+        under_way = self.outbound.under_way
+        self._cutting = True
+        if self.link is None:
+            self.outbound, self._later = Outbound(os.urandom), []
+            self.backlogs = tuple(Backlog() for _ in EnvelopeClass)
+        self._hold()
+        return under_way
+
+    def end_cut(self, rows: set[int]) -> None:
+        """`rows`, none of them under way on a link, are off the disk."""
+        self.expired(rows)
+        if any(backlog.reading for backlog in self.backlogs):
+            self._cut |= rows
+        self._cutting = False
+        self._hold()
+
+    def _hold(self) -> None:
+        self.outbound.hold(self.held or self._barred or self._cutting)
+        self._tell_room()
+        self.wake()
 
 
 def _by_class(keys: range, rows: list[OutboundRow]) -> Iterator[tuple[EnvelopeClass, Sequence[int], list[OutboundRow]]]:

@@ -12,9 +12,10 @@ import attrs
 import trio
 
 from volly_fed import limits
-from volly_fed.codepoints import TLS_SIGNATURE_NAME, ErrorCode, Role, TrustLevel
-from volly_fed.daemon.backoff import Attempts
+from volly_fed.codepoints import ErrorCode, Role, TrustLevel
+from volly_fed.daemon.backoff import Attempts, cause_of
 from volly_fed.daemon.connection import Connection
+from volly_fed.daemon.counted import CountedLink, count_settled, kind_of
 from volly_fed.daemon.dialer import Dialer
 from volly_fed.daemon.intake import Intake
 from volly_fed.daemon.link import End, Link, Pending, Resumption
@@ -24,8 +25,9 @@ from volly_fed.daemon.ration import Ration
 from volly_fed.daemon.renewal import Renewal
 from volly_fed.daemon.store.store import OutboundRow, Store
 from volly_fed.errors import DiscoveryError, Refused, RemoteError, StorageError
-from volly_fed.names import DomainName, Fingerprint, fingerprint_text
+from volly_fed.names import DomainName, Fingerprint
 from volly_fed.observe.log import Log
+from volly_fed.observe.tally import Tally
 from volly_fed.relay.rate import RateLimit
 from volly_fed.relay.receipt import EXPIRED
 from volly_fed.session import Received, Session, Settled
@@ -48,6 +50,7 @@ class Peers:
     """(settled rows, refused ones with code and text)."""
     intake: Intake = attrs.field(init=False)
     presence: PresenceHub
+    tally: Tally = attrs.field(factory=Tally)
     _peers: dict[DomainName, Peer] = attrs.field(factory=dict, init=False)
     _new: trio.MemorySendChannel[Peer] = attrs.field(init=False)
     _renewal: Renewal = attrs.field(init=False)
@@ -61,6 +64,8 @@ class Peers:
         self._new, new = trio.open_memory_channel[Peer](float("inf"))  # bounded by limits.PEERS
         async with trio.open_nursery() as nursery, new:
             self._renewal = Renewal(dial=self._dial, log=self.log, attempts=self.attempts, nursery=nursery)
+            for domain, since in (await self.store.held()).items():
+                self._peer(domain).hold(since)
             for queue in await self.store.outbound_peers():
                 self._peer(queue.peer).wanted.set()
             task_status.started()
@@ -107,16 +112,17 @@ class Peers:
         if session is None:
             return None
         handler = _PeerHandler(peers=self, peer=peer)
-        link = peer.link = handler.link = Link(connection.socket, session, handler)
+        link = peer.link = handler.link = CountedLink(connection.socket, session, handler, self.tally)
         peer.judged(level)
         peer.dialled_by_us = connection.outcome.role is Role.DIALLER
         peer.identity = connection.outcome.fingerprint
-        peer.group = connection.negotiated.group
+        peer.group, peer.records_until = connection.negotiated.group, connection.records_until
         peer.renew_at, peer.renewing = self._renewal.first(peer, link, connection.took), False
         peer.changed()
         peer.ration.begin(link)
         self.presence.connected(peer.domain, level, link)
-        self._log_up(connection, level)
+        self.log.link_up(trust=level, **connection.facts)
+        self.tally.linked("peer", connection.outcome.role.name.lower(), connection.took)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._feed, peer)
@@ -134,8 +140,9 @@ class Peers:
             peer.changed()
             self._ended.set()
         self.log.link_down(peer=peer.domain, code=end.code.name, reason=end.reason)
+        self.tally.ended[(end.code.name,)] += 1
         if end.code is not ErrorCode.NONE:
-            peer.standing.last_error = end.reason
+            peer.note_trouble(f"the link ended: {end.code.name}", end.reason)
         if end.code is ErrorCode.BUSY:  # [session-35]
             await self.attempts.busy(peer.standing, end.retry_after, ours=connection.outcome.role is Role.DIALLER)
         return end
@@ -186,6 +193,28 @@ class Peers:
         """Everybody we have had to do with of late, by name: to look at."""
         return [peer for _, peer in sorted(self._peers.items())]
 
+    def known_as(self, domain: DomainName) -> Peer | None:
+        """What is known of `domain`, if we have had to do with it of late."""
+        return self._peers.get(domain)
+
+    def waits_for(self, peer: Peer) -> int:
+        """How many envelopes want to leave for `peer`; none while the operator holds it."""
+        stored, _ = self.store.outbound_depth(peer.domain)
+        return 0 if peer.held else max(peer.unsettled, stored - peer.deleting)
+
+    def hold(self, domain: DomainName, since: float | None) -> None:
+        """From `since` on no envelope leaves for `domain`, and it is not dialled for one; None: they leave, at once."""
+        peer = self._peer(domain)
+        peer.hold(since)
+        if since is None and self._want(peer):
+            peer.hurry()
+
+    def close_intake(self, closed: bool) -> None:
+        """Let nobody hand over anything for now, without a word of reproach: no link has a window. False: they may."""
+        self.intake.closed = closed
+        for peer in self._peers.values():
+            peer.ration.close(closed, peer.link)
+
     async def wait_idle(self) -> None:
         """Until no peer is connected."""
         while any(peer.link is not None for peer in self._peers.values()):
@@ -199,7 +228,7 @@ class Peers:
         if peer is None:
             most = self.intake.limits
             rate = RateLimit(most.peer_envelopes_per_second, most.peer_bytes_per_second, trio.current_time())
-            peer = self._peers[domain] = Peer(domain, Ration(domain, self.log, rate))
+            peer = self._peers[domain] = Peer(domain, Ration(domain, self.log, rate, closed=self.intake.closed))
             self._new.send_nowait(peer)
         return peer
 
@@ -241,7 +270,7 @@ class Peers:
         standing = peer.standing
         if isinstance(error, RemoteError) and error.code is ErrorCode.BUSY:
             await self.attempts.busy(standing, error.retry_after, ours=True)
-        standing.last_error = str(error)
+        peer.note_trouble(cause_of(error), str(error))
         if isinstance(error, DiscoveryError) and not error.retry:
             self.presence.refuse(peer.domain, ErrorCode.DISCOVERY, str(error))
         elif isinstance(error, Refused) and error.code is ErrorCode.POLICY:
@@ -256,13 +285,14 @@ class Peers:
         return owed
 
     def _owes(self, peer: Peer) -> bool:
-        envelopes, _ = self.store.outbound_depth(peer.domain)
-        return bool(peer.unsettled) or envelopes > peer.deleting or self.presence.wants(peer.domain)
+        return self.waits_for(peer) > 0 or self.presence.wants(peer.domain)
 
     async def _is_due(self, peer: Peer) -> bool:
         """Wait until the next attempt is due; False if a link has come about meanwhile, or nothing is owed any more."""
         # who accepts a new link may end the old one before the dialler takes the new for made
         await peer.wait_renewed()
+        if peer.held and not self._owes(peer):
+            return False
         wait = await self.attempts.wait(peer.standing)
         if wait:
             with trio.move_on_after(wait):
@@ -305,9 +335,7 @@ class Peers:
                     raise
                 await trio.sleep(limits.OVERLOAD_RETRY)
                 continue
-            backlog.read(rows[-1].row if rows else None)
-            peer.outbound.offer([(row.row, row.frame) for row in rows], urgency)
-            peer.wake()
+            peer.read(urgency, rows)
 
     async def _offer_again(self, peer: Peer) -> None:
         """What the peer had no room for, after a pause."""
@@ -341,18 +369,6 @@ class Peers:
             else:
                 peer.deleted(len(rows))
 
-    def _log_up(self, connection: Connection, level: TrustLevel) -> None:
-        outcome = connection.outcome
-        self.log.link_up(
-            peer=outcome.peer,
-            role=outcome.role.name.lower(),
-            trust=level,
-            fingerprint=fingerprint_text(outcome.fingerprint),
-            group=connection.negotiated.group,
-            signature=TLS_SIGNATURE_NAME,
-            took_ms=round(connection.took * 1000, 1),
-        )
-
 
 @attrs.define(kw_only=True)
 class _PeerHandler:
@@ -370,6 +386,7 @@ class _PeerHandler:
         return await self.peers.intake.from_peer(self.peer.domain, lambda: self.peer.level, batch)
 
     async def settled(self, event: Settled[int]) -> None:
+        count_settled(self.peers.tally, self.peer, event)
         self.peers.settled(self.peer, event.keys)  # [relay-22]
         self.peers.on_refused(event.keys, event.refused)  # [relay-23]
         if event.later:
@@ -379,4 +396,5 @@ class _PeerHandler:
         # [session-2]
         if isinstance(message, Refuse):  # a dialler judges last: it may refuse what the acceptor takes for established
             raise Refused(f"the peer refuses: {message.text or message.code.name}", code=message.code)
+        self.peers.tally.presence["in", kind_of(message)] += 1
         await self.peers.presence.from_peer(self.peer.domain, self.link, message)

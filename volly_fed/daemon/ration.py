@@ -1,6 +1,6 @@
-"""A peer that hands over too much too fast: its window is closed until it has paid for what it sent.
+"""What a peer may hand over: its window is closed while it has sent too much too fast, or nothing is taken at all.
 
-in: batches as they come in; out: grants on the link, and a line in the log.
+in: batches as they come in, word of the operator; out: grants on the link, and a line in the log.
 Never: refuses or drops anything, or forgets the debt because the peer comes back on another link.
 """
 
@@ -24,6 +24,8 @@ class Ration:
     domain: DomainName
     log: Log
     rate: RateLimit
+    closed: bool = False
+    """Nothing is taken from anybody."""
     _exceeded: trio.Event = attrs.field(factory=trio.Event, init=False)
     _told: float = attrs.field(default=-math.inf, init=False)
 
@@ -32,6 +34,12 @@ class Ration:
         if self.rate.wait(trio.current_time()):
             self._exceeded.set()
         self._grant(link)
+
+    def close(self, closed: bool, link: Link[int] | None) -> None:
+        """Take nothing from now on, or something again."""
+        self.closed = closed
+        if link is not None:
+            self._grant(link)
 
     def note(self, batch: Received) -> None:
         """`batch` came."""
@@ -52,7 +60,7 @@ class Ration:
             self._grant(link)
 
     def _grant(self, link: Link[int]) -> None:
-        if self.rate.wait(trio.current_time()):
+        if self.closed or self.rate.wait(trio.current_time()):
             link.grant(0, 0)
         else:
             link.grant(self.rate.window, self.rate.window_bytes)

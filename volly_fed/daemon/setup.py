@@ -40,8 +40,9 @@ def create_homeserver(
     with Creation() as new:
         new.folder(path.parent)
         _identity(new, data)
-        _tls(new, data, material.TLS_KEY, material.TLS_CERTIFICATE, config.federation.host, now)
-        _tls(new, data, material.NEXT_TLS_KEY, material.NEXT_TLS_CERTIFICATE, config.federation.host, now)
+        host = config.federation.host
+        create_tls(new, data / material.TLS_KEY, data / material.TLS_CERTIFICATE, host, now)
+        create_tls(new, data / material.NEXT_TLS_KEY, data / material.NEXT_TLS_CERTIFICATE, host, now)
         new.folder(config.server.trust_file.parent)
         new.file(config.server.trust_file, trust, PUBLIC_FILE)
         new.file(path, text, PUBLIC_FILE)
@@ -57,7 +58,7 @@ def create_edge(path: Path, values: Mapping[str, object], *, now: datetime | Non
     with Creation() as new:
         new.folder(path.parent)
         _identity(new, data)
-        _tls(new, data, material.TLS_KEY, material.TLS_CERTIFICATE, config.edge.name, now)
+        create_tls(new, data / material.TLS_KEY, data / material.TLS_CERTIFICATE, config.edge.name, now)
         new.file(path, text, PUBLIC_FILE)
     return config
 
@@ -85,9 +86,10 @@ def _identity(new: Creation, data: Path) -> None:
     new.file(data / material.IDENTITY_KEY, format_key(KeyKind.IDENTITY, IdentityKey.generate(os.urandom).seed))
 
 
-def _tls(new: Creation, data: Path, key_name: str, certificate_name: str, name: str, now: datetime | None) -> None:
+def create_tls(new: Creation, key_path: Path, certificate_path: Path, name: str, now: datetime | None = None) -> None:
+    """A new TLS key and a certificate for it in the name of `name`, made by `new`. Raises LocalError."""
     key = TlsKey.generate()
     since = (now or datetime.now(UTC)).replace(microsecond=0) - _BACKDATE
     certificate = key.self_signed(name, since, _CERTIFICATE_LIFETIME)
-    new.file(data / key_name, format_key(KeyKind.TLS, key.seed))
-    new.file(data / certificate_name, ssl.DER_cert_to_PEM_cert(certificate), PUBLIC_FILE)
+    new.file(key_path, format_key(KeyKind.TLS, key.seed))
+    new.file(certificate_path, ssl.DER_cert_to_PEM_cert(certificate), PUBLIC_FILE)

@@ -66,6 +66,14 @@ class Log:
         """All is on disk and closed."""
         self._log.info("stopped")
 
+    def draining(self) -> None:
+        """The operator wants this homeserver empty: nothing new is taken, what waits is delivered."""
+        self._log.warning("draining")
+
+    def drained(self, *, verdict: str) -> None:
+        """Nothing waits any more (`empty`), or things are taken again (`cancelled`)."""
+        self._log.info("drained", verdict=verdict)
+
     def reloaded(self, *, count: int) -> None:
         """Policy, enrolments and keys were read again; `count` sessions ended."""
         self._log.info("reloaded", count=count)
@@ -193,6 +201,18 @@ class Log:
         """What waits for `peer`: envelopes, bytes, and the age of the oldest."""
         self._log.debug("queue_state", peer=peer, count=count, bytes=size, age_s=age_s)
 
+    def queue_held(self, *, peer: str) -> None:
+        """The operator holds `peer`: nothing is sent to it, what is for it waits."""
+        self._log.info("queue_held", peer=peer)
+
+    def queue_released(self, *, peer: str) -> None:
+        """The operator holds `peer` no longer."""
+        self._log.info("queue_released", peer=peer)
+
+    def queue_dropped(self, *, peer: str, count: int, size: int) -> None:
+        """The operator has dropped `count` envelopes for `peer`, of so many bytes in all."""
+        self._log.warning("queue_dropped", peer=peer, count=count, bytes=size)
+
     def expired(self, *, count: int) -> None:
         """Envelopes whose time ran out were deleted."""
         self._log.info("expired", count=count)
@@ -239,6 +259,10 @@ class Log:
         self._log.info("device_refused", device=self._digest("address", address), code=code)
 
     # --- ourselves --------------------------------------------------------------------------------------------------
+    def http_failed(self, *, subject: str, reason: str) -> None:
+        """A bug of ours in what the operator is shown at `subject`, a path; everything else goes on."""
+        self._log.error("http_failed", subject=subject, reason=reason)
+
     def defect(self, *, reason: str) -> None:
         """A bug of ours, about to end the process."""
         self._log.error("defect", reason=reason)

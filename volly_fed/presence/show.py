@@ -83,8 +83,12 @@ class Show:
         self._note(tag, self._joined, self._left, now)
 
     def expire(self) -> None:
-        """The filter's epoch is over: it is spoken of no more. For a peer that follows, `begin` alone is enough."""
+        """The filter's epoch is over, or the level has changed while the peer was away: it is spoken of no more.
+
+        The next one that is asked for is another, also after `withdraw`. For a peer that follows, `begin` is enough.
+        """
         self._redraw(None)
+        self._withdrawn = False
 
     def withdraw(self) -> None:
         """Nobody is shown to this peer any more, until the next `begin`: its level was lowered.

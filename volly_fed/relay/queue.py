@@ -39,6 +39,11 @@ class Backlog:
         """Whether the disk holds, or may hold, more, and nobody is reading."""
         return self._unread and self._reading_to is None
 
+    @property
+    def reading(self) -> bool:
+        """Whether a read is under way."""
+        return self._reading_to is not None
+
     def stored(self, rows: Sequence[int], room: int) -> int:
         """New `rows` go to the disk, and the stream has `room`: how many of them, from the first, to offer now."""
         if rows:

@@ -15,6 +15,9 @@ UNDELIVERABLE: Final = (ErrorCode.UNDELIVERABLE, "this envelope cannot be delive
 """The one code and text for every refusal that depends on a mailbox."""
 EXPIRED: Final = (ErrorCode.EXPIRED, "its expiry has passed")
 TOO_LONG: Final = (ErrorCode.MALFORMED, "it wants to live longer than envelopes may")
+DROPPED: Final = (ErrorCode.POLICY, "the operator of this server has dropped it from the queue")
+DROPPED_LATE: Final = (ErrorCode.POLICY, "the operator of this server has dropped it; it may have arrived all the same")
+"""It had been sent, and the peer has not answered for it."""
 OVERLOADED: Final = (ErrorCode.OVERLOADED, "the queue is full; try again later")
 
 

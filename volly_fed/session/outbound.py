@@ -66,6 +66,11 @@ class Outbound(Generic[K]):
                 waiting.clear()
                 waiting.extend(kept)
 
+    @property
+    def under_way(self) -> set[K]:
+        """The keys of what was sent, on this link or an earlier one, and is not settled."""
+        return {key for key, _ in self._in_flight}
+
     def hold(self, held: bool) -> None:
         """Send nothing until told otherwise, on whichever link: what waits and what an earlier link carried stays."""
         self._held = held

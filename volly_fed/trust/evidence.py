@@ -46,6 +46,11 @@ class Evidence:
         parts = (self.domain.encode(), self.identity, self.identity_next or b"", *sorted(self.spki_sha256))
         return hashlib.sha256(b"".join(len(part).to_bytes(2, "big") + part for part in parts)).digest()
 
+    @property
+    def until(self) -> float:
+        """When the first of its records runs out."""
+        return self.obtained_at + self.ttl
+
     def fresh(self, now: float) -> bool:
         """Whether it may still be relied on at `now`; a TTL of 0 still serves the handshake it was obtained for."""
         return now <= self.obtained_at + max(self.ttl, limits.HANDSHAKE)

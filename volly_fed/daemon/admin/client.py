@@ -5,14 +5,18 @@ Never: waits longer than limits.ADMIN_TIME, or reads more than limits.ADMIN_ANSW
 """
 
 import json
+import os
+import select
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from volly_fed import limits
 from volly_fed.config.model import HomeserverConfig
-from volly_fed.daemon.files import explain, socket_address
+from volly_fed.daemon.files import CREDENTIALS, explain, socket_address
 from volly_fed.errors import LocalError
 
 SOCKET = "admin.sock"
@@ -48,10 +52,59 @@ def call(config: HomeserverConfig, command: str, **arguments: object) -> dict[st
     with _connect(path) as connection:
         try:
             connection.sendall(request.encode())
-            answer = _read_line(connection, time.monotonic() + limits.ADMIN_TIME)
+            answer = _read_line(connection, time.monotonic() + limits.ADMIN_TIME, bytearray())
         except OSError as error:
             raise _no_answer(path, explain(error)) from error
     return _result(path, answer)
+
+
+@contextmanager
+def following(config: HomeserverConfig, command: str, **arguments: object) -> Iterator[Iterator[dict[str, Any]]]:
+    """What the running homeserver says to `command`, document after document, over one connection.
+
+    The iterator ends when the homeserver has nothing more to say, or has gone. Raises like `call`.
+    """
+    path = socket_path(config)
+    request = json.dumps({"command": command, "arguments": arguments}, ensure_ascii=False) + "\n"
+    with _connect(path) as connection:
+        try:
+            connection.sendall(request.encode())
+        except OSError as error:
+            raise _no_answer(path, explain(error)) from error
+        yield _documents(path, connection)
+
+
+def _documents(path: Path, connection: socket.socket) -> Iterator[dict[str, Any]]:
+    rest = bytearray()
+    while True:
+        try:
+            line = _read_line(connection, time.monotonic() + limits.ADMIN_TIME, rest)
+        except TimeoutError as error:
+            raise _no_answer(path, explain(error)) from error
+        except OSError:
+            return  # it has gone
+        if not line.endswith(b"\n"):
+            return
+        yield _result(path, line)
+
+
+def process(config: HomeserverConfig) -> int:
+    """The number of the running homeserver's process, as the kernel knows it. Raises like `call`."""
+    with _connect(socket_path(config)) as connection:
+        data = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size)
+    return int(CREDENTIALS.unpack(data)[0])
+
+
+def wait_for_end(process_id: int, patience: float) -> bool:
+    """Until that process has ended; False: it has not within `patience` seconds."""
+    try:
+        descriptor = os.pidfd_open(process_id)
+    except OSError:
+        return True  # there is none any more
+    try:
+        return bool(select.select([descriptor], [], [], patience)[0])
+    finally:
+        os.close(descriptor)
 
 
 def _connect(path: Path) -> socket.socket:
@@ -70,10 +123,10 @@ def _connect(path: Path) -> socket.socket:
     return connection
 
 
-def _read_line(connection: socket.socket, deadline: float) -> bytes:
-    """All that comes until the end of the line or of the connection."""
-    data = bytearray()
-    while not data.endswith(b"\n") and len(data) <= limits.ADMIN_ANSWER:
+def _read_line(connection: socket.socket, deadline: float, data: bytearray) -> bytes:
+    """One line, or what there is where the connection ends before it. `data` holds what came with the line before."""
+    seen = 0
+    while (end := data.find(b"\n", seen)) < 0 and len(data) <= limits.ADMIN_ANSWER:
         left = deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
@@ -81,8 +134,11 @@ def _read_line(connection: socket.socket, deadline: float) -> bytes:
         part = connection.recv(limits.RECEIVE_BUFFER)
         if not part:
             break
+        seen = len(data)
         data += part
-    return bytes(data)
+    line = bytes(data[: end + 1] if end >= 0 else data)
+    del data[: len(line)]
+    return line
 
 
 def _result(path: Path, answer: bytes) -> dict[str, Any]:

@@ -31,8 +31,9 @@ class StoreBase:
         *,
         grows: bool = False,
         patient: bool = False,
+        outside: bool = False,
     ) -> Job[T]:
-        job = Job(run, after, failed, grows=grows, patient=patient)
+        job = Job(run, after, failed, grows=grows, patient=patient, outside=outside)
         self._writer.put(job)
         return job
 

@@ -86,6 +86,17 @@ class PeerQueue:
     oldest: int | None
 
 
+class Waiting(NamedTuple):
+    """An envelope that waits for a peer, as an operator may see it. `queued` and `expiry`: Unix seconds."""
+
+    row: int
+    id: bytes
+    urgency: EnvelopeClass
+    size: int
+    queued: int
+    expiry: int
+
+
 @attrs.frozen(kw_only=True)
 class Backoff:
     """Attempts that failed in a row, and when to try next (Unix seconds)."""

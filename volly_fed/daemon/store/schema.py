@@ -6,6 +6,8 @@ Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_locking_mode.
 """
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,15 +15,13 @@ import apsw
 
 from volly_fed import limits
 from volly_fed.daemon.store.heads import Heads, pack_heads
+from volly_fed.daemon.store.migrate import Step, migrate, version_of
 from volly_fed.errors import StorageError
-
-APPLICATION: Final = 0x566F6C46
-"""SQLite's application id: tells our file from any other database ("VolF")."""
 
 PAGE: Final = 8192
 """Bytes. Rows of little more than 1 KiB fill it better than 4096; single commits still write little."""
 
-MIGRATIONS: Final = (  # [privacy-2]
+MIGRATIONS: Final[tuple[str, ...]] = (  # [privacy-2]
     """
     CREATE TABLE peer(number INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
     CREATE TABLE outbound(row INTEGER PRIMARY KEY, peer INTEGER NOT NULL, id BLOB NOT NULL, expiry INTEGER NOT NULL,
@@ -86,41 +86,68 @@ MIGRATIONS: Final = (  # [privacy-2]
     """
     CREATE TABLE presence(peer TEXT PRIMARY KEY, saved REAL NOT NULL, shown BLOB, viewed BLOB);
     """,
+    """
+    CREATE TABLE held(peer TEXT PRIMARY KEY, since INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )
-"""Script n brings a file from version n to n + 1.
+"""Step n brings a file from version n to n + 1. What has been released is never changed: add a step.
 
 Envelopes are appended, whomever they are for: keeping each peer's or mailbox's rows together would touch, and split, a
 page for each of them in every commit (measured: three times the cost). `seen` begins with the expiry, for random ids
 alone would do the same; and the sweep reads it. How envelopes lie in a row: `chunks`."""
 
 
-def open_database(path: Path, vfs: str = "") -> apsw.Connection:
+def open_database(path: Path, vfs: str = "", steps: Sequence[Step] = MIGRATIONS) -> apsw.Connection:
     """The store at `path`, created with mode 0600 if it is not there, brought to the current version, and locked.
 
-    `vfs` names one of SQLite's ways to the disk; "": the usual one.
+    `vfs` names one of SQLite's ways to the disk; "": the usual one. `steps` are those of another version, for tests.
 
     Raises StorageError: used by another process, written by a newer version, not a store of ours, not writable.
     """
+    with _explained(path):
+        try:
+            _create_private(path)
+            database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
+        except (OSError, apsw.Error) as error:
+            raise StorageError(f"the store {path} cannot be opened: {error}") from error
+        try:
+            _configure(database)
+            database.create_scalar_function("pack_heads", _pack_heads, 4)
+            migrate(database, path, steps)
+        except BaseException:
+            database.close()
+            raise
+    return database
+
+
+def open_unchanged(path: Path) -> tuple[apsw.Connection, int]:
+    """The store at `path` as it is, locked, and its version: for a copy of one that no homeserver runs with.
+
+    Raises StorageError like `open_database`, and for a file that is not there.
+    """
+    with _explained(path):
+        try:
+            database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+        except apsw.Error as error:
+            raise StorageError(f"the store {path} cannot be opened: {error}") from error
+        try:
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
+            return database, version_of(database, path, len(MIGRATIONS))
+        except BaseException:
+            database.close()
+            raise
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
     try:
-        _create_private(path)
-        database = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE, vfs=vfs or None)
-    except (OSError, apsw.Error) as error:
-        raise StorageError(f"the store {path} cannot be opened: {error}") from error
-    try:
-        _configure(database)
-        _migrate(database, path)
+        yield
     except apsw.BusyError as error:
-        database.close()
         raise StorageError(
             f"the store {path} is in use by another process\nnote: one homeserver runs per data folder; stop the other"
         ) from error
     except apsw.Error as error:
-        database.close()
         raise StorageError(f"the store {path} is not usable: {error}\nnote: restore it from a backup") from error
-    except StorageError:
-        database.close()
-        raise
-    return database
 
 
 def _create_private(path: Path) -> None:
@@ -140,33 +167,6 @@ def _configure(database: apsw.Connection) -> None:
     database.execute("PRAGMA temp_store = MEMORY")
 
 
-def _migrate(database: apsw.Connection, path: Path) -> None:
-    database.create_scalar_function("pack_heads", _pack_heads, 4)
-    database.execute("BEGIN EXCLUSIVE")
-    try:
-        for script in MIGRATIONS[_version(database, path) :]:
-            database.execute(script)
-        database.pragma("user_version", len(MIGRATIONS))
-        database.pragma("application_id", APPLICATION)
-    except BaseException:
-        database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")
-
-
 def _pack_heads(*row: Any) -> bytes:
     identity, expiry, urgency, frame = row
     return pack_heads(Heads([identity], [expiry], [len(frame)], [urgency]))
-
-
-def _version(database: apsw.Connection, path: Path) -> int:
-    version, application = int(database.pragma("user_version")), database.pragma("application_id")
-    if version > len(MIGRATIONS):
-        raise StorageError(
-            f"the store {path} has schema {version}, and this version of volly-fed knows up to {len(MIGRATIONS)}\n"
-            "note: run the newer volly-fed, or restore a backup made by this one"
-        )
-    foreign = application != APPLICATION if version else database.execute("SELECT 1 FROM sqlite_schema").fetchone()
-    if foreign:
-        raise StorageError(f"{path} is a database of another program\nnote: name another data_dir")
-    return version

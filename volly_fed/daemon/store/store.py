@@ -16,13 +16,15 @@ import apsw
 import attrs
 import trio
 
-from volly_fed import limits
+from volly_fed import limits, limits_backup
 from volly_fed.daemon.store.base import Clock
+from volly_fed.daemon.store.copy import Copy
 from volly_fed.daemon.store.inbound import InboundStore, Stored
 from volly_fed.daemon.store.outage import Outage, Tell
-from volly_fed.daemon.store.outbound import Enqueued, OutboundStore
+from volly_fed.daemon.store.outbound import Enqueued
 from volly_fed.daemon.store.peers import PeerStore
 from volly_fed.daemon.store.presence import PresenceStore
+from volly_fed.daemon.store.queue import QueueStore
 from volly_fed.daemon.store.rows import (
     Backoff,
     Expired,
@@ -38,6 +40,7 @@ from volly_fed.daemon.store.rows import (
 from volly_fed.daemon.store.streams import StreamStore
 from volly_fed.daemon.store.writer import Writer
 from volly_fed.errors import StorageError
+from volly_fed.observe.tally import Histogram
 
 __all__ = [
     "Backoff",
@@ -56,7 +59,7 @@ __all__ = [
 ]
 
 
-class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
+class Store(QueueStore, InboundStore, StreamStore, PeerStore, PresenceStore):
     """Everything a homeserver must not lose. Open it with `Store.open`; use it from one trio loop."""
 
     @classmethod
@@ -89,6 +92,11 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
         finally:
             await writer.stop()
 
+    @property
+    def commits(self) -> Histogram:
+        """How long its transactions took."""
+        return self._writer.commits
+
     async def watch(self) -> None:
         """Try again and again while the disk takes nothing: nothing else may be written when it recovers. No end."""
         while True:
@@ -97,6 +105,41 @@ class Store(OutboundStore, InboundStore, StreamStore, PeerStore, PresenceStore):
                 await trio.sleep(limits.STORE_RETRY)
                 with suppress(StorageError):
                     await self._begin(_try, grows=True).wait()
+
+    async def copy(self, path: Path, told: Callable[[int, int], None] = lambda *_: None) -> None:
+        """Everything that is stored, as of the end of this call, in a new file `path`; traffic goes on meanwhile.
+
+        `told` hears again and again how many bytes of how many are copied. Raises StorageError, and when cancelled or
+        failed nothing is left at `path`.
+        """
+        with trio.CancelScope(shield=True):  # a copy that nobody knows of would never end
+            copy = await self._begin(lambda database: Copy(database, path, self._writer.free), outside=True).wait()
+        try:
+            began = trio.current_time()
+            while await self._begin(lambda _: copy.step(), outside=True).wait():
+                told(copy.copied, copy.total)
+                took = trio.current_time() - began
+                await trio.sleep(max(limits_backup.COPY_PAUSE, limits_backup.COPY_SHARE * took))
+                began = trio.current_time()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._end(copy, copy.abandon)
+            raise
+        with trio.CancelScope(shield=True):
+            await self._end(copy, copy.finish)
+        told(copy.total, copy.total)
+
+    async def _end(self, copy: Copy, end: Callable[[], None]) -> None:
+        await self._begin(lambda _: copy.detach(), outside=True).wait()
+        await trio.to_thread.run_sync(end)  # no commit has to wait for it
+
+    async def answers(self) -> None:
+        """Wait until the thread has come round: everything asked of it before is done, or was refused by the disk.
+
+        Writes nothing. What never answers is a thread that is gone, or that waits for the disk.
+        """
+        with suppress(StorageError):
+            await self._do(lambda _: None)
 
     async def expire(self, now: float) -> Expired:
         """Delete what has expired by `now` (Unix seconds), in short transactions; how much it was.

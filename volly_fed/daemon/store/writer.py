@@ -12,6 +12,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 import apsw
@@ -21,6 +22,7 @@ from volly_fed import limits
 from volly_fed.daemon.store.outage import Outage
 from volly_fed.daemon.store.schema import open_database
 from volly_fed.errors import StorageError
+from volly_fed.observe.tally import QUICK, Histogram
 
 T = TypeVar("T")
 _TURNS = 2
@@ -34,7 +36,7 @@ class NearlyFull(StorageError):
 class Job(Generic[T]):
     """One piece of work for the writer thread; `wait` gives its result once that is durable."""
 
-    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "patient", "run", "wrote")
+    __slots__ = ("_after", "_done", "_error", "_failed", "_result", "grows", "outside", "patient", "run", "wrote")
 
     def __init__(
         self,
@@ -44,14 +46,17 @@ class Job(Generic[T]):
         *,
         grows: bool = False,
         patient: bool = False,
+        outside: bool = False,
     ) -> None:
         """`run` is called in the thread, inside a transaction; `after` on the loop, with what it returned, or `failed`.
 
         These run in the order of the jobs, before any task that waits for them: counts are kept there. A job that
         `grows` the store is refused while the disk is nearly full, so that those that make room still have some.
         One that is `patient` goes with the next that is not, or after limits.STORE_PATIENCE.
+        One that is `outside` is called outside of any transaction, after those that came with it are told.
         """
         self.run = run
+        self.outside = outside
         self.grows = grows
         self.patient = patient
         self.wrote = False
@@ -116,6 +121,7 @@ class Writer(trio.abc.Instrument):
         `outage` is told of every job, on the loop and before any task that waits for it.
         """
         self._path, self._vfs, self._free, self.outage = path, vfs, free, outage
+        self.commits = Histogram(QUICK)  # written by the thread, read by the loop: it may be one behind
         self._jobs: deque[Job[Any]] = deque()
         self._thread: threading.Thread | None = None
         # what follows is written without a lock: of two threads that each write one and then read the other's, at
@@ -163,6 +169,10 @@ class Writer(trio.abc.Instrument):
         if self._signal.locked():
             self._signal.release()
 
+    def free(self) -> int:
+        """Bytes that may still be written beside the database."""
+        return self._free(self._path.parent)
+
     async def stop(self) -> None:
         """Commit what is queued, close the database and release its lock."""
         thread, self._thread = self._thread, None
@@ -184,9 +194,12 @@ class Writer(trio.abc.Instrument):
             return
         token.run_sync_soon(opened.finish)
         try:
-            while jobs := self._next_group():
-                self._run(database, jobs)
-                token.run_sync_soon(self._finish_all, jobs)
+            while group := self._next_group():
+                outside = [job for job in group if job.outside]
+                for jobs in ([job for job in group if not job.outside] if outside else group, outside):
+                    if jobs:
+                        self._run(database, jobs)
+                        token.run_sync_soon(self._finish_all, jobs)
         except trio.RunFinishedError:
             pass  # the loop is gone: nobody is left to tell
         finally:
@@ -203,8 +216,14 @@ class Writer(trio.abc.Instrument):
             for job in growing:
                 job.set_error(NearlyFull("the disk is nearly full; nothing was written\nnote: free space"))
             jobs = [job for job in jobs if not job.grows]
-        if jobs:
-            _run_group(database, jobs)
+        inside = [job for job in jobs if not job.outside]
+        if inside:
+            began = perf_counter()
+            _run_group(database, inside)
+            self.commits.note(perf_counter() - began)
+        for job in jobs:
+            if job.outside:
+                _run_outside(database, job)
 
     def _next_group(self) -> list[Job[Any]]:
         """All jobs queued by now, at least one; an empty list: stop."""
@@ -229,6 +248,13 @@ class Writer(trio.abc.Instrument):
             if not self._jobs:
                 self._signal.acquire()
             self._resting = False
+
+
+def _run_outside(database: apsw.Connection, job: Job[Any]) -> None:
+    try:
+        job.set_result(job.run(database))
+    except Exception as error:
+        job.set_error(error)
 
 
 def _run_group(database: apsw.Connection, jobs: list[Job[Any]]) -> None:

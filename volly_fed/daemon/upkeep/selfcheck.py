@@ -89,11 +89,14 @@ class SelfCheck:
     watch_spare: Callable[[], Awaitable[object]]
     """Notes whether all servers show the spare key's record, so that an emergency need not wait; raises LocalError."""
     log: Log
+    told: Callable[[Sequence[Finding]], None] = lambda _: None
+    """Is told of each look."""
 
     async def run(self) -> None:
         """Look and tell, now and every day until cancelled; sooner again where nobody could be asked."""
         while True:
             findings = await self.look()
+            self.told(findings)
             for found in findings:
                 reason = "; note: ".join(filter(None, (found.reason, found.note)))
                 self.log.self_checked(subject=found.subject, verdict=str(found.verdict), reason=reason)

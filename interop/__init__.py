@@ -1,0 +1,1 @@
+"""Interoperability: scenarios that any implementation of spec/ can be put through. README.md is the contract."""

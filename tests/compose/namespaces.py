@@ -1,0 +1,197 @@
+"""Services of a compose file as processes in network namespaces of their own, behind one switch.
+
+in: services, folders for their volumes; out: running processes that see each other at their addresses, and stop.
+Each has its own network, mounts and host name, its volumes below /srv, and a resolv.conf that names its resolver. It
+shares everything else with the machine. Linux, and root: `ip` and `unshare` have to be allowed.
+Never: touches the machine's own network; everything goes with the last process.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import attrs
+import trio
+
+from tests.compose.model import Service
+
+ROOT = Path(__file__).parent.parent.parent
+_ENTER = r"""
+set -e
+echo >&"$ENTERED"
+exec {ENTERED}>&-
+read -r _
+ip link set lo up
+mount -t tmpfs none /srv
+while read -r source target mode; do
+    [ -n "$source" ] || break
+    mkdir -p "$target"
+    mount --bind "$source" "$target"
+    if [ "$mode" = ro ]; then mount -o remount,bind,ro "$target"; fi
+done
+if [ -s "$RESOLV_CONF" ]; then mount --bind "$RESOLV_CONF" /etc/resolv.conf; fi
+exec </dev/null
+exec "$@"
+"""
+"""Says that it is in its namespaces, waits for the network, takes its mounts from standard input."""
+
+
+@attrs.define(kw_only=True)
+class Container:
+    """One service that was started. `log` has what it said."""
+
+    service: Service
+    process: trio.Process
+    log: Path
+
+    async def run(self, command: tuple[str, ...]) -> int:
+        """Run `command` inside; its exit code."""
+        inside = ["nsenter", "--target", str(self.process.pid), "--net", "--mount", "--", *command]
+        with self.log.open("ab") as log:
+            done = await trio.run_process(inside, check=False, stdout=log, stderr=subprocess.STDOUT)
+        return done.returncode
+
+    async def healthy(self) -> None:
+        """Wait until its health check succeeds. Fails with its log when it does not, or the process ends."""
+        with trio.move_on_after(self.service.patience):
+            while self.process.poll() is None:
+                if await self.run(self.service.health) == 0:
+                    return
+                await trio.sleep(self.service.pause)
+        raise AssertionError(f"{self.service.name} does not become healthy:\n{self.log.read_text()[-4000:]}")
+
+    async def stop(self) -> int:
+        """SIGTERM, then SIGKILL when its time is over; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            with trio.move_on_after(self.service.grace):
+                await self.process.wait()
+            if self.process.poll() is None:
+                self.process.kill()
+        return await self.process.wait()
+
+
+@attrs.define(kw_only=True)
+class Machine:
+    """What the services run on: `folder` holds volumes and logs."""
+
+    folder: Path
+    switch: trio.Process
+    gateway: str
+    containers: dict[str, Container] = attrs.field(factory=dict)
+
+    async def up(self, services: Mapping[str, Service], names: list[str] | None = None) -> None:
+        """Start services, those without a profile unless named, each when what it depends on is as it should be."""
+        wanted = names or [name for name, service in services.items() if not service.profiles]
+        begun: dict[str, trio.Event] = {name: trio.Event() for name in wanted if name not in self.containers}
+
+        async def begin(service: Service) -> None:
+            for other, condition in service.after.items():
+                if other in begun:
+                    await begun[other].wait()
+                await self._meets(other, condition)
+            await self.start(service)
+            begun[service.name].set()
+
+        async with trio.open_nursery() as nursery:
+            for name in begun:
+                nursery.start_soon(begin, services[name])
+
+    async def _meets(self, name: str, condition: str) -> None:
+        container = self.containers[name]
+        match condition:
+            case "service_completed_successfully":
+                code = await container.process.wait()
+                assert code == 0, f"{name} ended with {code}:\n{container.log.read_text()[-4000:]}"
+            case "service_healthy":
+                await container.healthy()
+            case _:
+                raise ValueError(f"a condition that is not understood here: {condition}")
+
+    async def start(self, service: Service) -> Container:
+        """Start one service in namespaces of its own."""
+        here, there = os.pipe()
+        log = self.folder / f"{service.name}.log"
+        resolv = self.folder / f"{service.name}.resolv.conf"
+        resolv.write_text(f"nameserver {service.resolver}\n" if service.resolver else "")
+        environment = {**os.environ, **service.environment, "RESOLV_CONF": str(resolv), "ENTERED": str(there)}
+        script = ["bash", "-c", _ENTER, service.name, *service.command]
+        with log.open("ab") as output:
+            process = await trio.lowlevel.open_process(
+                ["unshare", "--net", "--mount", "--propagation", "private", *script],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=(there,),
+                start_new_session=True,
+            )
+        os.close(there)
+        async with trio.lowlevel.FdStream(here) as entered:
+            await entered.receive_some()
+        if service.address:
+            await self._plug(process.pid, service.address)
+        assert process.stdin is not None
+        async with process.stdin:
+            await process.stdin.send_all(("\n" + self._mounts(service) + "\n").encode())
+        container = Container(service=service, process=process, log=log)
+        self.containers[service.name] = container
+        return container
+
+    def _mounts(self, service: Service) -> str:
+        lines = []
+        for mount in service.mounts:
+            source = ROOT / mount.source if mount.source.startswith(".") else self.folder / "volumes" / mount.source
+            source.mkdir(parents=True, exist_ok=True)
+            lines.append(f"{source} {mount.target} {'ro' if mount.read_only else 'rw'}\n")
+        return "".join(lines)
+
+    async def _plug(self, pid: int, address: str) -> None:
+        port = f"v{pid}"
+        await self.ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", str(pid))
+        await self.ip("link", "set", port, "master", "br0", "up")
+        for words in (("addr", "add", f"{address}/24", "dev", "eth0"), ("link", "set", "eth0", "up")):
+            await trio.run_process(["nsenter", "--target", str(pid), "--net", "ip", *words])
+
+    async def ip(self, *words: str) -> None:
+        """`ip WORDS` in the switch."""
+        await trio.run_process(["nsenter", "--target", str(self.switch.pid), "--net", "ip", *words])
+
+
+@asynccontextmanager
+async def machine(folder: Path, gateway: str) -> AsyncIterator[Machine]:
+    """A switch that nothing is plugged into yet; whatever was started is stopped at the end."""
+    here, there = os.pipe()
+    switch = await trio.lowlevel.open_process(
+        ["unshare", "--net", "bash", "-c", f"echo >&{there}; exec {there}>&-; exec sleep infinity"], pass_fds=(there,)
+    )
+    os.close(there)
+    made = Machine(folder=folder, switch=switch, gateway=gateway)
+    try:
+        async with trio.lowlevel.FdStream(here) as entered:
+            await entered.receive_some()
+        await made.ip("link", "add", "br0", "type", "bridge")
+        await made.ip("addr", "add", f"{gateway}/24", "dev", "br0")
+        await made.ip("link", "set", "br0", "up")
+        yield made
+    finally:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                for container in made.containers.values():
+                    nursery.start_soon(container.stop)
+            switch.kill()
+            await switch.wait()
+
+
+def missing() -> str | None:
+    """What this machine lacks to run it, in words; None if nothing."""
+    lacking = [
+        tool for tool in ("ip", "unshare", "nsenter", "openssl", "knotd", "keymgr", "kdig") if not shutil.which(tool)
+    ]
+    if lacking:
+        return f"without {', '.join(lacking)}"
+    return None if os.geteuid() == 0 else "network namespaces take root"

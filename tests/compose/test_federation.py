@@ -1,0 +1,72 @@
+"""docker-compose.federation.yml comes up from the file itself, and its three domains exchange what their levels permit.
+
+Without an engine: each service is a process in namespaces of its own, with the file's command, environment, volumes,
+address, resolver, health check and order. What only an engine applies is in `model.LEFT_TO_ENGINES`.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.compose.model import LEFT_TO_ENGINES, load
+from tests.compose.namespaces import ROOT, machine, missing
+
+FILE = ROOT / "docker-compose.federation.yml"
+
+
+def test_the_file_is_understood_and_complete() -> None:
+    services = load(FILE)
+    edges = [name for name in services if "-edge-" in name]
+    assert sorted({name[0] for name in edges}) == ["a", "b", "c"]
+    assert len(edges) == 6
+    addresses = [service.address for service in services.values() if service.address]
+    assert len(set(addresses)) == len(addresses)
+    assert all(services[name].health for name in ("dns", "a", "b", "c"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("healthcheck: &homeserver-health", "helthcheck: &homeserver-health"),
+        ("a-edge-1:/srv/edge", "a-edge-9:/srv/edge"),
+        ("a: {condition: service_healthy}", "z: {condition: service_healthy}"),
+    ],
+)
+def test_what_is_not_understood_is_an_error(tmp_path: Path, old: str, new: str) -> None:
+    text = FILE.read_text()
+    assert old in text
+    (tmp_path / "compose.yml").write_text(text.replace(old, new))
+    with pytest.raises(ValueError, match=r"not understood|no volume|no services"):
+        load(tmp_path / "compose.yml")
+    assert not LEFT_TO_ENGINES & {"command", "volumes", "networks", "depends_on", "healthcheck", "dns"}
+
+
+@pytest.mark.real
+@pytest.mark.debian
+async def test_it_comes_up_and_the_levels_decide(tmp_path: Path) -> None:
+    lacking = missing()
+    if lacking and "CI" not in os.environ:
+        pytest.skip(lacking)
+    assert not lacking, lacking
+    services = load(FILE)
+    async with machine(tmp_path, "10.77.0.1") as running:
+        await running.up(services)
+        await running.up(services, ["exchange"])
+        exchange = running.containers["exchange"]
+        code = await exchange.process.wait()
+        said = exchange.log.read_text()
+        assert code == 0, said
+        assert said.splitlines() == [
+            "exchange: a.test -> b.test: delivered",
+            "exchange: b.test -> a.test: delivered",
+            "exchange: a.test -> c.test: refused by policy",
+            "exchange: c.test -> a.test: refused by policy",
+            "exchange: b.test -> c.test: refused by policy",
+            "exchange: c.test -> b.test: refused by policy",
+            "exchange: a.test sees its contact online",
+            "exchange: b.test sees its contact online",
+            "exchange: all as the levels say",
+        ]
+        for name in ("a", "b", "c", "a-edge-1"):
+            assert await running.containers[name].stop() == 0, running.containers[name].log.read_text()[-3000:]

@@ -1,0 +1,1 @@
+"""Backups: what makes one, the archive, its manifest, and putting it back."""

@@ -1,0 +1,1 @@
+"""The operator's read-only HTTP face: a status page, health checks, metrics."""
