@@ -21,6 +21,9 @@ const FAREWELL = 1000;
 const CROWDED = 1048576; // bytes that may wait for the network before this end makes more
 const OPENING = 16384;
 
+/** This end answers pings itself, and bounds the bytes of a message instead of its fragments. */
+const WEBSOCKET = { perMessageDeflate: false, maxPayload: MAX_MESSAGE, maxFragments: UNFINISHED, autoPong: false };
+
 const failure = (reason) => new ProtocolError('RemoteError', 'CHANNEL', reason);
 
 const options = (profile, { certificate, key }) => ({
@@ -49,6 +52,8 @@ function factsOf(socket, profile, role, ownSpki) {
 export class Channel {
   #queue = [];
   #wake = null;
+  #asked = null; // what the last ping carried that was not answered
+  #ponging = false;
   #leaving = []; // when each message that has not left was handed over
 
   constructor(socket, tlsSocket, facts) {
@@ -67,8 +72,23 @@ export class Channel {
       unfinished += chunk.length;
       if (unfinished > UNFINISHED) this.close(1008);
     });
+    socket.on('ping', (data) => {
+      this.#asked = data;
+      this.#pong();
+    });
     socket.on('error', () => {}); // 'close' follows
     socket.on('close', (code) => this.#end(`closed with ${code}`));
+  }
+
+  /** One answer at a time: of several pings that wait, the last is answered. */
+  #pong() {
+    if (this.#ponging || this.#asked === null || this.socket.readyState !== WebSocket.OPEN) return;
+    this.#ponging = true;
+    this.socket.pong(this.#asked, undefined, () => {
+      this.#ponging = false;
+      this.#pong();
+    });
+    this.#asked = null;
   }
 
   #put(data) {
@@ -147,7 +167,7 @@ export async function dial({ profile, credentials, address, port, host, keys }) 
     const facts = factsOf(socket, profile, DIALLER, credentials.spki);
     if (keys && !keys.some((key) => key.equals(facts.peerSpki))) throw failure("the listener's key is not a published one");
     const ws = new WebSocket(`ws://${host}${profile.path}`, [profile.subprotocol], {
-      createConnection: () => socket, perMessageDeflate: false, followRedirects: false, maxPayload: MAX_MESSAGE, handshakeTimeout: 5000,
+      ...WEBSOCKET, createConnection: () => socket, followRedirects: false, handshakeTimeout: 5000,
     });
     const channel = new Channel(ws, socket, facts);
     await new Promise((resolve, reject) => {
@@ -168,7 +188,7 @@ export class Listener {
   constructor({ profile, credentials, onChannel }) {
     this.profile = profile;
     this.credentials = credentials;
-    this.web = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: MAX_MESSAGE, handleProtocols: () => profile.subprotocol });
+    this.web = new WebSocketServer({ ...WEBSOCKET, noServer: true, handleProtocols: () => profile.subprotocol });
     this.http = http.createServer({ maxHeaderSize: OPENING }, (request, response) => {
       response.writeHead(request.url === profile.path ? 426 : 404, { connection: 'close' }).end();
     });

@@ -32,6 +32,12 @@ export class Claims {
 
   #note(name, now) { this.#times.set(name, [...(this.#times.get(name) ?? []), now]); }
 
+  /** In how many seconds the oldest of what was counted counts no longer. */
+  #wait(counted, now) {
+    const oldest = Math.min(...counted.map(([name]) => this.#times.get(name)?.[0] ?? now));
+    return Math.max(1, Math.ceil(oldest + SPAN - now));
+  }
+
   /** Count a claim, or refuse it. */
   claim(domain, address, key, now) {
     if (this.#times.size > 10000) for (const name of [...this.#times.keys()]) this.#count(name, now);
@@ -40,7 +46,7 @@ export class Claims {
     const counted = stranger
       ? [[`pair ${domain} ${from}`, BOUNDS.pair], [`address ${from}`, BOUNDS.address], ['strangers', BOUNDS.strangers]]
       : [[`known ${domain} ${key}`, BOUNDS.pair]];
-    if (counted.some(([name, bound]) => this.#count(name, now) >= bound)) throw broken('BUSY', 'too many claims', SPAN);
+    if (counted.some(([name, bound]) => this.#count(name, now) >= bound)) throw broken('BUSY', 'too many claims', this.#wait(counted, now));
     for (const [name] of counted) this.#note(name, now);
   }
 
@@ -52,9 +58,10 @@ export class Claims {
     this.#times.delete(`known ${domain} ${key}`);
     for (const name of [`address ${from}`, 'strangers']) this.#times.get(name)?.splice(-wiped, wiped);
     const keys = this.#proved.get(domain) ?? [];
-    if (!keys.includes(key)) this.#proved.set(domain, [...keys, key].slice(-KEYS));
+    if (keys.includes(key)) return; // a link that breaks again and again is not what the bound is about
+    this.#proved.set(domain, [...keys, key].slice(-KEYS));
     if (this.#proved.size > DOMAINS) this.#proved.delete(this.#proved.keys().next().value);
-    if (this.#count(`proofs ${domain}`, now) >= BOUNDS.proofs) throw broken('BUSY', 'too many links', SPAN);
+    if (this.#count(`proofs ${domain}`, now) >= BOUNDS.proofs) throw broken('BUSY', 'too many links', this.#wait([[`proofs ${domain}`]], now));
     this.#note(`proofs ${domain}`, now);
   }
 }

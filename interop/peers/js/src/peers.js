@@ -72,8 +72,10 @@ export class Peer {
 
   // --- dialling ---
 
+  get #mayDial() { return opens('dial', this.home.level(this.domain)); }
+
   #plan() {
-    if (this.#stopped || this.#dialling || this.#timer || this.link || !this.#wanted || !opens('dial', this.home.level(this.domain))) return;
+    if (this.#stopped || this.#dialling || this.#timer || this.link || !this.#wanted || !this.#mayDial) return;
     const pause = this.#failures ? Math.min(300, 0.5 * 2 ** (this.#failures - 1)) * spread() : 0;
     this.#timer = setTimeout(() => {
       this.#timer = null;
@@ -83,13 +85,14 @@ export class Peer {
 
   /** Try the peer's targets in their order. */
   async dial() {
-    if (this.#dialling || this.#stopped) return;
+    if (this.#dialling || this.#stopped || !this.#mayDial) return;
     this.#dialling = true;
     this.#failures += 1;
     let away = 0;
     try {
       const records = this.home.records(this.domain);
       for (const target of inOrder(records?.targets ?? [])) {
+        if (!this.#mayDial) break; // the policy may have changed meanwhile
         const error = await this.#attempt(target, records);
         if (!error) break;
         this.home.log('attempt', { peer: this.domain, code: error.code, reason: error.message });

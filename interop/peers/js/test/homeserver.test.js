@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
 import test from 'node:test';
 import * as keys from '../src/crypto.js';
 import { has, place, tagOf } from '../src/filter.js';
@@ -109,5 +110,29 @@ test('who is online at one homeserver is seen at the other', { timeout: 20000 },
   edgeA.link.say('RETRACT', { number: 1 });
   while (!await watch(false));
   await Promise.all([a.stop(), b.stop()]);
+  net.remove();
+});
+
+test('who is not trusted any more is not dialled again', { timeout: 20000 }, async () => {
+  const net = await network(['a.test', 'b.test']);
+  const calls = [];
+  const listener = createServer((socket) => { calls.push(home.level('b.test')); socket.destroy(); }); // b.test, which hangs up
+  await new Promise((resolve) => { listener.listen(net.sites['b.test'].ports[0], '127.0.0.1', resolve); });
+  const { path, site } = net.sites['a.test'];
+  let failed;
+  const pausing = new Promise((resolve) => { failed = resolve; });
+  const home = new Homeserver(readSite(path), { log: (event) => { if (event === 'attempt' && calls.length === 2) setImmediate(failed); } });
+  await home.start();
+  const edge = await new ScriptedEdge(net).connect(net.sites['a.test']);
+  await edge.submit(envelope(device, 'bob', 'b.test'));
+  await pausing; // the second attempt has failed
+  site.peers['b.test'].level = 'none';
+  net.sites['a.test'].write();
+  home.reload(readSite(path));
+  await new Promise((resolve) => { setTimeout(resolve, 2000); }); // longer than the pause that has begun
+  assert.ok(!calls.includes('none'));
+  assert.equal(home.store.queuedInAll().envelopes, 1);
+  listener.close();
+  await home.stop();
   net.remove();
 });
