@@ -108,8 +108,9 @@ def print_table(verdicts: Sequence[Verdict]) -> None:
     """A row for each concept, a column for each combination: how many pass, and which do not."""
     combinations = sorted({verdict.servers for verdict in verdicts}, key=lambda names: (len(names), names))
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("concept", *(" → ".join(names) for names in combinations)):
-        table.add_column(title, no_wrap=True)
+    table.add_column("concept", no_wrap=True)
+    for names in combinations:
+        table.add_column(" → ".join(names))
     for concept in sorted({verdict.scenario.partition("/")[0] for verdict in verdicts}):
         mine = [verdict for verdict in verdicts if verdict.scenario.startswith(f"{concept}/")]
         cells = [_cell([verdict.outcome for verdict in mine if verdict.servers == names]) for names in combinations]

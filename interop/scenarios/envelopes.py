@@ -53,18 +53,20 @@ async def each_class_in_order(stage: Stage) -> None:
 
 @scenario("envelopes/urgent-ones-first", servers=2, covers=("session-16",))
 async def urgent_ones_first(stage: Stage) -> None:
-    """While the recipient's homeserver is out of reach, bulk, signal and ring are submitted in this order. When it is
-    back, ring arrives first and bulk last.
+    """While the recipient's homeserver is out of reach, more bulk is submitted than one batch holds, then a signal,
+    then a ring. When it is back the ring arrives first, then the signal, then the bulk in order.
     """
     first, second = await stage.edges()
     bob = await second.device()
     link = stage.link(*stage.servers)
     link.refuse()
     await stage.unlink()
-    bulk, signal, ring = (bob.envelope(urgency=urgency) for urgency in reversed(EnvelopeClass))
-    equal(await first.submit(bulk, signal, ring), [None] * 3, "what the sender's homeserver says")
+    bulk = [bob.envelope(8192, urgency=EnvelopeClass.BULK) for _ in range(150)]
+    urgent = [bob.envelope(urgency=EnvelopeClass.RING), bob.envelope(urgency=EnvelopeClass.SIGNAL)]
+    equal(await first.submit(*bulk, *reversed(urgent)), [None] * 152, "what the sender's homeserver says")
     link.admit()
-    equal(await bob.receive(3), [ring, signal, bulk], "what was delivered")
+    equal(await bob.receive(2), urgent, "what was delivered first")
+    equal(await bob.receive(150) == bulk, True, "the bulk arrives in order")
 
 
 @scenario("envelopes/more-than-a-window", servers=2, covers=("session-24", "session-26"))
