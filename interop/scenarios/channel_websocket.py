@@ -145,9 +145,11 @@ _FRAMES: Final[dict[str, tuple[int, bytes]]] = {
         _masked(payload=_TOO_LONG[: 1 << 19], fin=False)
         + _masked(opcode=0, payload=_TOO_LONG[: 1 << 19], fin=False) * 2,
     ),
-    "empty fragments without an end": (
+    "empty fragments without an end, and pings between them": (
         1008,
-        _masked(payload=b"", fin=False) + _masked(opcode=0, payload=b"", fin=False) * (limits.MAX_UNCLAIMED // 6 + 1),
+        _masked(payload=b"", fin=False)
+        + (_masked(opcode=0, payload=b"", fin=False) * 2 + _masked(opcode=Opcode.PING, payload=bytes(125)))
+        * (limits.MAX_UNCLAIMED // 143 + 1),
     ),
     "pings without an end": (1008, _masked(opcode=Opcode.PING, payload=bytes(125)) * (limits.MAX_UNCLAIMED // 131 + 1)),
 }

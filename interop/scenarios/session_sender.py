@@ -115,16 +115,27 @@ async def _cursor_lost(rogue: Rogue) -> None:
     """We have settled more than we say now: all that is left comes on a fresh stream, from 1, on the same link."""
     await rogue.be_called_honestly()
     await rogue.be_wanted()
-    rogue.cursors.clear()
     async with rogue.called(Depth.PROVED) as peer:
         former = await peer.expect(Open)
+        known = rogue.cursors.pop(former.stream)
         await peer.send(Ack(stream=former.stream, cursor=0))
         opened = await peer.expect(Open)
         check(opened.stream != former.stream, "a fresh stream")
-        await peer.send(Ack(stream=former.stream, cursor=0), Ack(stream=opened.stream, cursor=0))
+        await peer.send(Ack(stream=former.stream, cursor=known), Ack(stream=opened.stream, cursor=0))
         peer.far_stream = opened.stream
         equal((await _batch(peer, 1)).first, 1, "the first number of a fresh stream")
         await _settle(peer, rogue, 1, 1)
+        await leave(peer)
+
+
+async def _old_news(rogue: Rogue) -> None:
+    """The first answer of a link repeats a refusal of what the server knows to be settled: that is passed over."""
+    await rogue.be_called_honestly()
+    async with rogue.called(Depth.PROVED) as peer:
+        opened = await peer.expect(Open)
+        peer.far_stream, base = opened.stream, rogue.cursors[opened.stream]
+        await peer.send(Ack(stream=opened.stream, cursor=base, refusals=((base, *_WHY),)))
+        await rogue.take_all(peer)
         await leave(peer)
 
 
@@ -156,6 +167,7 @@ async def sent_again(stage: Stage) -> None:
     rows: list[Row] = [(f"{n} of 2 settled", partial(_after_a_cut, n)) for n in (0, 1, 2)]
     rows += [
         ("the cursor is lost", _cursor_lost),
+        ("a refusal that is old news", _old_news),
         ("no cursor, no batch", _not_before),
         ("CLOSE, and then ACK", _closed_and_acknowledged),
     ]
