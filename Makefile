@@ -31,9 +31,9 @@ help:
 demo: $(VENV)/.runtime
 	$(BIN)/volly-fed testnet demo $(ARGS)
 
-# The others have processes of their own, and time what they see: one after the other.
+# The others take longer, or have processes of their own: a file of tests at a time on each of two processors.
 test: quick
-	$(BIN)/python -m pytest -m 'real or debian or slow' $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m 'real or debian or slow' $(ARGS)
 
 quick: $(VENV)/.development
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m 'not (real or debian or slow)' $(ARGS)
@@ -47,6 +47,7 @@ docs: $(VENV)/.docs
 
 interop: $(VENV)/.development
 	$(BIN)/python -m interop.run $(ARGS)
+	cd interop/peers/js && npm --silent test
 
 mutate: $(VENV)/.development
 	$(BIN)/python -m mutation $(ARGS)
