@@ -64,7 +64,7 @@ END
 
 # --- domains ---------------------------------------------------------------------------------------------------------
 
-identity() { volly-fed keys show --json --config "$1" | sed -n 's/.*"identity": "\([^"]*\)".*/\1/p'; }
+identity() { volly-fed keys show --identity --config "$1"; }
 
 # domain LETTER TENS: addresses are $NETWORK.TENS1 to TENS3
 domain() {

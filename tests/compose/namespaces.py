@@ -1,7 +1,7 @@
 """Services of a compose file as processes in network namespaces of their own, behind one switch.
 
 in: services, folders for their volumes; out: running processes that see each other at their addresses, and stop.
-Each has its own network, mounts and host name, its volumes below /srv, and a resolv.conf that names its resolver. It
+Each has its own network, processes and mounts, its volumes below /srv, and a resolv.conf that names its resolver. It
 shares everything else with the machine. Linux, and root: `ip` and `unshare` have to be allowed.
 Never: touches the machine's own network; everything goes with the last process.
 """
@@ -23,7 +23,6 @@ ROOT = Path(__file__).parent.parent.parent
 _ENTER = r"""
 set -e
 echo >&"$ENTERED"
-exec {ENTERED}>&-
 read -r _
 ip link set lo up
 mount -t tmpfs none /srv
@@ -34,10 +33,11 @@ while read -r source target mode; do
     if [ "$mode" = ro ]; then mount -o remount,bind,ro "$target"; fi
 done
 if [ -s "$RESOLV_CONF" ]; then mount --bind "$RESOLV_CONF" /etc/resolv.conf; fi
-exec </dev/null
+echo >&"$ENTERED"
+exec {ENTERED}>&- </dev/null
 exec "$@"
 """
-"""Says that it is in its namespaces, waits for the network, takes its mounts from standard input."""
+"""Says that it is in its namespaces, waits for the network, takes mounts from standard input, says that it has them."""
 
 
 @attrs.define(kw_only=True)
@@ -46,11 +46,19 @@ class Container:
 
     service: Service
     process: trio.Process
+    """Ends with the exit code of the first process inside."""
+    pid: int
+    """Of the first process inside: all others end with it."""
     log: Path
+
+    @property
+    def enter(self) -> list[str]:
+        """What goes before a command that is to run inside."""
+        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--pid", "--"]
 
     async def run(self, command: tuple[str, ...]) -> int:
         """Run `command` inside; its exit code."""
-        inside = ["nsenter", "--target", str(self.process.pid), "--net", "--mount", "--", *command]
+        inside = [*self.enter, *command]
         with self.log.open("ab") as log:
             done = await trio.run_process(inside, check=False, stdout=log, stderr=subprocess.STDOUT)
         return done.returncode
@@ -67,11 +75,11 @@ class Container:
     async def stop(self) -> int:
         """SIGTERM, then SIGKILL when its time is over; the exit code."""
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+            os.kill(self.pid, signal.SIGTERM)
             with trio.move_on_after(self.service.grace):
                 await self.process.wait()
             if self.process.poll() is None:
-                self.process.kill()
+                os.kill(self.pid, signal.SIGKILL)
         return await self.process.wait()
 
 
@@ -122,7 +130,7 @@ class Machine:
         script = ["bash", "-c", _ENTER, service.name, *service.command]
         with log.open("ab") as output:
             process = await trio.lowlevel.open_process(
-                ["unshare", "--net", "--mount", "--propagation", "private", *script],
+                ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private", *script],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -133,12 +141,14 @@ class Machine:
         os.close(there)
         async with trio.lowlevel.FdStream(here) as entered:
             await entered.receive_some()
-        if service.address:
-            await self._plug(process.pid, service.address)
-        assert process.stdin is not None
-        async with process.stdin:
-            await process.stdin.send_all(("\n" + self._mounts(service) + "\n").encode())
-        container = Container(service=service, process=process, log=log)
+            pid = _child(process.pid)
+            if service.address:
+                await self._plug(pid, service.address)
+            assert process.stdin is not None
+            async with process.stdin:
+                await process.stdin.send_all(("\n" + self._mounts(service) + "\n").encode())
+            await entered.receive_some()
+        container = Container(service=service, process=process, pid=pid, log=log)
         self.containers[service.name] = container
         return container
 
@@ -160,6 +170,11 @@ class Machine:
     async def ip(self, *words: str) -> None:
         """`ip WORDS` in the switch."""
         await trio.run_process(["nsenter", "--target", str(self.switch.pid), "--net", "ip", *words])
+
+
+def _child(pid: int) -> int:
+    """The only child of a process that has one thread."""
+    return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
 
 @asynccontextmanager
@@ -187,11 +202,10 @@ async def machine(folder: Path, gateway: str) -> AsyncIterator[Machine]:
             await switch.wait()
 
 
-def missing() -> str | None:
-    """What this machine lacks to run it, in words; None if nothing."""
-    lacking = [
-        tool for tool in ("ip", "unshare", "nsenter", "openssl", "knotd", "keymgr", "kdig") if not shutil.which(tool)
-    ]
+def missing(*tools: str) -> str | None:
+    """What this machine lacks to run it, in words; None if nothing. `tools`: commands that are needed besides."""
+    wanted = ("ip", "unshare", "nsenter", "openssl", "knotd", "keymgr", "kdig", *tools)
+    lacking = [tool for tool in wanted if not shutil.which(tool)]
     if lacking:
         return f"without {', '.join(lacking)}"
     return None if os.geteuid() == 0 else "network namespaces take root"

@@ -39,10 +39,14 @@ class Shown:
 
 @keys.command()
 @config_option()
+@click.option("--identity", "identity_only", is_flag=True, help="Print the identity fingerprint alone, for scripts.")
 @json_option
-def show(config_path: Path, as_json: bool) -> None:
+def show(config_path: Path, identity_only: bool, as_json: bool) -> None:
     """Show the identity fingerprint and the digests of the TLS keys."""
     shown = _load(config_path)
+    if identity_only:
+        print(shown.identity)
+        return
     if as_json:
         digests = dict(zip(("tls_spki_sha256", "tls_next_spki_sha256"), shown.tls, strict=False))
         print_json({"name": shown.name, "identity": shown.identity} | digests | {"data_dir": str(shown.data_dir)})
