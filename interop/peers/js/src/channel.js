@@ -167,13 +167,15 @@ export async function dial({ profile, credentials, address, port, host, keys }) 
     const facts = factsOf(socket, profile, DIALLER, credentials.spki);
     if (keys && !keys.some((key) => key.equals(facts.peerSpki))) throw failure("the listener's key is not a published one");
     const ws = new WebSocket(`ws://${host}${profile.path}`, [profile.subprotocol], {
-      ...WEBSOCKET, createConnection: () => socket, followRedirects: false, handshakeTimeout: 5000,
+      ...WEBSOCKET, createConnection: () => socket, followRedirects: false,
     });
     const channel = new Channel(ws, socket, facts);
+    done = within(5, socket, 'no answer to the opening');
     await new Promise((resolve, reject) => {
       ws.once('open', resolve);
       ws.once('error', (error) => reject(failure(error.message)));
     });
+    done();
     return channel;
   } catch (error) {
     socket.destroy();
@@ -198,7 +200,7 @@ export class Listener {
       this.#sockets.add(raw);
       raw.once('close', () => this.#sockets.delete(raw));
     });
-    this.tls.on('tlsClientError', () => {});
+    this.tls.on('tlsClientError', (_, socket) => socket.destroy()); // a handshake that takes too long among them
   }
 
   #secured(socket) {

@@ -10,11 +10,26 @@ import { decodeMessage } from '../src/wire.js';
 import { ScriptedEdge, envelope, network, registrationOf, start } from './network.js';
 
 const device = keys.mailbox(Buffer.alloc(32, 7));
+/** The program, which is killed with the test if it has not ended. */
+function running(t, path) {
+  const server = start(path);
+  t.after(() => server.child.kill('SIGKILL'));
+  return server;
+}
+
+/** A homeserver in this process that ends with the test, whatever comes of it. */
+function served(t, net, domain, options) {
+  const home = new Homeserver(readSite(net.sites[domain].path), options);
+  t.after(() => home.stop());
+  return home;
+}
+
 const sorted = (list) => list.map((e) => e.toString('hex')).sort();
 
-test('an envelope from one homeserver to the other, in one process', { timeout: 20000 }, async () => {
+test('an envelope from one homeserver to the other, in one process', { timeout: 20000 }, async (t) => {
   const net = await network(['a.test', 'b.test']);
-  const [a, b] = ['a.test', 'b.test'].map((domain) => new Homeserver(readSite(net.sites[domain].path)));
+  t.after(net.remove);
+  const [a, b] = ['a.test', 'b.test'].map((domain) => served(t, net, domain));
   await Promise.all([a.start(), b.start()]);
   const [edgeA, edgeB] = [await new ScriptedEdge(net).connect(net.sites['a.test']), await new ScriptedEdge(net).connect(net.sites['b.test'])];
   const acknowledge = await edgeB.claim(device, registrationOf('bob'));
@@ -30,13 +45,12 @@ test('an envelope from one homeserver to the other, in one process', { timeout: 
   assert.deepEqual(outcomes.map(([, code]) => code), [32]);
   assert.equal(b.store.room(device.id).envelopes, 0);
   assert.equal(a.store.queuedInAll().envelopes, 0);
-  await Promise.all([a.stop(), b.stop()]);
-  net.remove();
 });
 
-test('both sides dial at once, and one link stays', { timeout: 20000 }, async () => {
+test('both sides dial at once, and one link stays', { timeout: 20000 }, async (t) => {
   const net = await network(['a.test', 'b.test']);
-  const [a, b] = ['a.test', 'b.test'].map((domain) => new Homeserver(readSite(net.sites[domain].path)));
+  t.after(net.remove);
+  const [a, b] = ['a.test', 'b.test'].map((domain) => served(t, net, domain));
   await Promise.all([a.start(), b.start()]);
   await Promise.all([a.peer('b.test').dial(), b.peer('a.test').dial()]);
   const [edgeA, edgeB] = [await new ScriptedEdge(net).connect(net.sites['a.test']), await new ScriptedEdge(net).connect(net.sites['b.test'])];
@@ -45,24 +59,23 @@ test('both sides dial at once, and one link stays', { timeout: 20000 }, async ()
   await edgeA.next('DELIVER');
   assert.equal(a.peer('b.test').link.dialled, true);
   assert.equal(b.peer('a.test').link.dialled, false);
-  await Promise.all([a.stop(), b.stop()]);
-  net.remove();
 });
 
-test('what was accepted survives a kill, and a drain ends with 0', { timeout: 60000 }, async () => {
+test('what was accepted survives a kill, and a drain ends with 0', { timeout: 60000 }, async (t) => {
   const net = await network(['a.test', 'b.test']);
-  const a = start(net.sites['a.test'].path);
+  t.after(net.remove);
+  const a = running(t, net.sites['a.test'].path);
   await a.until('ready');
   const edgeA = await new ScriptedEdge(net).connect(net.sites['a.test']);
   const sent = Array.from({ length: 300 }, () => envelope(device, 'bob', 'b.test'));
   assert.deepEqual(new Set(await edgeA.submit(...sent)), new Set([0]));
   assert.equal(await a.end('SIGKILL'), 'SIGKILL');
 
-  const b = start(net.sites['b.test'].path);
+  const b = running(t, net.sites['b.test'].path);
   await b.until('ready');
   const edgeB = await new ScriptedEdge(net).connect(net.sites['b.test']);
   const acknowledge = await edgeB.claim(device, registrationOf('bob'));
-  const again = start(net.sites['a.test'].path);
+  const again = running(t, net.sites['a.test'].path);
   await again.until('ready');
   const got = [];
   while (got.length < sent.length) got.push(...(await edgeB.next('DELIVER')).envelopes);
@@ -70,7 +83,7 @@ test('what was accepted survives a kill, and a drain ends with 0', { timeout: 60
   await again.end('SIGKILL');
   await b.end('SIGKILL');
 
-  const later = start(net.sites['b.test'].path);
+  const later = running(t, net.sites['b.test'].path);
   await later.until('ready');
   const edge = await new ScriptedEdge(net).connect(net.sites['b.test']);
   await edge.claim(device, registrationOf('bob'));
@@ -85,12 +98,12 @@ test('what was accepted survives a kill, and a drain ends with 0', { timeout: 60
   await later.until('reloaded');
   await assert.rejects(() => edge.until(() => undefined), /POLICY|complete|closed/);
   assert.equal(await later.end(), 0);
-  net.remove();
 });
 
-test('who is online at one homeserver is seen at the other', { timeout: 20000 }, async () => {
+test('who is online at one homeserver is seen at the other', { timeout: 20000 }, async (t) => {
   const net = await network(['a.test', 'b.test']);
-  const [a, b] = ['a.test', 'b.test'].map((domain) => new Homeserver(readSite(net.sites[domain].path)));
+  t.after(net.remove);
+  const [a, b] = ['a.test', 'b.test'].map((domain) => served(t, net, domain));
   await Promise.all([a.start(), b.start()]);
   const [edgeA, edgeB] = [await new ScriptedEdge(net).connect(net.sites['a.test']), await new ScriptedEdge(net).connect(net.sites['b.test'])];
   const key = keys.random(32);
@@ -109,19 +122,19 @@ test('who is online at one homeserver is seen at the other', { timeout: 20000 },
   while (!await watch(true));
   edgeA.link.say('RETRACT', { number: 1 });
   while (!await watch(false));
-  await Promise.all([a.stop(), b.stop()]);
-  net.remove();
 });
 
-test('who is not trusted any more is not dialled again', { timeout: 20000 }, async () => {
+test('who is not trusted any more is not dialled again', { timeout: 20000 }, async (t) => {
   const net = await network(['a.test', 'b.test']);
+  t.after(net.remove);
   const calls = [];
   const listener = createServer((socket) => { calls.push(home.level('b.test')); socket.destroy(); }); // b.test, which hangs up
+  t.after(() => listener.close());
   await new Promise((resolve) => { listener.listen(net.sites['b.test'].ports[0], '127.0.0.1', resolve); });
   const { path, site } = net.sites['a.test'];
   let failed;
   const pausing = new Promise((resolve) => { failed = resolve; });
-  const home = new Homeserver(readSite(path), { log: (event) => { if (event === 'attempt' && calls.length === 2) setImmediate(failed); } });
+  const home = served(t, net, 'a.test', { log: (event) => { if (event === 'attempt' && calls.length === 2) setImmediate(failed); } });
   await home.start();
   const edge = await new ScriptedEdge(net).connect(net.sites['a.test']);
   await edge.submit(envelope(device, 'bob', 'b.test'));
@@ -132,7 +145,4 @@ test('who is not trusted any more is not dialled again', { timeout: 20000 }, asy
   await new Promise((resolve) => { setTimeout(resolve, 2000); }); // longer than the pause that has begun
   assert.ok(!calls.includes('none'));
   assert.equal(home.store.queuedInAll().envelopes, 1);
-  listener.close();
-  await home.stop();
-  net.remove();
 });

@@ -18,12 +18,17 @@ import { selfSigned } from './certificate.js';
 const MAIN = new URL('../src/main.js', import.meta.url).pathname;
 const seedOf = (name) => crypto.createHash('sha256').update(name).digest();
 
-export async function freePort() {
-  const server = net.createServer();
-  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
-  const { port } = server.address();
-  await new Promise((resolve) => { server.close(resolve); });
-  return port;
+/** A port that nobody has, outside of those that the system gives to who calls: tests run side by side. */
+async function freePort() {
+  for (;;) {
+    const port = crypto.randomInt(12000, 30000);
+    const server = net.createServer();
+    const free = await new Promise((resolve) => {
+      server.once('error', () => resolve(false));
+      server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+    });
+    if (free) return port;
+  }
 }
 
 function party(domain) {
