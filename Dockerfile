@@ -4,7 +4,8 @@
 #   docker build -t volly-fed --build-arg LIBOQS=0.14.0 .      # signs several times faster; the build fetches liboqs
 #   docker run -v ./example.com:/srv/homeserver -p 5223:5223 volly-fed
 #
-# Every Python package is one of requirements/lock.txt, by its hash.
+# Every Python package is one of requirements/lock.txt, by its hash; pybloom-live is built from its source, with the
+# setuptools of the day.
 
 FROM python:3.13-slim-bookworm AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
@@ -26,15 +27,15 @@ RUN pip wheel --no-deps --wheel-dir /wheels /src
 
 FROM base AS volly-fed
 ARG LIBOQS=""
-COPY requirements/lock.txt /tmp/lock.txt
+COPY requirements/lock.txt requirements/liboqs.txt /tmp/
 COPY --from=wheel /wheels /tmp/wheels
 COPY --from=liboqs /opt/liboqs /opt/liboqs
 ENV OQS_INSTALL_PATH=/opt/liboqs
 RUN python -m venv /opt/volly-fed && \
     /opt/volly-fed/bin/pip install --require-hashes -r /tmp/lock.txt && \
     /opt/volly-fed/bin/pip install --no-index --no-deps /tmp/wheels/*.whl && \
-    if [ -n "$LIBOQS" ]; then /opt/volly-fed/bin/pip install "liboqs-python>=0.14,<0.17"; fi && \
-    rm -r /tmp/lock.txt /tmp/wheels && \
+    if [ -n "$LIBOQS" ]; then /opt/volly-fed/bin/pip install --require-hashes --no-deps -r /tmp/liboqs.txt; fi && \
+    rm -r /tmp/lock.txt /tmp/liboqs.txt /tmp/wheels && \
     useradd --uid 10001 --user-group --no-create-home --home-dir /srv --shell /usr/sbin/nologin volly-fed && \
     mkdir -p /srv/homeserver /srv/edge && chown volly-fed:volly-fed /srv/homeserver /srv/edge
 ENV PATH=/opt/volly-fed/bin:$PATH

@@ -73,6 +73,8 @@ domain() {
     cp /srv/devices/anchors.new "$home/anchors.ds"
     option "$toml" anchors_file '"anchors.ds"'
     option "$toml" allow_private_addresses true
+    option "$toml" allow_remote true
+    sed -i "s|^# listen = \"127.0.0.1:9223\"|listen = \"$NETWORK.${2}1:9223\"|" "$toml"
     sed -i 's/^default = .*/default = "none"/' "$home/trust.toml"
     volly-fed dns print --config "$toml" | grep ' IN ' >>$zone
     echo "fed.$name. 300 IN A $NETWORK.${2}1" >>$zone

@@ -8,11 +8,21 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.compose.model import LEFT_TO_ENGINES, load
 from tests.compose.namespaces import ROOT, machine, missing
 
 FILE = ROOT / "docker-compose.federation.yml"
+
+
+def test_the_kubernetes_example_names_commands_that_exist() -> None:
+    """It has only been parsed, as docs/containers.md says."""
+    documents = list(yaml.safe_load_all((ROOT / "contrib" / "kubernetes" / "volly-fed.yaml").read_text()))
+    sets = [document for document in documents if document["kind"] == "StatefulSet"]
+    assert [one["spec"]["replicas"] for one in sets] == [1, 1]
+    commands = [one["spec"]["template"]["spec"]["containers"][0]["args"] for one in sets]
+    assert [command[:2] for command in commands] == [["volly-fed", "serve"], ["volly-fed", "edge"]]
 
 
 def test_the_file_is_understood_and_complete() -> None:
@@ -68,5 +78,9 @@ async def test_it_comes_up_and_the_levels_decide(tmp_path: Path) -> None:
             "exchange: b.test sees its contact online",
             "exchange: all as the levels say",
         ]
+        ask = "import urllib.request as u; assert b'volly_fed' in u.urlopen('http://10.77.0.21:9223/metrics').read()"
+        assert await running.containers["a"].run(("python3", "-c", ask)) == 0, (
+            "b's metrics, as Prometheus asks for them"
+        )
         for name in ("a", "b", "c", "a-edge-1"):
             assert await running.containers[name].stop() == 0, running.containers[name].log.read_text()[-3000:]
