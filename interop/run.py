@@ -36,9 +36,11 @@ from interop.results import (
 )
 from interop.scenario import Scenario, all_scenarios
 from interop.server import ServerError
-from interop.stage import play
+from interop.stage import leaves, play
 
 PEERS: Final = Path(__file__).parent / "peers"
+INTERRUPTED: Final = 130
+"""As shells have it for SIGINT."""
 AT_ONCE: Final = 2
 """Combinations that are tried at the same time."""
 
@@ -59,9 +61,15 @@ def main() -> int:
     except ContractError as error:
         print(f"error: {error}", file=sys.stderr)
         return 3
-    runner = Runner(_combinations(reference, contracts), chosen)
-    trio.run(runner.run)
-    return _conclude(runner, options, known=_known(scenarios, reference, contracts))
+    runner = Runner(combinations(reference, contracts), chosen)
+    interrupted = False
+    try:
+        trio.run(runner.run)
+    except* KeyboardInterrupt:  # everything that was started has ended by now
+        interrupted = True
+    if interrupted:
+        return INTERRUPTED
+    return _conclude(runner, options, known=known_keys(scenarios, reference, contracts))
 
 
 def _options() -> argparse.Namespace:
@@ -91,7 +99,7 @@ def _build(contract: Contract) -> None:
         raise ContractError(f"{contract.name} cannot be built: exit code {done.returncode}\n{said}")
 
 
-def _combinations(reference: Contract, contracts: Sequence[Contract]) -> list[tuple[Contract, ...]]:
+def combinations(reference: Contract, contracts: Sequence[Contract]) -> list[tuple[Contract, ...]]:
     """Each with the reference, in both directions, and each alone."""
     pairs: list[tuple[Contract, ...]] = []
     for contract in contracts:
@@ -99,20 +107,17 @@ def _combinations(reference: Contract, contracts: Sequence[Contract]) -> list[tu
     return pairs + [(contract,) for contract in contracts]
 
 
-def _known(scenarios: Sequence[Scenario], reference: Contract, contracts: Sequence[Contract]) -> set[Key]:
+def known_keys(scenarios: Sequence[Scenario], reference: Contract, contracts: Sequence[Contract]) -> set[Key]:
     """Every key that there can be, those of implementations that are not here included."""
     committed = read_results()
     names = {reference.name, *(contract.name for contract in contracts)}
     servers = {scenario.name: scenario.servers for scenario in scenarios}
     absent = {key for key in committed if not names.issuperset(key[1]) and servers.get(key[0]) == len(key[1])}
-    combinations = [tuple(one.name for one in given) for given in _combinations(reference, contracts)]
+    tried = [tuple(one.name for one in given) for given in combinations(reference, contracts)]
     if reference not in contracts:
-        combinations += [(reference.name, reference.name), (reference.name,)]
+        tried += [(reference.name, reference.name), (reference.name,)]
     return absent | {
-        (name, combination)
-        for name, count in servers.items()
-        for combination in combinations
-        if len(combination) == count
+        (name, combination) for name, count in servers.items() for combination in tried if len(combination) == count
     }
 
 
@@ -191,7 +196,7 @@ class Runner:
                     await cast.tidy()
         except* ServerError as group:  # it did not start, now or again
             if waiting:
-                self._note(waiting.pop(0), contracts, Outcome.FAIL, "\n".join(map(str, group.exceptions)))
+                self._note(waiting.pop(0), contracts, Outcome.FAIL, "\n".join(map(str, leaves(group))))
 
     async def _play(self, cast: Cast, one: Scenario, contracts: tuple[Contract, ...]) -> bool:
         began = trio.current_time()

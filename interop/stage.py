@@ -231,14 +231,15 @@ async def play(cast: Cast, scenario: Scenario) -> str:
                     stage.leave()
                 nursery.cancel_scope.cancel()
     except Exception as error:
-        return "\n".join(_in_words(leaf, scenario) for leaf in _leaves(error))
+        return "\n".join(_in_words(leaf, scenario) for leaf in leaves(error))
     return ""
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group, however deep; of any other, itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 

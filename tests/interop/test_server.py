@@ -82,6 +82,8 @@ async def test_one_that_ends_by_itself_has_crashed(tmp_path: Path) -> None:
         await one.start()
         with pytest.raises(ServerError, match="has ended"):
             await one.reload()
+        assert one._process is not None
+        await one._process.wait()
         assert one.crashed
         with pytest.raises(ServerError, match="has ended by itself"):
             await one.stop()
