@@ -49,8 +49,10 @@ async def test_a_mailbox_is_claimed_its_envelopes_are_delivered_and_deleted_when
     async with home(a, E1) as port, edge(port) as e:
         assert await e.ask() == Claimed(request=1, mailbox=e.mailbox)
         frame = envelope(A, mailbox=e.mailbox)
-        await e.say(Open(stream=STREAM), Batch(stream=STREAM, first=1, envelopes=[frame]))
-        heard = [await e.hear() for _ in range(3)]
+        await e.say(Open(stream=STREAM))
+        assert await e.hear() == Ack(stream=STREAM, cursor=0)
+        await e.say(Batch(stream=STREAM, first=1, envelopes=[frame]))
+        heard = [await e.hear() for _ in range(2)]
         assert Deliver(envelopes=[frame]) in heard
         assert Ack(stream=STREAM, cursor=1) in heard
         assert await stored(a, e.mailbox) == [frame]
@@ -109,7 +111,9 @@ async def test_a_late_refusal_reaches_the_edge_it_came_through_and_no_other(tmp_
     a, b = sites(tmp_path, A, B)
     async with b.running(), home(a, E1, E2) as port, edge(port, E1) as first, edge(port, E2) as second:
         frame = envelope(B)  # nobody there has claimed the mailbox
-        await second.say(Open(stream=STREAM), Batch(stream=STREAM, first=1, envelopes=[frame]))
+        await second.say(Open(stream=STREAM))
+        assert await second.hear() == Ack(stream=STREAM, cursor=0)
+        await second.say(Batch(stream=STREAM, first=1, envelopes=[frame]))
         receipt = await second.hear()
         while not isinstance(receipt, Receipt):
             receipt = await second.hear()
@@ -321,13 +325,11 @@ async def test_an_edge_that_opens_its_streams_in_turn_does_not_end_the_process(t
     a = one(tmp_path)
     async with home(a, E1) as port, edge(port) as e:
         other = b"edge-two"
-        for _ in range(20):
-            await e.say(
-                Open(stream=STREAM),
-                Batch(stream=STREAM, first=1, envelopes=[envelope(A)]),
-                Open(stream=other),
-                Batch(stream=other, first=1, envelopes=[envelope(A)]),
-            )
+        for stream in (STREAM, other) * 20:
+            await e.say(Open(stream=stream))
+            while not (isinstance(heard := await e.hear(), Ack) and heard.stream == stream):
+                pass
+            await e.say(Batch(stream=stream, first=1, envelopes=[envelope(A)]))
         await e.say(Ping(token=1))
         while await e.hear() != Pong(token=1):
             pass

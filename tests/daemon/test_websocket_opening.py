@@ -133,6 +133,15 @@ async def test_a_client_that_breaks_off_its_opening_is_a_channel_error(sent: byt
             await accept_websocket(nursery, far, FEDERATION)
 
 
+@pytest.mark.parametrize("end", [b"\r\n", b""])
+async def test_an_opening_that_is_too_long_is_refused_at_once_whether_it_ends_or_not(end: bytes) -> None:
+    near, far = await memory_pair()
+    async with trio.open_nursery() as nursery:
+        await near.send_all(opening(extra="".join(f"X-{n}: {'x' * 1000}\r\n" for n in range(20)))[:-2] + end)
+        with pytest.raises(ChannelError, match="more than"):
+            await accept_websocket(nursery, far, FEDERATION)
+
+
 async def test_a_client_that_stops_in_its_opening_is_the_callers_time_limit(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -17,6 +17,7 @@ from volly_fed.session import (
     Session,
     Settled,
 )
+from volly_fed.session.outbound import Outbound
 from volly_fed.testing.session_pair import SessionPair
 from volly_fed.wire.messages import Ack, Batch, Close, Open
 
@@ -312,3 +313,16 @@ def test_why_a_restarted_process_needs_a_fresh_stream() -> None:
 
     assert run(fresh=True) == [b"sent, never synced", b"accepted after the restart"]
     assert b"accepted after the restart" not in run(fresh=False)
+
+
+@pytest.mark.spec("session-21")
+@pytest.mark.parametrize("refused", [[0], [2], [1, 1]])
+def test_an_acknowledgement_that_is_refused_settles_nothing(refused: list[int]) -> None:
+    outbound: Outbound[int] = Outbound(random.Random(1).randbytes)
+    outbound.offer([(1, b"one"), (2, b"two")])
+    outbound.grant(8, 1024)
+    assert outbound.next_batch() is not None
+    with pytest.raises(RemoteError):
+        outbound.acknowledge(1, tuple((sequence, ErrorCode.UNDELIVERABLE, "") for sequence in refused))
+    assert outbound.under_way == {1, 2}
+    assert outbound.acknowledge(2, ()) == Settled(keys=[1, 2])

@@ -101,9 +101,11 @@ async def _exchange(stream: trio.abc.Stream, protocol: ClientProtocol | ServerPr
     """Send what `protocol` has to say, and read the other end's half of the opening; also what came right behind it."""
     await _flush(stream, protocol)
     data = b""
-    while (end := data.find(_END_OF_HEAD)) < 0:
+    while (end := data.find(_END_OF_HEAD)) < 0 and len(data) <= limits.MAX_OPENING:
         data += await _read(stream, len(data))
     end += len(_END_OF_HEAD)
+    if not len(_END_OF_HEAD) <= end <= limits.MAX_OPENING:
+        raise ChannelError(f"the opening of the WebSocket has more than {limits.MAX_OPENING} bytes")
     protocol.receive_data(data[:end])
     while not (events := protocol.events_received()):
         if protocol.handshake_exc is not None:

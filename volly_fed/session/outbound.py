@@ -140,18 +140,18 @@ class Outbound(Generic[K]):
 
     def _settle(self, cursor: int, refusals: tuple[Refusal, ...]) -> Settled[K]:
         count, first = cursor - self._settled, self._settled + 1
+        refused: dict[int, tuple[ErrorCode, str]] = {}
+        for sequence, code, text in refusals:  # before anything is settled: of what is refused here, nothing is
+            if not first <= sequence <= cursor or sequence - first in refused:  # [session-21]
+                raise RemoteError(f"a refusal of {sequence}, where {first} to {cursor} are settled")
+            refused[sequence - first] = (code, text)
         next_done = self._in_flight.popleft
         done = [next_done() for _ in range(count)]
         keys, frames = zip(*done, strict=True) if done else ((), ())
         self._settled = cursor
         self._sent_bytes -= sum(map(len, frames))
-        if not refusals:
+        if not refused:
             return Settled(keys=[*keys])
-        refused: dict[int, tuple[ErrorCode, str]] = {}
-        for sequence, code, text in refusals:
-            if not first <= sequence <= cursor or sequence - first in refused:  # [session-21]
-                raise RemoteError(f"a refusal of {sequence}, where {first} to {cursor} are settled")
-            refused[sequence - first] = (code, text)
         return _sort_out(done, refused)
 
     def next_batch(self) -> tuple[int, list[bytes]] | None:
