@@ -320,7 +320,7 @@ def test_why_a_restarted_process_needs_a_fresh_stream() -> None:
 def test_an_acknowledgement_that_is_refused_settles_nothing(refused: list[int]) -> None:
     outbound: Outbound[int] = Outbound(random.Random(1).randbytes)
     outbound.offer([(1, b"one"), (2, b"two")])
-    outbound.grant(8, 1024)
+    outbound.grant(8, limits.WINDOW_BYTES)
     assert outbound.next_batch() is not None
     with pytest.raises(RemoteError):
         outbound.acknowledge(1, tuple((sequence, ErrorCode.UNDELIVERABLE, "") for sequence in refused))
