@@ -1,12 +1,14 @@
 """A showing and a viewing machine over a link that is lost anywhere, with restarts on both sides (hypothesis).
 
 After each message that is delivered the view's bits are the filter that was shown at that sequence number; whoever is
-shown is found; and a peer that comes back to what both remember is sent no filter.
+shown is found; a peer that comes back to what both remember is sent no filter; and one that has asked holds nothing
+that was withdrawn.
 """
 
 import random
 from collections import deque
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -14,9 +16,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tests.presence.helpers import tag
 from volly_fed.codepoints import FilterClass
 from volly_fed.presence import Gone, Pace, Show, View, bounds
-from volly_fed.presence.state import Viewing
+from volly_fed.presence.state import Showing, Viewing
 from volly_fed.wire import Message, encode_message, parse_message
-from volly_fed.wire.messages import PresenceDelta, PresenceResume, PresenceSnapshot
+from volly_fed.wire.messages import PresenceDelta, PresenceResume, PresenceSnapshot, PresenceWithdraw
 
 FIRST_EPOCH = 1000
 MEMBERS = st.sampled_from([0, 5, 3000, 3590, 15_000])
@@ -41,6 +43,7 @@ class PresencePair(RuleBasedStateMachine):
         self.show = self.new_show()
         self.view = View()
         self.linked = False
+        self.withdrawn = False
         self.to_view: deque[bytes] = deque()
         self.to_show: deque[bytes] = deque()
         self.states: dict[FilterKey, tuple[bytes, frozenset[bytes]]] = {}  # -> bits, and who was shown
@@ -72,8 +75,10 @@ class PresencePair(RuleBasedStateMachine):
 
     def note(self, message: Message) -> None:
         shown = self.show._shown
+        assert self.show.state is not Showing.SILENT
         if isinstance(message, PresenceSnapshot):
             assert self.may_snapshot
+            assert not self.withdrawn
         if shown is None or not isinstance(message, PresenceSnapshot | PresenceDelta):
             return
         sure = not (shown.differs or self.show._joined or self.show._left)  # else not all who are online are shown yet
@@ -181,6 +186,8 @@ class PresencePair(RuleBasedStateMachine):
             self.online.discard(one)
         if record is not None:
             self.show.restore(record, self.epoch, sorted(self.online))
+        if self.withdrawn:
+            self.show.withdraw()
 
     @precondition(lambda self: not self.linked)
     @rule(kept=st.booleans())
@@ -194,17 +201,29 @@ class PresencePair(RuleBasedStateMachine):
         self.may_snapshot = True
         self.to_show.append(encode_message(self.view.again()))
 
-    @precondition(lambda self: self.linked)
     @rule()
     def withdraw(self) -> None:
+        """Who has asked is told at once; who is away, or has not asked yet, when it asks for what it holds."""
+        self.withdrawn = True
         self.show.withdraw()
         self.room = 100
-        self.write()
-        while self.to_view:
-            self.deliver()
-        assert self.view.filter is None
+        if self.linked:
+            self.write()
+
+    @precondition(lambda self: self.withdrawn)
+    @rule(at_once=st.booleans())
+    def show_again(self, at_once: bool) -> None:
+        self.withdrawn = False
         self.may_snapshot = True
-        self.show.begin(self.epoch, sorted(self.online), self.now)
+        if at_once:
+            self.show.begin(self.epoch, sorted(self.online), self.now)
+        else:
+            self.show.expire()
+
+    @invariant()
+    def nothing_withdrawn_is_held(self) -> None:
+        if getattr(self, "withdrawn", False) and self.linked and not (self.to_show or self.to_view):
+            assert self.view.filter is None
 
     @invariant()
     def nothing_is_fuller_than_it_may_be(self) -> None:
@@ -215,6 +234,8 @@ class PresencePair(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "show"):
             return
+        if self.withdrawn:
+            self.show_again(at_once=False)
         if not self.linked:
             self.connect()
         for _ in range(4):  # a pause for a filter that was asked for, and a tick for what has changed meanwhile
@@ -235,3 +256,29 @@ class PresencePair(RuleBasedStateMachine):
 
 TestPresencePair = PresencePair.TestCase
 TestPresencePair.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("pace", list(Pace))
+@pytest.mark.spec("presence-17")
+def test_withdrawn_when_the_peer_is_back_and_has_not_asked_yet(pace: Pace, again: bool) -> None:
+    """Until its question is there it is told nothing, and follows; then it forgets, or is shown another filter."""
+    pair = PresencePair()
+    pair.begin(seed=0, pace=pace, members=5)
+    pair.deliver_some(number=1)
+    held = pair.view.filter
+    assert held is not None
+    pair.lose()
+    pair.connect()
+    pair.withdraw()
+    assert not pair.to_view
+    if again:
+        pair.show_again(at_once=True)
+    pair.ask()
+    pair.write()
+    kind = PresenceSnapshot if again else PresenceWithdraw
+    assert [type(parse_message(data)) for data in pair.to_view] == [kind]
+    pair.deliver()
+    assert (pair.view.filter is None) is not again
+    assert pair.view.filter is not held
+    pair.teardown()
