@@ -118,8 +118,7 @@ async def test_it_ends_cleanly_at_an_interruption(shell: Shell) -> None:
         first = await process.stdout.receive_some()
         assert json.loads(first)["event"] == "watching"
         process.send_signal(signal.SIGINT)
-        assert await process.wait() == 0
-        assert await process.stderr.receive_some() == b""
+        assert (await process.wait(), await process.stderr.receive_some()) == (0, b"")
         assert wait_for_end(process.pid, 0)
         assert not wait_for_end(os.getpid(), 0)
 

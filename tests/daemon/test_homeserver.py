@@ -12,7 +12,7 @@ from volly_fed.codepoints import TrustLevel
 from volly_fed.config.keys import KeyKind, format_key
 from volly_fed.config.values import Server
 from volly_fed.crypto.signature import IdentityKey
-from volly_fed.daemon import homeserver
+from volly_fed.daemon import reread
 from volly_fed.daemon.dns.resolver import system_resolvers
 from volly_fed.daemon.files import write_text
 from volly_fed.daemon.setup import create_homeserver
@@ -27,7 +27,7 @@ NETWORK = [Server("192.0.2.53", 53)]
 @pytest.fixture(autouse=True)
 def system(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test here depends on the resolvers of the machine."""
-    monkeypatch.setattr(homeserver, "system_resolvers", lambda: list(NETWORK))
+    monkeypatch.setattr(reread, "system_resolvers", lambda: list(NETWORK))
 
 
 def site_with_files(folder: Path) -> Site:

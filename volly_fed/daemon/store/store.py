@@ -107,7 +107,7 @@ class Store(QueueStore, InboundStore, StreamStore, PeerStore, PresenceStore):
                     await self._begin(_try, grows=True).wait()
 
     async def copy(self, path: Path, told: Callable[[int, int], None] = lambda *_: None) -> None:
-        """Everything that is stored, as of the end of this call, in a new file `path`; traffic goes on meanwhile.
+        """Everything that is stored, as of the last step, in a new file `path`; traffic goes on meanwhile.
 
         `told` hears again and again how many bytes of how many are copied. Raises StorageError, and when cancelled or
         failed nothing is left at `path`.
