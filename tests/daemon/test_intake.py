@@ -4,6 +4,7 @@ import threading
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 import trio
 
@@ -12,7 +13,7 @@ from volly_fed import limits
 from volly_fed.codepoints import EnvelopeClass, ErrorCode, TrustLevel
 from volly_fed.errors import StorageError
 from volly_fed.names import DomainName, MailboxId
-from volly_fed.relay.envelope import parse_envelope
+from volly_fed.relay.envelope import encode_envelope, parse_envelope
 from volly_fed.session import Received
 from volly_fed.trust.policy import Policy
 from volly_fed.wire import encode_message, parse_message
@@ -54,6 +55,23 @@ async def test_an_envelope_that_comes_twice_is_stored_once(tmp_path: Path) -> No
         await a.submit(frame)
         assert await a.relay(B, frame) == ()
         assert await stored(a) == [frame]
+
+
+@pytest.mark.spec("relay-20")
+async def test_what_is_remembered_is_refused_like_any_other_to_who_may_not_deliver_it(tmp_path: Path) -> None:
+    a = site(tmp_path)
+    async with a.running(listening=False):
+        await a.register(("b.test",))
+        known = envelope(A)
+        assert await a.relay(B, known, level=TrustLevel.SELECTIVE) == ()
+        same = parse_envelope(known)
+        others = [attrs.evolve(same, capability=bytes(16)), attrs.evolve(same, mailbox=MailboxId(bytes(32)))]
+        answers = [
+            *await a.relay(B, *map(encode_envelope, others), level=TrustLevel.SELECTIVE),
+            *await a.relay(C, known, level=TrustLevel.SELECTIVE),
+        ]
+        assert codes(tuple(answers)) == [ErrorCode.UNDELIVERABLE] * 3
+        assert await stored(a) == [known]
 
 
 @pytest.mark.spec("trust-7")

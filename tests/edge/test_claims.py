@@ -145,6 +145,15 @@ def test_only_what_was_delivered_as_it_was_delivered_is_settled() -> None:
         delivery.settle(make_acknowledge(KEY, MAILBOX, pairs[:1]))
 
 
+@pytest.mark.spec("edge-35")
+def test_two_envelopes_of_one_id_are_not_under_way_at_once() -> None:
+    first, second = Row(1, bytes(16), b"expires soon"), Row(2, bytes(16), b"expires later")
+    for told in ([[first, second]], [[first], [second]]):
+        delivery = Delivery(key=KEY)
+        assert [frame for some in told for frame in delivery.give(delivery.lanes[SIGNAL], some)] == [first.frame]
+        assert delivery.settle(make_acknowledge(KEY, MAILBOX, [(first.id, frame_digest(first.frame))])) == [first.row]
+
+
 # --- all claims of a homeserver
 
 
@@ -337,13 +346,15 @@ def test_open_claims_are_bounded_and_expire(bob: DeviceKeys, monkeypatch: pytest
     assert not isinstance(claim(4, WALL + limits.CLAIM_LIFETIME + 1), NotClaimed)
 
 
+@pytest.mark.spec("edge-34")
 def test_an_edge_that_breaks_the_protocol_is_told_apart_from_a_device_that_does(bob: DeviceKeys) -> None:
     claims = Claims(HOME)
     claims.add_link(1, edge_fingerprint("e1"))
     claim = Claim(request=1, key=bob.mailbox.public)
     claims.receive(1, claim, now=WALL, random=os.urandom)
-    with pytest.raises(RemoteError):
+    with pytest.raises(RemoteError) as caught:
         claims.receive(1, claim, now=WALL, random=os.urandom)
+    assert caught.value.code is ErrorCode.UNEXPECTED
     with pytest.raises(RemoteError):
         claims.receive(1, Claimed(request=1, mailbox=bytes(32)), now=WALL, random=os.urandom)
     with pytest.raises(RemoteError):

@@ -139,7 +139,7 @@ def test_a_sender_keeps_to_what_is_granted_beyond_the_cursor() -> None:
     assert sizes(session) == [89]
 
 
-@pytest.mark.spec("session-25")
+@pytest.mark.spec("session-25", "session-39")
 def test_one_envelope_larger_than_the_window_leaves_when_nothing_is_in_flight() -> None:
     session, outbound = streaming()
     outbound.offer([(1, bytes(100)), (2, bytes(65536)), (3, bytes(65536))])

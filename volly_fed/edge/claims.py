@@ -274,7 +274,7 @@ class Claims:
 
     def _claim(self, link: int, message: Claim, now: float, random: RandomSource) -> list[Action]:
         owner = self._links[link]
-        if message.request in owner.pending:
+        if message.request in owner.pending:  # [edge-34]
             raise RemoteError("a request number is used once")
         _drop_expired(owner.pending, now)
         if len(owner.pending) >= limits.PENDING_CLAIMS_PER_LINK:

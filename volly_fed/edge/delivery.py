@@ -132,7 +132,7 @@ class Delivery:
                 lane.behind = True
                 break
             lane.position = row.row
-            if row.id not in self._flight and row.id not in taken:
+            if row.id not in self._flight and row.id not in taken:  # [edge-35]
                 taken[row.id] = row
                 size += len(row.frame)
         return [*taken.values()]

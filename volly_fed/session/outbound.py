@@ -169,7 +169,7 @@ class Outbound(Generic[K]):
         if not under_way:
             # [session-25]
             room = max(room, limits.MAX_ENVELOPE)  # else one that is larger than the window would never leave
-            count = 1 if self._window_bytes < limits.MAX_ENVELOPE else count
+            count = 1 if self._window_bytes < limits.MAX_ENVELOPE else count  # [session-39]
         unsent = len(self._in_flight) - under_way
         frames = self._again(unsent, count, room) if unsent else self._fresh(count, room)
         if not frames:

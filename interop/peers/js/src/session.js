@@ -9,7 +9,7 @@ import { refused } from './handshake.js';
 import { decodeMessage, encodeMessage } from './wire.js';
 
 export const WINDOW = { envelopes: 1024, bytes: 1048576 };
-const BATCH = { envelopes: 256, bytes: 524288 };
+const BATCH = { envelopes: 256, bytes: 524288, largest: 66560 };
 const SILENCE = 20;
 const PATIENCE = 10;
 const CLOSING = 10;
@@ -283,14 +283,15 @@ export class Session {
     const first = this.onLink + 1;
     const envelopes = [];
     let size = 0;
-    while (envelopes.length < BATCH.envelopes && this.onLink - out.cursor < window) {
+    const most = sent === 0 && windowBytes < BATCH.largest ? 1 : BATCH.envelopes; // session-39
+    while (envelopes.length < most && this.onLink - out.cursor < window && windowBytes > 0) {
       const repeated = out.unsettled[this.onLink - out.cursor];
       const item = repeated ?? out.head;
       if (!item) break;
       const length = item.bytes.length;
-      const alone = this.onLink === out.cursor && windowBytes > 0;
+      const alone = this.onLink === out.cursor;
       if (!alone && flying + length > windowBytes) break;
-      if (envelopes.length && size + length > Math.min(BATCH.bytes, windowBytes / 2)) break;
+      if (envelopes.length && size + length > BATCH.bytes) break;
       if (!repeated) out.take();
       envelopes.push(item.bytes);
       size += length;

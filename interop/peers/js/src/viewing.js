@@ -38,7 +38,7 @@ export class Viewing {
   ask() { if (this.state !== 'AWAY') this.#ask(true); }
 
   #ask(again) {
-    this.#overtaken = again;
+    this.#overtaken = again && (this.state === 'RECEIVING' || (this.state === 'ASKING' && this.#overtaken));
     this.#questions.push(['PRESENCE_REQUEST', {}]);
     this.state = 'ASKING';
     this.#incoming = null;
