@@ -9,4 +9,4 @@ Layers, from the top (imports point downwards only; docs/architecture.md, assert
 All of trio, sockets, clocks and files lives in `daemon`, `testing`, `testnet` and `cli`; everything else is sans-IO.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
