@@ -25,7 +25,7 @@ export async function handshake(channel, { role, own, wanted, expected, identity
   const next = async () => {
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(broken('TIMEOUT', 'the handshake takes too long')), Math.max(0, machine.began + DEADLINE - clock()) * 1000);
+      timer = setTimeout(() => reject(machine.reject('TIMEOUT', 'the handshake takes too long')), Math.max(0, machine.began + DEADLINE - clock()) * 1000);
     });
     try {
       machine.receive(await Promise.race([channel.receive(), late]), clock());
