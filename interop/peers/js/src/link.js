@@ -53,10 +53,10 @@ export async function handshake(channel, { role, own, wanted, expected, identity
 export class Link {
   #timer = null;
 
-  constructor({ channel, owner, out, beside, listener, name }) {
+  constructor({ channel, owner, out, beside, sent, listener, name }) {
     Object.assign(this, { channel, owner, name, listener });
     this.established = clock();
-    this.session = new Session({ out, now: this.established, beside, listener });
+    this.session = new Session({ out, now: this.established, beside, sent, listener });
     this.over = false;
     channel.onDrain = () => this.pump();
     this.#read();
@@ -130,6 +130,7 @@ export class Link {
   #finish(how, error) {
     if (this.over) return;
     this.over = true;
+    this.session.stop();
     clearTimeout(this.#timer);
     if (how === 'lost') this.channel.drop();
     else this.channel.close(1000);
