@@ -8,7 +8,8 @@ import { random } from './crypto.js';
 import { Link } from './link.js';
 import { OutStream } from './session.js';
 
-const BESIDE = new Set(['CLAIM', 'PROOF', 'RELEASE', 'ACKNOWLEDGE', 'ANNOUNCE', 'RETRACT', 'WATCH', 'UNWATCH']);
+export const TOLD = new Set(['CLAIM', 'PROOF', 'RELEASE', 'ACKNOWLEDGE', 'ANNOUNCE', 'RETRACT', 'WATCH', 'UNWATCH']);
+export const SAID = new Set(['CHALLENGE', 'CLAIMED', 'NOT_CLAIMED', 'DELIVER', 'RECEIPT', 'SHOWN', 'UNWATCH']);
 const STREAMS = 8;
 const REFUSALS = 1024;
 
@@ -28,7 +29,7 @@ export class Edge {
       this.#lost(old);
       old.fail(broken('REPLACED', 'another link has taken over'));
     }
-    const link = new Link({ channel, owner: this, out: new OutStream(() => random(8)), beside: BESIDE, listener: true, name: this.name });
+    const link = new Link({ channel, owner: this, out: new OutStream(() => random(8)), beside: TOLD, sent: SAID, listener: true, name: this.name });
     link.fingerprint = shown.fingerprint;
     this.link = link;
     this.home.log('edge', { name: this.name });

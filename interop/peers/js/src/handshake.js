@@ -49,6 +49,15 @@ export class Handshake {
     return error;
   }
 
+  /** This end refuses, for reasons that are not the protocol's. Gives the error. */
+  reject(code, reason = '') { return this.#fail(broken(code, reason)); }
+
+  /** Time has passed. Throws where the handshake has lasted too long. */
+  tick(now) {
+    if (this.state === 'ESTABLISHED' || this.state === 'CLOSED') return;
+    if (now - this.began >= DEADLINE) throw this.#fail(broken('TIMEOUT', 'the handshake takes too long'));
+  }
+
   #hello() {
     const bytes = encodeMessage('HELLO', {
       versions: this.versions, own: this.own, wanted: this.wanted, identity: this.identity.public, nonce: this.nonce, extensions: this.extensions,
@@ -71,7 +80,7 @@ export class Handshake {
   /** A message has come. Throws what is to be refused, or what the other end refuses. */
   receive(bytes, now) {
     try {
-      if (now - this.began >= DEADLINE) throw broken('TIMEOUT', 'the handshake takes too long');
+      this.tick(now);
       const message = decodeMessage(bytes, MAX_HANDSHAKE_MESSAGE);
       const handler = { GREETING: 'HELLO', LISTENING: 'HELLO', PROVING: 'AUTH', ACCEPTED: 'AUTH' }[this.state];
       if (message.type === 'REFUSE' && this.state !== 'ESTABLISHED' && this.state !== 'CLOSED') {

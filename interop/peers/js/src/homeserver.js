@@ -67,17 +67,19 @@ export class Homeserver {
   async #welcome(channel) {
     const address = channel.remote;
     const key = channel.facts.peerSpki.toString('hex');
+    let made;
     const claim = ({ domain }) => {
       if (!opens('accept', this.level(domain))) throw broken('POLICY', 'no links with this domain');
-      this.claims.claim(domain, address, key, clock());
+      made = this.claims.claim(domain, address, key, clock());
       const records = this.records(domain);
+      this.claims.over(made);
       if (!records) throw broken('DISCOVERY', 'the domain cannot be discovered');
       if (!records.targets.some((t) => t.tls.some((one) => one.equals(channel.facts.peerSpki)))) throw broken('KEY_MISMATCH', 'the TLS key is not published');
       return records.identities;
     };
     const proof = (shown) => {
       this.establish(shown, false);
-      this.claims.proof(shown.domain, address, key, clock());
+      this.claims.proof(made, clock());
     };
     const peer = await handshake(channel, { role: LISTENER, own: this.own, identity: this.identity, judge: { claim, proof } });
     if (peer.extensions.has(PROBE)) channel.close(1000);

@@ -25,7 +25,7 @@ export async function handshake(channel, { role, own, wanted, expected, identity
   const next = async () => {
     let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(broken('TIMEOUT', 'the handshake takes too long')), Math.max(0, machine.began + DEADLINE - clock()) * 1000);
+      timer = setTimeout(() => reject(machine.reject('TIMEOUT', 'the handshake takes too long')), Math.max(0, machine.began + DEADLINE - clock()) * 1000);
     });
     try {
       machine.receive(await Promise.race([channel.receive(), late]), clock());
@@ -53,10 +53,10 @@ export async function handshake(channel, { role, own, wanted, expected, identity
 export class Link {
   #timer = null;
 
-  constructor({ channel, owner, out, beside, listener, name }) {
+  constructor({ channel, owner, out, beside, sent, listener, name }) {
     Object.assign(this, { channel, owner, name, listener });
     this.established = clock();
-    this.session = new Session({ out, now: this.established, beside, listener });
+    this.session = new Session({ out, now: this.established, beside, sent, listener });
     this.over = false;
     channel.onDrain = () => this.pump();
     this.#read();
@@ -130,6 +130,7 @@ export class Link {
   #finish(how, error) {
     if (this.over) return;
     this.over = true;
+    this.session.stop();
     clearTimeout(this.#timer);
     if (how === 'lost') this.channel.drop();
     else this.channel.close(1000);

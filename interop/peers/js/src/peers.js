@@ -55,14 +55,7 @@ export class Peer {
 
   /** What the sweep has deleted does not leave any more, if it has no number yet. */
   forget(seqs) {
-    for (const list of this.out.waiting) {
-      for (let i = list.length - 1; i >= 0; i -= 1) {
-        if (seqs.has(list[i].seq)) {
-          list.splice(i, 1);
-          this.#items -= 1;
-        }
-      }
-    }
+    this.#items -= this.out.forget((item) => seqs.has(item.seq));
   }
 
   get #wanted() {

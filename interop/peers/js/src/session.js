@@ -6,10 +6,10 @@
 
 import { CODES, NAMES, broken } from './codes.js';
 import { refused } from './handshake.js';
-import { decodeMessage, encodeMessage } from './wire.js';
+import { MAX_ENVELOPE, decodeMessage, encodeMessage } from './wire.js';
 
 export const WINDOW = { envelopes: 1024, bytes: 1048576 };
-const BATCH = { envelopes: 256, bytes: 524288, largest: 66560 };
+const BATCH = { envelopes: 256, bytes: 524288 };
 const SILENCE = 20;
 const PATIENCE = 10;
 const CLOSING = 10;
@@ -36,6 +36,13 @@ export class OutStream {
   offer(items, urgency, first = false) {
     if (first) this.waiting[urgency].unshift(...items);
     else this.waiting[urgency].push(...items);
+  }
+
+  /** What `chosen` says of is not to be sent, unless it has a number. Gives how many there were. */
+  forget(chosen) {
+    const before = this.waiting.flat().length;
+    this.waiting = this.waiting.map((list) => list.filter((item) => !chosen(item)));
+    return before - this.waiting.flat().length;
   }
 
   get idle() { return this.unsettled.length + this.again.length + this.waiting.flat().length === 0; }
@@ -65,10 +72,11 @@ export class OutStream {
 /** One end of one link. */
 export class Session {
   /**
-   * @param {object} o `out` (OutStream), `now`; `beside`: types of messages that pass beside the streams; `listener`: whether a late REFUSE is allowed
+   * @param {object} o `out` (OutStream), `now`; `beside`: types of messages that may come beside the streams, `sent`: those that may leave (else the same);
+   *   `listener`: whether a late REFUSE is allowed
    */
-  constructor({ out, now, beside = new Set(), listener = false }) {
-    Object.assign(this, { out, beside, listener });
+  constructor({ out, now, beside = new Set(), sent = beside, listener = false }) {
+    Object.assign(this, { out, beside, sent, listener });
     this.events = [];
     this.sending = 'IDLE';
     this.receiving = 'SILENT';
@@ -77,7 +85,7 @@ export class Session {
     this.credit = null; // {envelopes, bytes} that the other end grants
     this.granted = { ...WINDOW };
     this.largest = { envelopes: 0, bytes: 0 };
-    this.their = null; // {id, due, durable, acked, bytes: Map(number -> size not acknowledged), refusals}
+    this.their = null; // {id, asked: its OPEN has no answer yet, due, durable, acked, batches: [{last, bytes}] not wholly acknowledged, refusals}
     this.ackNow = false;
     this.lastAck = -Infinity;
     this.says = []; // messages beside the streams
@@ -93,10 +101,15 @@ export class Session {
 
   // --- what the owner says ---
 
-  say(type, fields) { this.says.push([type, fields]); }
+  say(type, fields) {
+    if (!this.sent.has(type)) throw new Error(`${type} does not belong on this link`);
+    this.says.push([type, fields]);
+  }
 
   grant(envelopes, bytes) {
-    this.granted = { envelopes, bytes };
+    const granted = { envelopes: Math.min(envelopes, WINDOW.envelopes), bytes: Math.min(bytes, WINDOW.bytes) };
+    if (granted.envelopes === this.granted.envelopes && granted.bytes === this.granted.bytes) return;
+    this.granted = granted;
     if (this.receiving === 'STREAMING') this.ackNow = true;
   }
 
@@ -107,20 +120,33 @@ export class Session {
   /** Everything of their stream up to `cursor` is on the disk, but for `refusals` ([number, code, reason]). */
   durable(id, cursor, refusals) {
     if (!this.their?.id.equals(id)) return;
-    const answers = this.receiving === 'ASKED';
-    if (answers) {
-      this.receiving = 'STREAMING';
-      Object.assign(this.their, { due: cursor + 1, acked: cursor });
+    const their = this.their;
+    if (their.asked) {
+      if (this.receiving === 'ASKED') this.receiving = 'STREAMING';
+      Object.assign(their, { asked: false, due: cursor + 1, acked: cursor });
       this.ackNow = true;
     }
-    this.their.durable = cursor;
-    this.their.refusals.push(...refusals);
+    their.durable = Math.max(their.durable, cursor);
+    their.refusals.push(...refusals);
   }
+
+  /** Nothing is taken any more, and nothing leaves: another link goes on, or this one is broken. */
+  stop() { this.ended ??= 'stopped'; }
 
   // --- what the other end says ---
 
   receive(bytes, now) {
-    const message = decodeMessage(bytes);
+    if (this.ended) return;
+    try {
+      this.#take(decodeMessage(bytes), now);
+    } catch (error) {
+      this.stop();
+      throw error;
+    }
+    this.#maybeEnd();
+  }
+
+  #take(message, now) {
     this.heard = now;
     this.pingAt = null;
     const handler = this[`on${message.type}`];
@@ -128,14 +154,13 @@ export class Session {
     else if (this.beside.has(message.type)) this.events.push({ beside: message });
     else if (message.type === 'REFUSE' && this.listener) throw refused(message);
     else throw broken('UNEXPECTED', `${message.type} does not belong here`);
-    this.#maybeEnd();
   }
 
   onOPEN({ stream }) {
     if (this.receiving !== 'SILENT' && this.receiving !== 'STREAMING') throw broken('UNEXPECTED', 'OPEN out of turn');
     if (this.their?.id.equals(stream)) throw broken('UNEXPECTED', 'the stream is open');
     this.receiving = 'ASKED';
-    this.their = { id: stream, due: 1, durable: 0, acked: 0, bytes: new Map(), refusals: [] };
+    this.their = { id: stream, asked: true, due: 1, durable: 0, acked: 0, batches: [], refusals: [] };
     this.largest = { envelopes: 0, bytes: 0 };
     this.events.push({ opened: stream });
   }
@@ -148,10 +173,9 @@ export class Session {
     const fresh = envelopes.slice(Math.min(their.due - Number(first), envelopes.length));
     if (!fresh.length) return;
     const begin = their.due;
-    fresh.forEach((one, i) => their.bytes.set(begin + i, one.length));
     their.due += fresh.length;
-    const inFlight = [...their.bytes.values()].reduce((sum, size) => sum + size, 0);
-    if (their.due - 1 - their.acked > this.largest.envelopes || inFlight > this.largest.bytes + BATCH.bytes) {
+    their.batches.push({ last: their.due - 1, bytes: fresh.reduce((sum, one) => sum + one.length, 0) });
+    if (their.due - 1 - their.acked > this.largest.envelopes || this.#unacknowledged() > this.largest.bytes + BATCH.bytes) {
       throw broken('UNEXPECTED', 'more than was granted');
     }
     this.events.push({ received: { stream, first: begin, envelopes: fresh } });
@@ -228,12 +252,12 @@ export class Session {
       this.onLink = 0;
       return encodeMessage('OPEN', { stream: this.out.id });
     }
-    if (this.#ackDue(now)) return this.#ack(now);
     if (this.pong !== null) {
       const token = this.pong;
       this.pong = null;
       return encodeMessage('PONG', { token });
     }
+    if (this.#ackDue(now)) return this.#ack(now);
     if (this.farewell && this.sending !== 'CLOSED') {
       this.sending = 'CLOSED';
       this.closeBegan ??= now;
@@ -251,21 +275,22 @@ export class Session {
   }
 
   #ackDue(now) {
-    if (!this.their || this.receiving === 'ASKED' || this.receiving === 'SILENT') return false;
+    if (!this.their || this.their.asked) return false;
     if (this.ackNow) return true;
-    const { durable, acked } = this.their;
+    const { due, durable, acked } = this.their;
     if (durable === acked) return false;
-    if (now - this.lastAck >= PACE || this.closeBegan !== null) return true;
-    let bytes = 0;
-    for (let n = acked + 1; n <= durable; n += 1) bytes += this.their.bytes.get(n) ?? 0;
-    return durable - acked >= this.granted.envelopes / 2 || bytes >= this.granted.bytes / 2;
+    if (now - this.lastAck >= PACE || this.closeBegan !== null || this.farewell) return true;
+    return due - 1 - acked >= this.granted.envelopes / 2 || this.#unacknowledged() >= this.granted.bytes / 2;
   }
+
+  /** How many bytes of their stream have come that were not acknowledged; a batch of which a part was counts whole. */
+  #unacknowledged() { return this.their.batches.reduce((sum, { bytes }) => sum + bytes, 0); }
 
   #ack(now) {
     const their = this.their;
-    for (let n = their.acked + 1; n <= their.durable; n += 1) their.bytes.delete(n);
     const refusals = their.refusals.splice(0);
     their.acked = their.durable;
+    their.batches = their.batches.filter(({ last }) => last > their.acked);
     this.ackNow = false;
     this.lastAck = now;
     for (const key of ['envelopes', 'bytes']) this.largest[key] = Math.max(this.largest[key], this.granted[key]);
@@ -280,14 +305,16 @@ export class Session {
     let flying = out.unsettled.slice(0, sent).reduce((sum, item) => sum + item.bytes.length, 0);
     const window = Math.min(Number(this.credit.envelopes), WINDOW.envelopes);
     const windowBytes = Math.min(Number(this.credit.bytes), WINDOW.bytes);
+    if (!windowBytes) return null;
     const first = this.onLink + 1;
     const envelopes = [];
     let size = 0;
-    const most = sent === 0 && windowBytes < BATCH.largest ? 1 : BATCH.envelopes; // session-39
-    while (envelopes.length < most && this.onLink - out.cursor < window && windowBytes > 0) {
+    const again = out.unsettled.length > sent; // what is sent again goes by itself
+    const most = this.onLink === out.cursor && windowBytes < MAX_ENVELOPE ? 1 : BATCH.envelopes; // session-39
+    while (envelopes.length < most && this.onLink - out.cursor < window) {
       const repeated = out.unsettled[this.onLink - out.cursor];
       const item = repeated ?? out.head;
-      if (!item) break;
+      if (!item || (again && !repeated)) break;
       const length = item.bytes.length;
       const alone = this.onLink === out.cursor;
       if (!alone && flying + length > windowBytes) break;
@@ -312,7 +339,7 @@ export class Session {
 
   #maybeEnd() {
     if (this.ended || this.sending !== 'CLOSED' || this.receiving !== 'CLOSED') return;
-    const theirs = !this.their || (this.their.due - 1 === this.their.acked && !this.ackNow);
+    const theirs = !this.their || (!this.their.asked && this.their.due - 1 === this.their.acked && !this.ackNow);
     const ours = this.onLink <= this.out.cursor;
     if (theirs && ours) this.#end('complete');
   }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import * as crypto from '../src/crypto.js';
+import { ProtocolError } from '../src/codes.js';
 import { proves, readStatement } from '../src/continuity.js';
 import { DIALLER, Handshake, LISTENER, transcript } from '../src/handshake.js';
 import { MAX_HANDSHAKE_MESSAGE, decodeItem, decodeMessage, encodeMessage } from '../src/wire.js';
@@ -54,7 +55,9 @@ consume('handshake/machine.json', (given, expected) => {
   let made;
   try {
     for (const step of given.steps) {
-      if (step.do) made = step.do === 'accept' ? machine.accept(published) : machine[step.do]();
+      if (step.do === 'reject') throw machine.reject(step.code);
+      else if (step.do === 'wait') machine.tick(step.t);
+      else if (step.do) made = step.do === 'accept' ? machine.accept(published) : machine[step.do]();
       else if (step.in) machine.receive(messageOf(step.in), step.t);
       else if (step.out.endsWith('-auth')) {
         const [ours, recorded] = [decodeMessage(made), decodeMessage(messageOf(step.out))];
@@ -64,6 +67,10 @@ consume('handshake/machine.json', (given, expected) => {
       } else assert.equal(made.toString('hex'), messageOf(step.out).toString('hex'));
     }
   } catch (error) {
+    assert.equal(machine.state, 'CLOSED');
+    const { t } = given.steps.at(-1);
+    for (const message of MESSAGES.values()) assert.throws(() => machine.receive(message, t), ProtocolError);
+    for (const decision of ['start', 'prove', 'accept']) assert.throws(() => machine[decision](published), ProtocolError);
     assert.equal(machine.state, 'CLOSED');
     throw error;
   }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EDGE, dial } from '../src/channel.js';
 import { acknowledgeCode, claimKeys, proofCode } from '../src/edge.js';
+import { SAID, TOLD } from '../src/edges.js';
 import * as keys from '../src/crypto.js';
 import { DIALLER } from '../src/handshake.js';
 import { Link, handshake } from '../src/link.js';
@@ -113,7 +114,7 @@ export class ScriptedEdge {
     this.out = new OutStream(() => keys.random(8));
     this.link = new Link({
       channel: this.channel, owner: this, out: this.out, listener: false, name: site.domain,
-      beside: new Set(['CHALLENGE', 'CLAIMED', 'NOT_CLAIMED', 'DELIVER', 'RECEIPT', 'SHOWN', 'UNWATCH']),
+      beside: SAID, sent: TOLD,
     });
     this.link.pump();
     return this;
