@@ -44,6 +44,7 @@ template:
     dnssec-policy: signed
 zone:
 """
+PATIENCE = 100.0
 READY = "until [ $(grep -c ready ready.log) = {} ]; do sleep 0.2; done"
 ZONE = """\
 @ 300 IN SOA ns1 hostmaster 1 86400 86400 864000 300
@@ -201,14 +202,16 @@ async def test_as_it_is_written(two_hosts: tuple[Machine, list[Host]], tmp_path:
 
 
 async def deliver(left: Host, right: Host, card: str) -> None:
-    """Section 6: one listens, the other sends."""
+    """Section 6: one listens, the other sends; not before, for nothing is stored for a mailbox that nobody has claimed."""
     heard: list[str] = []
 
     async def listen() -> None:
-        heard.append(await right.type(right.blocks(6)[1]))
+        heard.append(await right.type(f"{right.blocks(6)[1].rstrip()} 2>listening.log"))
 
-    with trio.fail_after(60):
+    with trio.fail_after(PATIENCE):
+        await right.type("rm -f listening.log; touch listening.log")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen)
+            await right.type("until grep -q 'listening as' listening.log; do sleep 0.2; done")
             assert "accepted" in await left.type(left.blocks(6)[2], CARD=card)
     assert "hello" in heard[0]

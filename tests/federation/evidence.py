@@ -63,6 +63,7 @@ COLUMNS: Mapping[str, set[str]] = {
     "quarantine": {"domain", "fingerprint", "since", "reason"},
     "evidence": {"row", "domain", "obtained", "identity", "identity_next", "digest", "proof"},
     "backoff": {"peer", "failures", "next_attempt"},
+    "held": {"peer", "since"},
     "presence": {"peer", "saved", "shown", "viewed"},  # filters: bits that only contacts can read
     "sqlite_sequence": {"name", "seq"},
 }
