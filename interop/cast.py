@@ -6,9 +6,10 @@ Never: leaves a process behind, or lets what one scenario has changed be there f
 
 import itertools
 import os
+import random
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -154,7 +155,9 @@ def new_source() -> str:
 
 
 def free_port(address: str) -> int:
-    """A port of `address` that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port of `address` that nobody uses now, and that the system gives to nobody who dials from there."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((address, port))
+            return port

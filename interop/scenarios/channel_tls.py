@@ -4,6 +4,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Final
 
+import trio
+
 from interop.fake_peer import Persona
 from interop.fake_socket import Ended, headers_of
 from interop.fake_tls import TlsHabits, classical_identity
@@ -52,7 +54,7 @@ async def _no_tls(habits: TlsHabits, rogue: Rogue) -> None:
 async def _garbage(data: bytes, rogue: Rogue) -> None:
     """Whatever it is, the connection ends; a half is given up by us."""
     async with rogue.calling(Depth.TCP) as peer:
-        with suppress(Ended):
+        with suppress(Ended, trio.BrokenResourceError):  # it may be gone already
             await peer.socket.send_bytes(data)
             await peer.tcp.send_eof()
         with peer.limited("the end of a connection that is no TLS"):

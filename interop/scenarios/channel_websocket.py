@@ -296,7 +296,7 @@ async def frames(stage: Stage) -> None:
     rows += [(name, partial(_frames_allowed, speak)) for name, speak in speaks.items()]
     rows += [(f"closed with {code}", partial(_closes, code)) for code in (1000, 1001, None, 3000)]
     rows += [(f"cut after {depth.name}", partial(_cut, depth)) for depth in Depth]
-    await play_calling(stage, [*rows, ("the longest message", _longest)], strangers=5)
+    await play_calling(stage, [*rows, ("the longest message", _longest)], strangers=9)
 
 
 @scenario("channel/frames-to-the-caller", servers=1, covers=("channel-18", "channel-19", "channel-21"), seconds=TABLE)

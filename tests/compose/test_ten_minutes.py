@@ -202,7 +202,7 @@ async def test_as_it_is_written(two_hosts: tuple[Machine, list[Host]], tmp_path:
 
 
 async def deliver(left: Host, right: Host, card: str) -> None:
-    """Section 6: one listens, the other sends; not before, for nothing is stored for a mailbox that nobody has claimed."""
+    """Section 6: one listens, then the other sends: nothing is stored for a mailbox that nobody has claimed."""
     heard: list[str] = []
 
     async def listen() -> None:

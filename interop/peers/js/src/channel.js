@@ -17,6 +17,7 @@ export const EDGE = { alpn: 'volly-edge/1', path: '/edge/v1', subprotocol: 'voll
 const GROUP = 'X25519MLKEM768';
 const CIPHERS = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256'];
 const UNFINISHED = 2359296;
+const STRANGER = 65536; // bytes of a caller before its proof
 const FAREWELL = 1000;
 const CROWDED = 1048576; // bytes that may wait for the network before this end makes more
 const OPENING = 16384;
@@ -61,6 +62,7 @@ export class Channel {
     this.facts = facts;
     this.remote = tlsSocket.remoteAddress;
     this.ended = null;
+    this.allowance = Infinity; // how many bytes may still come
     this.onDrain = () => {};
     socket.on('message', (data, binary) => {
       unfinished = 0;
@@ -70,7 +72,9 @@ export class Channel {
     let unfinished = 0;
     tlsSocket.on('data', (chunk) => {
       unfinished += chunk.length;
-      if (unfinished > UNFINISHED) this.close(1008);
+      this.allowance -= chunk.length;
+      if (this.allowance < 0) this.drop();
+      else if (unfinished > UNFINISHED) this.close(1008);
     });
     socket.on('ping', (data) => {
       this.#asked = data;
@@ -221,7 +225,9 @@ export class Listener {
     if (!offered.includes(this.profile.subprotocol)) return void socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
     return this.web.handleUpgrade(request, socket, head, (ws) => {
       socket.opened();
-      onChannel(new Channel(ws, socket, socket.facts));
+      const channel = new Channel(ws, socket, socket.facts);
+      channel.allowance = STRANGER;
+      onChannel(channel);
     });
   }
 

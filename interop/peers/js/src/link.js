@@ -39,6 +39,7 @@ export async function handshake(channel, { role, own, wanted, expected, identity
     channel.send(role === DIALLER ? machine.prove() : machine.accept(judge.claim(machine.peer)));
     await next();
     judge.proof(machine.peer);
+    channel.allowance = Infinity;
     if (role === LISTENER) channel.send(machine.prove());
     return machine.peer;
   } catch (error) {
