@@ -108,10 +108,19 @@ async def test_words_where_no_terminal_is(shell: Shell) -> None:
         assert said[1].endswith("link down: peer b.test, reason gone �[31m")
 
 
+_WITH_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from volly_fed.cli import main
+main()
+"""
+"""A shell starts what runs in the background with SIGINT ignored, tests among them, and their children inherit it."""
+
+
 async def test_it_ends_cleanly_at_an_interruption(shell: Shell) -> None:
     there = trio.Event()
     async with watched(shell, LOOK, then=there):
-        line = [sys.executable, "-m", "volly_fed", "watch", "--json", "--config", str(shell.path)]
+        line = [sys.executable, "-c", _WITH_CTRL_C, "watch", "--json", "--config", str(shell.path)]
         process = await trio.lowlevel.open_process(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert process.stdout is not None
         assert process.stderr is not None
