@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ import trio
 from tests.compose.model import Service
 
 ROOT = Path(__file__).parent.parent.parent
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+"""Of this very installation, wherever the tests were started from."""
 _ENTER = r"""
 set -e
 echo >&"$ENTERED"
@@ -60,7 +63,9 @@ class Container:
         """Run `command` inside; its exit code."""
         inside = [*self.enter, *command]
         with self.log.open("ab") as log:
-            done = await trio.run_process(inside, check=False, stdout=log, stderr=subprocess.STDOUT)
+            done = await trio.run_process(
+                inside, check=False, stdout=log, stderr=subprocess.STDOUT, env={**os.environ, "PATH": PATH}
+            )
         return done.returncode
 
     async def healthy(self) -> None:
@@ -126,7 +131,13 @@ class Machine:
         log = self.folder / f"{service.name}.log"
         resolv = self.folder / f"{service.name}.resolv.conf"
         resolv.write_text(f"nameserver {service.resolver}\n" if service.resolver else "")
-        environment = {**os.environ, **service.environment, "RESOLV_CONF": str(resolv), "ENTERED": str(there)}
+        environment = {
+            **os.environ,
+            "PATH": PATH,
+            **service.environment,
+            "RESOLV_CONF": str(resolv),
+            "ENTERED": str(there),
+        }
         script = ["bash", "-c", _ENTER, service.name, *service.command]
         with log.open("ab") as output:
             process = await trio.lowlevel.open_process(
@@ -205,7 +216,7 @@ async def machine(folder: Path, gateway: str) -> AsyncIterator[Machine]:
 def missing(*tools: str) -> str | None:
     """What this machine lacks to run it, in words; None if nothing. `tools`: commands that are needed besides."""
     wanted = ("ip", "unshare", "nsenter", "openssl", "knotd", "keymgr", "kdig", *tools)
-    lacking = [tool for tool in wanted if not shutil.which(tool)]
+    lacking = [tool for tool in wanted if not shutil.which(tool, path=PATH)]
     if lacking:
         return f"without {', '.join(lacking)}"
     return None if os.geteuid() == 0 else "network namespaces take root"

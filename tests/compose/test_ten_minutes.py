@@ -7,6 +7,7 @@ dependencies are fetched before the machines, which have no way out, are entered
 
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import trio
 
 from tests.compose.model import Mount, Service
-from tests.compose.namespaces import ROOT, Container, Machine, machine, missing
+from tests.compose.namespaces import PATH, ROOT, Container, Machine, machine, missing
 from tests.compose.ten_minutes import sections
 
 pytestmark = [pytest.mark.real, pytest.mark.debian]
@@ -116,7 +117,8 @@ def make_zones(folder: Path) -> None:
 def keymgr(folder: Path, domain: str, *words: str) -> str:
     """Knot's tool for keys; what it prints."""
     command = ["keymgr", "-c", "outside.conf", domain, *words]
-    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
+    environment = {**os.environ, "PATH": PATH}
+    return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, env=environment).stdout
 
 
 def believe(host: "Host", zones: Path) -> None:
@@ -159,11 +161,14 @@ async def world(folder: Path) -> AsyncIterator[tuple[Machine, list[Host]]]:
 
 async def install(folder: Path) -> str:
     """Section 1, with the wheel as it is built here; the PATH that it leaves."""
-    build = ["python3", "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     await trio.run_process(build, capture_stdout=True, capture_stderr=True)
     (block,) = sections("example.com")[1]
     shown = await trio.run_process(
-        ["bash", "-euc", f'cd "{folder}"\n{block}\nprintf %s "$PATH"'], capture_stdout=True, capture_stderr=True
+        ["bash", "-euc", f'cd "{folder}"\n{block}\nprintf %s "$PATH"'],
+        capture_stdout=True,
+        capture_stderr=True,
+        env={**os.environ, "PATH": PATH},
     )
     return shown.stdout.decode().splitlines()[-1]
 
