@@ -13,12 +13,13 @@ import click
 
 from volly_fed.cli.failure import OK, WARNINGS
 from volly_fed.cli.options import PATH, config_option, json_option, print_json, shown
-from volly_fed.cli.progress import progress, size_text
+from volly_fed.cli.progress import progress
 from volly_fed.cli.signals import interruptible
 from volly_fed.daemon.backup.create import create as create_backup
 from volly_fed.daemon.backup.manifest import Manifest
 from volly_fed.daemon.backup.restore import verify as verify_backup
 from volly_fed.daemon.material import read_homeserver_config
+from volly_fed.daemon.wording import size
 from volly_fed.names import fingerprint_text
 
 
@@ -82,7 +83,7 @@ def print_manifest(manifest: Manifest) -> None:
     print(f"{'made':<10} {date_text(manifest.made_at)}, by volly-fed {manifest.program}")
     store = f"schema {manifest.schema}" if manifest.schema else "none: the homeserver has not run yet"
     print(f"{'store':<10} {store}")
-    print(f"{'files':<10} {len(manifest.members)}, {size_text(manifest.bytes)}")
+    print(f"{'files':<10} {len(manifest.members)}, {size(manifest.bytes)}")
 
 
 def plain(manifest: Manifest) -> dict[str, Any]:

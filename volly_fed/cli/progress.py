@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from volly_fed import limits
+from volly_fed.daemon.wording import size
 
 _PERCENT = 100
 
@@ -23,7 +24,7 @@ def progress(clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[
 
     def tell(what: str, done: int, total: int) -> None:
         nonlocal shown
-        line = f"{what}: {_PERCENT * done // total} % of {size_text(total)}" if total else what
+        line = f"{what}: {_PERCENT * done // total} % of {size(total)}" if total else what
         if line == shown or clock() - since < limits.PROGRESS_AFTER:
             return
         status.update(Text(line))
@@ -35,13 +36,3 @@ def progress(clock: Callable[[], float] = time.monotonic) -> Iterator[Callable[[
         yield tell
     finally:
         status.stop()
-
-
-def size_text(count: int) -> str:
-    """`count` bytes for people: "3.2 MiB"."""
-    size, unit = float(count), "B"
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if size < 1000 or unit == "TiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
