@@ -138,7 +138,7 @@ async def test_an_opening_that_is_too_long_is_refused_at_once_whether_it_ends_or
     near, far = await memory_pair()
     async with trio.open_nursery() as nursery:
         await near.send_all(opening(extra="".join(f"X-{n}: {'x' * 1000}\r\n" for n in range(20)))[:-2] + end)
-        with pytest.raises(ChannelError, match="more than"):
+        with trio.fail_after(5), pytest.raises(ChannelError, match="more than"):
             await accept_websocket(nursery, far, FEDERATION)
 
 
