@@ -361,6 +361,7 @@ EDGE_STREAMS = 1024
 RECEIPT_MEMORY = 65_536
 """Settled envelopes whose submitter an edge still knows, for refusals that come late."""
 MAX_CARD = 8192
+MAX_SEALED_TEXT = 16_384
 MAX_CONTENT = 48 * 1024
 MAX_CARD_NAME = 64
 """Characters of the display name on a card."""

@@ -66,15 +66,43 @@ done
 
 # --- presence --------------------------------------------------------------------------------------------------------
 
-device a contacts add "$(card b)" >/dev/null
-device b contacts add "$(card a)" >/dev/null
-for who in a b; do
-    device "$who" listen >/dev/null 2>&1 &   # the presence keys come in envelopes
+# a.test shows itself to both: to b.test at level full, to c.test at level metadata. Keys come in envelopes to b.test;
+# c.test gets none, so that people hand the key over themselves. b.test and c.test know each other, and see nothing.
+know() { device "$1" contacts add "$(card "$2")" >/dev/null; }
+has_key() { device "$1" watch "$2" --timeout 0 >/dev/null 2>&1; }
+by_hand() { device "$1" give "$2" | device "$2" take >/dev/null 2>&1 || fail "$1 cannot give $2 a key"; }
+
+for pair in "a b" "b a" "a c" "c a" "b c" "c b"; do
+    # shellcheck disable=SC2086
+    know $pair
+done
+for pair in "a c" "c a" "b c" "c b"; do
+    # shellcheck disable=SC2086
+    by_hand $pair
+done
+for who in a b c; do
+    device "$who" listen >/dev/null 2>&1 &
     device "$who" online >/dev/null 2>&1 &
-    until device "$who" watch --json >"$work/$who.watch" 2>&1; do sleep 1; done &   # there is nothing to watch before
 done
-for who in a b; do
-    within 60 grep -q '"online"' "$work/$who.watch" || fail "$who.test sees nobody: $(cat "$work/$who.watch")"
-    echo "exchange: $who.test sees its contact online"
+for pair in "a b" "b a"; do # the keys that come in envelopes
+    # shellcheck disable=SC2086
+    within 60 has_key $pair || fail "a key has not come: $pair"
 done
+for who in a b c; do
+    device "$who" watch --json >"$work/$who.watch" 2>&1 &
+done
+
+# sees WHO WHOM "ONLINE OR UNKNOWN" REASON
+sees() {
+    within 60 grep -q "\"contact\": \"$2\".*\"presence\": \"$3\".*$4" "$work/$1.watch" ||
+        fail "$1.test does not see $2.test as $3: $(cat "$work/$1.watch")"
+    echo "exchange: $1.test sees its contact at $2.test: $3${4:+ ($4)}"
+}
+
+sees a b online ""
+sees b a online ""
+sees a c online ""
+sees c a online ""
+sees b c unknown POLICY
+sees c b unknown POLICY
 echo "exchange: all as the levels say"

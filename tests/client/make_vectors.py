@@ -141,6 +141,11 @@ def inner(content: bytes, *, signer: IdentityKey = ALICE, mailbox: bytes = MAILB
     return cbor([signer.public, signature(signer, content, mailbox=mailbox, domain=domain), content])
 
 
+def forged(content: bytes) -> bytes:
+    """Signed by Alice, under Mallory's key."""
+    return cbor([MALLORY.public, signature(ALICE, content, mailbox=MAILBOX, domain=HOME), content])
+
+
 def envelope(plaintext: bytes, *, version: bytes = b"\1", urgency: int = 1, **changes: Any) -> bytes:
     fields = {
         "mailbox": MAILBOX,
@@ -193,7 +198,6 @@ def contents() -> Vectors:
         ),
     ]
     length = len(inner(TEXT))
-    forged = cbor([MALLORY.public, signature(ALICE, TEXT, mailbox=MAILBOX, domain=HOME), TEXT])
     half = bytearray(inner(TEXT))
     half[-len(TEXT) - 10] ^= 1  # in the Ed25519 half of the signature
     bad: list[tuple[str, bytes, Vectors, str]] = [
@@ -206,7 +210,7 @@ def contents() -> Vectors:
         ("padding-not-zeros", envelope(sealed[:-1] + b"\1"), {}, "MALFORMED"),
         ("length-beyond-the-end", envelope(b"\xff" + sealed[1:]), {}, "MALFORMED"),
         ("length-too-short", envelope((length - 1).to_bytes(4, "big") + sealed[4:]), {}, "MALFORMED"),
-        ("another-signer-named", envelope(padded(forged)), {}, "BAD_SIGNATURE"),
+        ("another-signer-named", envelope(padded(forged(TEXT))), {}, "BAD_SIGNATURE"),
         ("one-half-of-the-signature", envelope(padded(bytes(half))), {}, "BAD_SIGNATURE"),
         ("meant-for-another-mailbox", envelope(padded(inner(TEXT, mailbox=bytes(32)))), {}, "BAD_SIGNATURE"),
         ("meant-for-another-domain", envelope(padded(inner(TEXT, domain=FAR))), {}, "BAD_SIGNATURE"),
@@ -226,7 +230,55 @@ def contents() -> Vectors:
     return vectors("client", "sealed-content", "7 9 11", cases, notes)
 
 
-ALL: dict[str, Callable[[], Vectors]] = {"card": cards, "content": contents}
+# --- from hand to hand ----------------------------------------------------------------------------------------------
+
+
+def by_hand() -> Vectors:
+    key = expand("presence key", 32)
+    plain = content(2, cbor([7, key, 1]))
+    sealed = padded(inner(plain))
+    handed = envelope(sealed)
+    given = {"seed": SEED.hex(), "domain": HOME, "now": NOW + 648_000}
+    accept = {"sender": fingerprint(ALICE).hex(), "presence": {"serial": 7, "key": key.hex(), "wants": True}}
+    right = line(handed)
+    cases = [
+        case("a-key", given | {"text": right}, accept=accept),
+        case("white-space-around", given | {"text": f" \n{right}\n"}, accept=accept),
+        case("expiry-over", given | {"text": line(envelope(sealed, expiry=NOW - 1))}, accept=accept),
+    ]
+    message = envelope(padded(inner(TEXT)))
+    for name, text, changes in (
+        ("empty", "", {}),
+        ("another-scheme", right.replace("sealed", "saeled"), {}),
+        ("a-card", spelled(card()), {}),
+        ("cut-off", right[:-1], {}),
+        ("padded", right + "=", {}),
+        ("white-space-inside", right[:50] + " " + right[50:], {}),
+        ("base64-of-the-other-kind", right[:50] + "+" + right[51:], {}),
+        ("too-long", line(handed + bytes(4096)), {}),
+        ("no-envelope", line(cbor(1)), {}),
+        ("bytes-after-the-envelope", line(handed + b"\0"), {}),
+        ("another-device", right, {"seed": bytes(32).hex()}),
+        ("another-domain", right, {"domain": FAR}),
+        ("a-message", line(message), {}),
+        ("sealed-too-long-ago", right, {"now": NOW + 648_001}),
+    ):
+        cases.append(case(name, given | changes | {"text": text}, reject=rejected("MALFORMED")))
+    cases.append(
+        case(
+            "another-signer-named",
+            given | {"text": line(envelope(padded(forged(plain))))},
+            reject=rejected("BAD_SIGNATURE", "BadSignature"),
+        )
+    )
+    return vectors("client", "sealed-by-hand", "21 22 23", cases)
+
+
+def line(data: bytes) -> str:
+    return "volly-sealed:" + base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+ALL: dict[str, Callable[[], Vectors]] = {"card": cards, "content": contents, "by-hand": by_hand}
 
 
 if __name__ == "__main__":

@@ -74,8 +74,12 @@ async def test_it_comes_up_and_the_levels_decide(tmp_path: Path) -> None:
             "exchange: c.test -> a.test: refused by policy",
             "exchange: b.test -> c.test: refused by policy",
             "exchange: c.test -> b.test: refused by policy",
-            "exchange: a.test sees its contact online",
-            "exchange: b.test sees its contact online",
+            "exchange: a.test sees its contact at b.test: online",
+            "exchange: b.test sees its contact at a.test: online",
+            "exchange: a.test sees its contact at c.test: online",
+            "exchange: c.test sees its contact at a.test: online",
+            "exchange: b.test sees its contact at c.test: unknown (POLICY)",
+            "exchange: c.test sees its contact at b.test: unknown (POLICY)",
             "exchange: all as the levels say",
         ]
         ask = "import urllib.request as u; assert b'volly_fed' in u.urlopen('http://10.77.0.21:9223/metrics').read()"

@@ -22,7 +22,7 @@ from volly_fed import limits
 from volly_fed.cli import failure
 from volly_fed.cli.device_options import RESOLVER, Options
 from volly_fed.cli.device_output import called, print_line, print_message, print_qr, print_sent
-from volly_fed.cli.device_presence import online, watch
+from volly_fed.cli.device_presence import give, online, take, watch
 from volly_fed.cli.options import DOMAIN, PATH, json_option
 from volly_fed.client.card import SCHEME, Card, check_name, encode_card, parse_card
 from volly_fed.client.inbox import InboxMessage
@@ -55,12 +55,14 @@ _LABEL = "Whom the card is for; a card of its own can be revoked without the oth
 @click.option("--allow-private-addresses", "allow_private", is_flag=True, help="Believe DNS about private addresses.")
 @click.pass_context
 def device(context: click.Context, /, **options: Any) -> None:
-    """A command-line device: card, contacts, send, listen, online, watch."""
+    """A command-line device: card, contacts, send, listen, online, watch; give and take presence keys by hand."""
     context.obj = Options(**options)
 
 
 device.add_command(online)
 device.add_command(watch)
+device.add_command(give)
+device.add_command(take)
 
 
 @device.command()

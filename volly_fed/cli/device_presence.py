@@ -1,17 +1,19 @@
-"""`volly-fed device online` and `volly-fed device watch`: being seen by one's contacts, and seeing them.
+"""`volly-fed device online`, `watch`, `give` and `take`: being seen by one's contacts, seeing them, and what it takes.
 
 in: a device's folder, scopes, names of contacts; out: until interrupted, a line for each contact who comes or goes.
-Never: prints a presence key, or calls somebody offline of whom nothing is known.
+Never: prints a presence key that is not sealed, or calls somebody offline of whom nothing is known.
 """
 
 import os
 import sys
 import time
 from collections.abc import Sequence
+from typing import TextIO
 
 import click
 import trio
 
+from volly_fed import limits
 from volly_fed.cli import failure
 from volly_fed.cli.device_options import Options
 from volly_fed.cli.device_output import called, print_sighting
@@ -20,16 +22,17 @@ from volly_fed.client.card import SCHEME, Card, parse_card
 from volly_fed.client.contact import ContactBook
 from volly_fed.client.sightings import Sighting
 from volly_fed.crypto.secret import Secret
+from volly_fed.daemon.device.by_hand import give_key, take_given
 from volly_fed.daemon.device.home import DeviceHome
 from volly_fed.daemon.device.presence import Announcing, Contacts, HandingOut, Watching
-from volly_fed.errors import BadMessage, LocalError
+from volly_fed.errors import BadMessage, LocalError, RemoteError
 from volly_fed.names import DomainName, Fingerprint
 from volly_fed.trust.gates import EVERYBODY
 from volly_fed.wire.presence import ANNOUNCED_SCOPES
 
 _KEYS_COME = (
     "both of you add each other as contacts and run `volly-fed device online`; the key comes with "
-    "`volly-fed device listen`"
+    "`volly-fed device listen`, or from hand to hand (`volly-fed device give`)"
 )
 _timeout = click.option("--timeout", type=float, default=float("inf"), help="Stop after so many seconds.")
 
@@ -99,6 +102,39 @@ def watch(options: Options, who: tuple[str, ...], timeout: float, as_json: bool)
         return failure.OK
 
     return trio.run(run)
+
+
+@click.command()
+@click.argument("who", metavar="CONTACT")
+@click.pass_obj
+def give(options: Options, who: str) -> None:
+    """Print your presence key, sealed for CONTACT (a name, or the card), who can `take` it.
+
+    Needed only where no envelopes pass: between domains at level `metadata`. Send the line as you like; nobody else can
+    open it.
+    """
+    home = DeviceHome.open(options.home)
+    contact = _find(home.contacts(), who)
+    try:
+        click.echo(give_key(home, contact, time.time()))
+    except BadMessage as error:
+        raise LocalError(f"{called(contact)} can be given nothing: {error}") from error
+
+
+@click.command()
+@click.argument("file", type=click.File(errors="replace"), default="-")
+@click.pass_obj
+def take(options: Options, file: TextIO) -> None:
+    """Take a contact's presence key that was printed by `give`, from FILE or standard input."""
+    home = DeviceHome.open(options.home)
+    try:
+        taken = take_given(home, file.read(limits.MAX_SEALED_TEXT + 1), time.time())
+    except RemoteError as error:
+        raise LocalError(f"this is no key for this device: {error}") from error
+    name = called(taken.contact)
+    click.echo(f"the presence key of {name} is kept" if taken.news else f"nothing new from {name}")
+    if taken.wants:
+        click.echo(f"note: {name} had none of yours when this was made: `volly-fed device give`", err=True)
 
 
 def _chosen(book: ContactBook, who: Sequence[str]) -> dict[Fingerprint, Card]:

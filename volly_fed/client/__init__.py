@@ -2,7 +2,7 @@
 
 card       what one person gives another, to be reached; contact: the cards one has been given
 mailbox    a device's own keys, and whom its mailbox lets in
-seal       content <-> sealed envelope
+seal       content <-> sealed envelope; by_hand: one with a presence key, as text; spelling: of cards and such texts
 receiver   a connection that claims the mailbox and receives; submitter: one that submits     machines
 talk       a connection that announces, or one that watches                                   machine
 conversation  what these have in common, with the keepalive

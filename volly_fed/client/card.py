@@ -7,11 +7,10 @@ not. A card is as authentic as the way it came by; what its owner sends later is
 fingerprint. Whoever holds a card can write to its mailbox: it is not public.
 """
 
-import base64
-
 import attrs
 
 from volly_fed import limits
+from volly_fed.client.spelling import read_spelled, spell
 from volly_fed.crypto.kem import mailbox_id
 from volly_fed.errors import BadMessage
 from volly_fed.names import Address, DomainName, Fingerprint
@@ -63,7 +62,7 @@ def check_name(name: str) -> str:
 
 def encode_card(card: Card) -> str:
     """The card as a URI."""
-    return SCHEME + base64.urlsafe_b64encode(card_bytes(card)).decode("ascii").rstrip("=")
+    return spell(SCHEME, card_bytes(card))
 
 
 def parse_card(text: str) -> Card:
@@ -71,17 +70,10 @@ def parse_card(text: str) -> Card:
 
     Raises BadMessage, and nothing else.
     """
-    encoded = text.strip()
-    if not encoded.startswith(SCHEME) or len(encoded) > limits.MAX_CARD or not encoded.isascii():
-        raise BadMessage("a contact card begins with volly: and is one long line; note: copy all of it")
-    encoded = encoded.removeprefix(SCHEME)
-    try:
-        raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
-    except ValueError as error:
-        raise BadMessage("this contact card is damaged; note: copy all of it") from error
+    raw = read_spelled(SCHEME, text, limits.MAX_CARD, "a contact card")  # [client-1]
     card = card_from_bytes(raw)
-    if encode_card(card) != SCHEME + encoded:  # [client-1]
-        raise BadMessage("this contact card is damaged; note: copy all of it")
+    if card_bytes(card) != raw:
+        raise BadMessage("a contact card is damaged; note: copy all of it")
     return card
 
 

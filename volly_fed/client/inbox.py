@@ -8,6 +8,7 @@ message comes again with the same key after the restart: who must exclude even t
 of its own work. Two processes on one store are kept apart by the store.
 """
 
+from contextlib import suppress
 from typing import Final, Protocol
 
 import attrs
@@ -18,8 +19,9 @@ from volly_fed.client.receiver import Item
 from volly_fed.client.seal import Content, open_envelope
 from volly_fed.codepoints import Label
 from volly_fed.crypto.kdf import digest
-from volly_fed.errors import RemoteError
+from volly_fed.errors import BadMessage, RemoteError
 from volly_fed.names import Fingerprint
+from volly_fed.relay.envelope import Envelope
 
 
 @attrs.frozen(kw_only=True)
@@ -65,20 +67,23 @@ _OLDEST: Final = (limits.MAX_LIFETIME + limits.DUPLICATE_MEMORY) / 2
 whoever kept one could send it again once its key is forgotten. Both clocks may be half a day wrong."""
 
 
+def open_item(keys: DeviceKeys, envelope: Envelope, now: float) -> InboxMessage:
+    """The message in `envelope`. Raises RemoteError: not ours, not whole, not by who they say, or of long ago."""
+    opened = open_envelope(envelope, keys.mailbox, keys.domain)
+    if opened.content.sent_at < now - _OLDEST:  # [client-20]
+        raise BadMessage("sealed too long ago")
+    key = message_key(opened.sender, opened.id)
+    return InboxMessage(key=key, id=opened.id, sender=opened.sender, content=opened.content)
+
+
 def open_items(keys: DeviceKeys, items: list[Item], now: float) -> tuple[list[InboxMessage], int]:
-    """The messages in `items`, and how many did not open: not ours, not whole, not by who they say, or of long ago.
+    """The messages in `items`, and how many did not open.
 
     What does not open is acknowledged like the rest, or it would block the mailbox until it expires; nothing is
     remembered of it. The digest under the acknowledgement makes sure that the homeserver then deletes just these bytes.
     """
     messages = []
     for item in items:
-        try:
-            opened = open_envelope(item.envelope, keys.mailbox, keys.domain)
-        except RemoteError:  # [client-11]
-            continue
-        if opened.content.sent_at < now - _OLDEST:  # [client-20]
-            continue
-        key = message_key(opened.sender, opened.id)
-        messages.append(InboxMessage(key=key, id=opened.id, sender=opened.sender, content=opened.content))
+        with suppress(RemoteError):  # [client-11]
+            messages.append(open_item(keys, item.envelope, now))
     return messages, len(items) - len(messages)

@@ -4,6 +4,7 @@ import test from 'node:test';
 import { everyFile } from './vectors.js';
 
 const NOT_OURS = {
+  'client/by-hand.json': 'presence keys are taken by devices',
   'client/card.json': 'contact cards are read by devices',
   'client/content.json': 'sealed contents are opened by devices',
   'edge/claim-answer.json': "the device's side of a claim",
