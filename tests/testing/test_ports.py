@@ -12,9 +12,8 @@ from volly_fed.testnet.sites import LOOPBACK, free_ports
 def test_they_are_free_and_different_and_none_that_the_system_gives_to_whoever_asks() -> None:
     ports = free_ports(40)
     assert len(set(ports)) == 40
-    with socket.socket() as anybody:
-        anybody.bind((LOOPBACK, 0))
-        assert max(ports) < 32_768 <= anybody.getsockname()[1]
+    assert 10_000 <= min(ports)
+    assert max(ports) < 32_768
     for port in ports:
         with socket.socket() as listener:
             listener.bind((LOOPBACK, port))
