@@ -26,7 +26,7 @@ def open_by_hand(keys: DeviceKeys, text: str, now: float) -> InboxMessage:
 
     Raises RemoteError: not such a text, not for this device, not by who it says, or nothing with a key.
     """
-    raw = read_spelled(SCHEME, text, limits.MAX_SEALED_TEXT, "a sealed key")  # [client-21]
+    raw = read_spelled(SCHEME, text, limits.MAX_SEALED_TEXT, "sealed key")  # [client-21]
     message = open_item(keys, parse_envelope(raw), now)  # [client-22]
     if message.content.presence is None:  # [client-23]
         raise BadMessage("there is no presence key in this; note: messages come by `volly-fed device listen`")

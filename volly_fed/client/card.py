@@ -70,10 +70,10 @@ def parse_card(text: str) -> Card:
 
     Raises BadMessage, and nothing else.
     """
-    raw = read_spelled(SCHEME, text, limits.MAX_CARD, "a contact card")  # [client-1]
+    raw = read_spelled(SCHEME, text, limits.MAX_CARD, "contact card")  # [client-1]
     card = card_from_bytes(raw)
     if card_bytes(card) != raw:
-        raise BadMessage("a contact card is damaged; note: copy all of it")
+        raise BadMessage("this contact card is damaged; note: copy all of it")
     return card
 
 

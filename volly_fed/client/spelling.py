@@ -20,12 +20,12 @@ def read_spelled(scheme: str, text: str, limit: int, what: str) -> bytes:
     """
     spelled = text.strip()
     if not spelled.startswith(scheme) or len(spelled) > limit or not spelled.isascii():
-        raise BadMessage(f"{what} begins with {scheme} and is one long line; note: copy all of it")
+        raise BadMessage(f"a {what} begins with {scheme} and is one long line; note: copy all of it")
     encoded = spelled.removeprefix(scheme)
     try:
         raw = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True)
     except ValueError:
         raw = None
     if raw is None or spell(scheme, raw) != spelled:
-        raise BadMessage(f"{what} is damaged; note: copy all of it")
+        raise BadMessage(f"this {what} is damaged; note: copy all of it")
     return raw
