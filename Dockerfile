@@ -1,13 +1,13 @@
 # volly-fed, for homeservers and edge nodes alike: the command says which.
 #
 #   docker build -t volly-fed .                                # OpenSSL's algorithms, as on any machine
-#   docker build -t volly-fed --build-arg LIBOQS=0.14.0 .      # signs several times faster; the build fetches liboqs
+#   docker build -t volly-fed --build-arg LIBOQS=0.16.0 .      # liboqs, fetched by the build, where it is faster
 #   docker run -v ./example.com:/srv/homeserver -p 5223:5223 volly-fed
 #
 # Every Python package is one of requirements/lock.txt, by its hash; pybloom-live is built from its source, with the
 # setuptools of the day.
 
-FROM python:3.13-slim-bookworm AS base
+FROM python:3.13-slim-trixie AS base
 ENV PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 
 # The native liboqs, if a version is named: without one this stage leaves an empty folder.

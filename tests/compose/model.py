@@ -1,8 +1,8 @@
 """docker-compose.federation.yml, read as strictly as an engine does, for those who start its services without one.
 
-in: the file; out: its services, with what a process can be given: command, environment, folders, address, resolver.
-Never: passes over a key that it does not know. What needs an engine (images, users, capabilities, limits of memory) is
-named in `LEFT_TO_ENGINES`, and not applied.
+in: the file; out: its services, with what a process can be given: the root that its image is, command, environment,
+user, capabilities, folders, address, resolver.
+Never: passes over a key that it does not know. What needs an engine is named in `LEFT_TO_ENGINES`, and not applied.
 """
 
 from pathlib import Path
@@ -13,34 +13,35 @@ import yaml
 
 LEFT_TO_ENGINES: Final = frozenset(
     {
-        "build",
-        "cap_drop",
         "cpus",
-        "image",
         "init",
         "mem_limit",
         "ports",
-        "read_only",
         "restart",
-        "security_opt",
         "ulimits",
-        "user",
     }
 )
 _APPLIED: Final = frozenset(
     {
+        "build",
+        "cap_drop",
         "command",
         "depends_on",
         "dns",
         "environment",
         "healthcheck",
+        "image",
         "network_mode",
         "networks",
         "profiles",
+        "read_only",
+        "security_opt",
         "stop_grace_period",
+        "user",
         "volumes",
     }
 )
+_LOCKED: Final = ["ALL"], ["no-new-privileges:true"]
 _HEALTH: Final = frozenset({"interval", "retries", "start_interval", "start_period", "test", "timeout"})
 
 
@@ -73,6 +74,13 @@ class Service:
     grace: float
     """Seconds from SIGTERM to SIGKILL."""
     profiles: frozenset[str]
+    target: str = ""
+    """The stage of the Dockerfile that its image is; empty for an image from elsewhere."""
+    user: str = ""
+    """UID:GID, or root; empty for the image's."""
+    locked: bool = False
+    """Without any capability, and without a way to get one."""
+    read_only: bool = False
 
 
 def load(path: Path) -> dict[str, Service]:
@@ -93,6 +101,11 @@ def _service(name: str, given: dict[str, Any], document: dict[str, Any]) -> Serv
     _only(health, _HEALTH, f"the health check of {name}")
     networks = given.get("networks", {})
     _only(networks, set(document["networks"]), f"the networks of {name}")
+    build = given.get("build", {})
+    _only(build, {"context", "target"}, f"the build of {name}")
+    locks = given.get("cap_drop", []), given.get("security_opt", [])
+    if locks not in (([], []), _LOCKED):
+        raise ValueError(f"not understood: cap_drop and security_opt of {name}")
     addresses = [network["ipv4_address"] for network in networks.values()]
     return Service(
         name=name,
@@ -108,6 +121,10 @@ def _service(name: str, given: dict[str, Any], document: dict[str, Any]) -> Serv
         + _seconds(health.get("interval", "30s")) * health.get("retries", 3),
         grace=_seconds(given.get("stop_grace_period", "10s")),
         profiles=frozenset(given.get("profiles", [])),
+        target=build.get("target", ""),
+        user=given.get("user", ""),
+        locked=locks == _LOCKED,
+        read_only=given.get("read_only", False),
     )
 
 

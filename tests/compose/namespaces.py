@@ -1,8 +1,9 @@
 """Services of a compose file as processes in network namespaces of their own, behind one switch.
 
-in: services, folders for their volumes; out: running processes that see each other at their addresses, and stop.
-Each has its own network, processes and mounts, its volumes below /srv, and a resolv.conf that names its resolver. It
-shares everything else with the machine. Linux, and root: `ip` and `unshare` have to be allowed.
+in: services, their images, folders for their volumes; out: running processes that see each other at their addresses.
+Each has its own network, processes and mounts, its volumes, and a resolv.conf that names its resolver. With an image it
+sees that and nothing else of the machine's files; without one, all of them but /srv.
+Linux, and root: `ip` and `unshare` have to be allowed.
 Never: touches the machine's own network; everything goes with the last process.
 """
 
@@ -12,13 +13,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import attrs
 import trio
 
 from tests.compose.model import Service
+from tests.compose.roots import MOUNT, Image
 
 ROOT = Path(__file__).parent.parent.parent
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
@@ -28,19 +30,25 @@ set -e
 echo >&"$ENTERED"
 read -r _
 ip link set lo up
-mount -t tmpfs none /srv
+if [ -n "$ROOT" ]; then
+    MOUNT
+else
+    mount -t tmpfs none /srv
+fi
 while read -r source target mode; do
     [ -n "$source" ] || break
-    mkdir -p "$target"
-    mount --bind "$source" "$target"
-    if [ "$mode" = ro ]; then mount -o remount,bind,ro "$target"; fi
+    mkdir -p "$ROOT$target"
+    mount --bind "$source" "$ROOT$target"
+    if [ "$mode" = ro ]; then mount -o remount,bind,ro "$ROOT$target"; fi
 done
-if [ -s "$RESOLV_CONF" ]; then mount --bind "$RESOLV_CONF" /etc/resolv.conf; fi
+if [ -s "$RESOLV_CONF" ]; then mount --bind "$RESOLV_CONF" "$ROOT/etc/resolv.conf"; fi
+if [ -n "$READ_ONLY" ]; then mount -o remount,bind,ro "$ROOT"; fi
 echo >&"$ENTERED"
 exec {ENTERED}>&- </dev/null
-exec "$@"
-"""
+if [ -n "$ROOT" ]; then exec chroot "$ROOT" "$@"; else exec "$@"; fi
+""".replace("MOUNT", MOUNT)
 """Says that it is in its namespaces, waits for the network, takes mounts from standard input, says that it has them."""
+_NO_ROOT = {"LOWER": "", "UPPER": "", "WORK": "", "ROOT": ""}
 
 
 @attrs.define(kw_only=True)
@@ -53,11 +61,14 @@ class Container:
     pid: int
     """Of the first process inside: all others end with it."""
     log: Path
+    inside: list[str]
+    """What goes before a command where the root is the image's already."""
 
     @property
     def enter(self) -> list[str]:
         """What goes before a command that is to run inside."""
-        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--pid", "--"]
+        root = ["--root"] if self.inside else []
+        return ["nsenter", "--target", str(self.pid), "--net", "--mount", "--pid", *root, "--", *self.inside]
 
     async def run(self, command: tuple[str, ...]) -> int:
         """Run `command` inside; its exit code."""
@@ -80,7 +91,8 @@ class Container:
     async def stop(self) -> int:
         """SIGTERM, then SIGKILL when its time is over; the exit code."""
         if self.process.poll() is None:
-            os.kill(self.pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, signal.SIGTERM)
             with trio.move_on_after(self.service.grace):
                 await self.process.wait()
             if self.process.poll() is None:
@@ -95,6 +107,8 @@ class Machine:
     folder: Path
     switch: trio.Process
     gateway: str
+    images: Mapping[str, Image] = attrs.field(factory=dict)
+    """By the stage of the Dockerfile. A service whose stage is not here uses the machine's files."""
     containers: dict[str, Container] = attrs.field(factory=dict)
 
     async def up(self, services: Mapping[str, Service], names: list[str] | None = None) -> None:
@@ -131,14 +145,17 @@ class Machine:
         log = self.folder / f"{service.name}.log"
         resolv = self.folder / f"{service.name}.resolv.conf"
         resolv.write_text(f"nameserver {service.resolver}\n" if service.resolver else "")
+        inside, root = self._inside(service)
         environment = {
             **os.environ,
             "PATH": PATH,
             **service.environment,
+            **root,
+            "READ_ONLY": "yes" if service.read_only and inside else "",
             "RESOLV_CONF": str(resolv),
             "ENTERED": str(there),
         }
-        script = ["bash", "-c", _ENTER, service.name, *service.command]
+        script = ["bash", "-c", _ENTER, service.name, *inside, *service.command]
         with log.open("ab") as output:
             process = await trio.lowlevel.open_process(
                 ["unshare", "--net", "--mount", "--pid", "--fork", "--mount-proc", "--propagation", "private", *script],
@@ -159,9 +176,18 @@ class Machine:
             async with process.stdin:
                 await process.stdin.send_all(("\n" + self._mounts(service) + "\n").encode())
             await entered.receive_some()
-        container = Container(service=service, process=process, pid=pid, log=log)
+        container = Container(service=service, process=process, pid=pid, log=log, inside=inside)
         self.containers[service.name] = container
         return container
+
+    def _inside(self, service: Service) -> tuple[list[str], dict[str, str]]:
+        """What goes before a command in the service's image, and how that is mounted; nothing without an image."""
+        image = self.images.get(service.target)
+        if image is None:
+            return [], _NO_ROOT
+        image = attrs.evolve(image, user=service.user or image.user)
+        enter = image.enter(variables=service.environment, locked=service.locked)
+        return enter, image.mounting(self.folder / "roots" / service.name)
 
     def _mounts(self, service: Service) -> str:
         lines = []
@@ -189,14 +215,14 @@ def _child(pid: int) -> int:
 
 
 @asynccontextmanager
-async def machine(folder: Path, gateway: str) -> AsyncIterator[Machine]:
+async def machine(folder: Path, gateway: str, images: Mapping[str, Image] | None = None) -> AsyncIterator[Machine]:
     """A switch that nothing is plugged into yet; whatever was started is stopped at the end."""
     here, there = os.pipe()
     switch = await trio.lowlevel.open_process(
         ["unshare", "--net", "bash", "-c", f"echo >&{there}; exec {there}>&-; exec sleep infinity"], pass_fds=(there,)
     )
     os.close(there)
-    made = Machine(folder=folder, switch=switch, gateway=gateway)
+    made = Machine(folder=folder, switch=switch, gateway=gateway, images=images or {})
     try:
         async with trio.lowlevel.FdStream(here) as entered:
             await entered.receive_some()

@@ -1,19 +1,51 @@
 """docker-compose.federation.yml comes up from the file itself, and its three domains exchange what their levels permit.
 
-Without an engine: each service is a process in namespaces of its own, with the file's command, environment, volumes,
-address, resolver, health check and order. What only an engine applies is in `model.LEFT_TO_ENGINES`.
+Without an engine: the Dockerfile's steps run in roots of their own, and each service is a process in namespaces of its
+own, in the root that its image is, with the file's command, environment, user, capabilities, volumes, address,
+resolver, health check and order. What only an engine applies is in `model.LEFT_TO_ENGINES`.
 """
 
+import json
 import os
+import re
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
+import trio
 import yaml
 
+from tests.compose.image import Builder
 from tests.compose.model import LEFT_TO_ENGINES, load
-from tests.compose.namespaces import ROOT, machine, missing
+from tests.compose.namespaces import PATH, ROOT, Container, machine, missing
+from tests.compose.roots import Image
+from volly_fed import __version__
 
 FILE = ROOT / "docker-compose.federation.yml"
+PIP = ("python", "-m", "pip", "--disable-pip-version-check")
+NOT_OURS = {"pip"}
+"""What `python -m venv` brings itself."""
+WAITING = ("sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait")
+
+
+@pytest.fixture(scope="module")
+def images() -> Iterator[dict[str, Image]]:
+    """What the Dockerfile makes, by stage."""
+    lacking = missing("mmdebstrap")
+    if lacking and "CI" not in os.environ:
+        pytest.skip(lacking)
+    assert not lacking, lacking
+    with tempfile.TemporaryDirectory() as folder:
+        builder = Builder(dockerfile=ROOT / "Dockerfile", folder=Path(folder))
+        yield {target: builder.image(target) for target in ("volly-fed", "testbed")}
+
+
+async def output(box: Container, *command: str) -> str:
+    """What `command` prints inside."""
+    done = await trio.run_process([*box.enter, *command], capture_stdout=True, env={**os.environ, "PATH": PATH})
+    return done.stdout.decode()
 
 
 def test_the_kubernetes_example_names_commands_that_exist() -> None:
@@ -54,13 +86,35 @@ def test_what_is_not_understood_is_an_error(tmp_path: Path, old: str, new: str) 
 
 @pytest.mark.real
 @pytest.mark.debian
-async def test_it_comes_up_and_the_levels_decide(tmp_path: Path) -> None:
-    lacking = missing()
-    if lacking and "CI" not in os.environ:
-        pytest.skip(lacking)
-    assert not lacking, lacking
+async def test_the_image_has_what_is_pinned_and_nothing_of_it_can_be_changed_from_inside(
+    images: dict[str, Image], tmp_path: Path
+) -> None:
+    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / "requirements" / "lock.txt").read_text(), re.MULTILINE))
+    service = attrs.evolve(load(FILE)["a"], command=WAITING)
+    async with machine(tmp_path, "10.77.0.1", images) as running:
+        box = await running.start(service)
+        assert await output(box, "volly-fed", "--version") == f"volly-fed, version {__version__}\n"
+        installed = json.loads(await output(box, *PIP, "list", "--format=json"))
+        names = {re.sub(r"[-_.]+", "-", one["name"].lower()) for one in installed}
+        assert {"volly-fed", "cryptography", "trio"} <= names
+        assert names - NOT_OURS - {"volly-fed"} <= locked
+        assert await output(box, *PIP, "check") == "No broken requirements found.\n"
+        assert await output(box, "id", "-u") == "10001\n"
+        status = dict(line.split(":\t") for line in (await output(box, "cat", "/proc/self/status")).splitlines())
+        assert {status[name].strip() for name in ("CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert status["NoNewPrivs"] == "1"
+        assert await box.run(("touch", "/tmp/anything")) == 1
+        assert await box.stop() == 0
+        writable = await running.start(attrs.evolve(service, name="writable", address=None, read_only=False))
+        found = await output(writable, "sh", "-c", "find / -xdev -writable -not -type l 2>/dev/null; true")
+        assert set(found.split()) == {"/tmp", "/var/tmp", "/run/lock", "/srv/edge"}  # /srv/homeserver is a volume's
+
+
+@pytest.mark.real
+@pytest.mark.debian
+async def test_it_comes_up_and_the_levels_decide(images: dict[str, Image], tmp_path: Path) -> None:
     services = load(FILE)
-    async with machine(tmp_path, "10.77.0.1") as running:
+    async with machine(tmp_path, "10.77.0.1", images) as running:
         await running.up(services)
         await running.up(services, ["exchange"])
         exchange = running.containers["exchange"]
