@@ -18,8 +18,8 @@ import trio
 import yaml
 
 from tests.compose.image import Builder
-from tests.compose.model import LEFT_TO_ENGINES, load
-from tests.compose.namespaces import PATH, ROOT, Container, machine, missing
+from tests.compose.model import LEFT_TO_ENGINES, Service, load
+from tests.compose.namespaces import PATH, ROOT, Container, Machine, machine, missing
 from tests.compose.roots import Image
 from volly_fed import __version__
 
@@ -33,13 +33,37 @@ WAITING = ("sh", "-c", "trap 'exit 0' TERM; sleep infinity & wait")
 @pytest.fixture(scope="module")
 def images() -> Iterator[dict[str, Image]]:
     """What the Dockerfile makes, by stage."""
-    lacking = missing("mmdebstrap")
+    lacking = missing("mmdebstrap", "prometheus")
     if lacking and "CI" not in os.environ:
         pytest.skip(lacking)
     assert not lacking, lacking
     with tempfile.TemporaryDirectory() as folder:
         builder = Builder(dockerfile=ROOT / "Dockerfile", folder=Path(folder))
         yield {target: builder.image(target) for target in ("volly-fed", "testbed")}
+
+
+ASK = """
+import json, sys, urllib.request
+print(json.dumps([json.load(urllib.request.urlopen("http://127.0.0.1:9090/api/v1/" + path)) for path in sys.argv[1:]]))
+"""
+METRIC = "volly_fed_edges"
+
+
+async def scraped(running: Machine, service: Service) -> None:
+    """Prometheus, as the file starts it, gets the metrics of all three homeservers, and has our alerts."""
+    command = ("prometheus", *service.command, "--storage.tsdb.path=/srv/data")  # the first word is its image's
+    box = await running.start(attrs.evolve(service, command=command))
+    found: set[str] = set()
+    with trio.fail_after(60):
+        while found != {"a.test", "b.test", "c.test"}:
+            await trio.sleep(0.5)
+            if await box.run(("python3", "-c", ASK, "targets")) == 0:
+                (values,) = json.loads(await output(box, "python3", "-c", ASK, f"query?query={METRIC}"))
+                found = {one["metric"]["domain"] for one in values["data"]["result"]}
+    targets, rules = json.loads(await output(box, "python3", "-c", ASK, "targets", "rules"))
+    assert {one["health"] for one in targets["data"]["activeTargets"]} == {"up"}
+    alerts = yaml.safe_load((ROOT / "contrib" / "prometheus" / "alerts.yml").read_text())["groups"]
+    assert [len(group["rules"]) for group in rules["data"]["groups"]] == [len(group["rules"]) for group in alerts]
 
 
 async def output(box: Container, *command: str) -> str:
@@ -136,9 +160,6 @@ async def test_it_comes_up_and_the_levels_decide(images: dict[str, Image], tmp_p
             "exchange: c.test sees its contact at b.test: unknown (POLICY)",
             "exchange: all as the levels say",
         ]
-        ask = "import urllib.request as u; assert b'volly_fed' in u.urlopen('http://10.77.0.21:9223/metrics').read()"
-        assert await running.containers["a"].run(("python3", "-c", ask)) == 0, (
-            "b's metrics, as Prometheus asks for them"
-        )
+        await scraped(running, services["prometheus"])
         for name in ("a", "b", "c", "a-edge-1"):
             assert await running.containers[name].stop() == 0, running.containers[name].log.read_text()[-3000:]

@@ -448,6 +448,7 @@ def lines(text: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in text.splitlines() if line.startswith("{")]
 
 
+@pytest.mark.slow
 async def test_the_commands_from_two_cards_to_online(
     world: DeviceWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

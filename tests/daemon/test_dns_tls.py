@@ -56,6 +56,7 @@ async def test_a_whole_discovery_uses_one_connection(net: Net) -> None:
     assert (net.server.connections, net.server.queries) == (1, 10)
 
 
+@pytest.mark.slow  # its odd question waits for the server in vain
 async def test_answers_may_come_in_another_order(net: Net) -> None:
     net.server.gather = 2  # the server waits for two queries: they must come without waiting for each other's answer
     assert (await net.resolver().discover(A)).targets

@@ -132,6 +132,7 @@ class Everybody:
             self.finish()
 
 
+@pytest.mark.slow
 def test_a_roll_of_the_tls_key(config: HomeserverConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     data, everybody = config.server.data_dir, Everybody(config)
     monkeypatch.setattr(roll_steps, "look", everybody.look)

@@ -122,7 +122,7 @@ async def test_a_wrong_proof_is_seen() -> None:
         auth = near.hands.auth()
         assert far.greeted is not None
         far.hands.verify(auth, far.greeted.identity)
-        await near.send(attrs.evolve(auth, signature=auth.signature[:-1] + b"\0"))
+        await near.send(attrs.evolve(auth, signature=auth.signature[:-1] + bytes([auth.signature[-1] ^ 1])))
         with pytest.raises(Mismatch, match="signature is wrong"):
             await far.expect_proof()
 

@@ -55,6 +55,7 @@ def test_a_table_is_changed_where_it_is_written_and_nowhere_else() -> None:
     assert labels("session.machine", "SENDING") == []
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_noticed_and_what_is_not_is_not(everything: dict[str, Mutant]) -> None:
     wrong = everything["handshake/exchange Exchange._claim: never `if hello.wanted != self._own.name`"]
     same = Mutant("same", "other", wrong.module, wrong.tree, lambda _: None, None, None)
