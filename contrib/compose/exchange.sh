@@ -40,12 +40,12 @@ for who in a b; do
     device "$who" listen --count 1 --timeout 60 >"$work/$who.heard" 2>"$work/$who.listen" &
 done
 for who in a b; do
-    within 30 grep -q "listening as" "$work/$who.listen" || fail "$who.test: no mailbox: $(cat "$work/$who.listen")"
+    within 30 grep -qs "listening as" "$work/$who.listen" || fail "$who.test: no mailbox: $(cat "$work/$who.listen")"
 done
 
 permitted() {
     device "$1" send "$(card "$2")" "from $1 to $2" >/dev/null || fail "$1.test -> $2.test was not accepted"
-    within 30 grep -q "from $1 to $2" "$work/$2.heard" || fail "$1.test -> $2.test did not arrive"
+    within 30 grep -qs "from $1 to $2" "$work/$2.heard" || fail "$1.test -> $2.test did not arrive"
     echo "exchange: $1.test -> $2.test: delivered"
 }
 
@@ -53,7 +53,7 @@ refused() {
     if device "$1" send --wait 5 "$(card "$2")" "from $1 to $2" >"$work/answer" 2>&1; then
         fail "$1.test -> $2.test was accepted"
     fi
-    grep -q POLICY "$work/answer" || fail "$1.test -> $2.test: refused for another reason: $(cat "$work/answer")"
+    grep -qs POLICY "$work/answer" || fail "$1.test -> $2.test: refused for another reason: $(cat "$work/answer")"
     echo "exchange: $1.test -> $2.test: refused by policy"
 }
 
@@ -94,7 +94,7 @@ done
 
 # sees WHO WHOM "ONLINE OR UNKNOWN" REASON
 sees() {
-    within 60 grep -q "\"contact\": \"$2\".*\"presence\": \"$3\".*$4" "$work/$1.watch" ||
+    within 60 grep -qs "\"contact\": \"$2\".*\"presence\": \"$3\".*$4" "$work/$1.watch" ||
         fail "$1.test does not see $2.test as $3: $(cat "$work/$1.watch")"
     echo "exchange: $1.test sees its contact at $2.test: $3${4:+ ($4)}"
 }
